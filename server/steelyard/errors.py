@@ -1,0 +1,65 @@
+"""The one tree of errors: each says what was expected and what came, and knows nothing of gRPC."""
+
+
+class SteelyardError(Exception):
+    """Root of every error that is the caller's or the owner's to read."""
+
+
+class InvalidRequest(SteelyardError):
+    """The request is malformed or does not fit the model."""
+
+
+class ModelNotFound(SteelyardError):
+    """No such model, or no such version of it."""
+
+
+class Unavailable(SteelyardError):
+    """The model is known but not loaded, or the server is stopping."""
+
+
+class Unsupported(SteelyardError):
+    """The protocol knows this, the server does not do it."""
+
+
+class Overloaded(SteelyardError):
+    """Shed: a queue bound was met. `retry_after_ms` is when asking again can pay."""
+
+    def __init__(self, message: str, retry_after_ms: int) -> None:
+        super().__init__(message)
+        self.retry_after_ms = retry_after_ms
+
+
+class DeadlineExpired(SteelyardError):
+    """The caller's deadline or the request's `timeout` passed before an answer was there."""
+
+
+class Cancelled(SteelyardError):
+    """The caller went away."""
+
+
+class ExecutionFailed(SteelyardError):
+    """The model failed on this request's rows."""
+
+
+class TooLarge(SteelyardError):
+    """A message is over the configured limit."""
+
+
+class ManifestError(SteelyardError):
+    """A manifest is wrong, or contradicts the graph."""
+
+
+class RepositoryError(SteelyardError):
+    """The repository cannot be read, or holds what may not be there."""
+
+
+class LoadFailed(SteelyardError):
+    """A version could not be made ready."""
+
+
+class ConfigError(SteelyardError):
+    """A setting is wrong, unknown, or contradicts another."""
+
+
+class DeviceUnavailable(SteelyardError):
+    """The device asked for is not there, or what drives it is not installed."""
