@@ -1,4 +1,4 @@
-"""Log-linear histograms over nanoseconds: their buckets, merging and quantiles; the twin of `native/histogram.h`."""
+"""Log-linear histograms over nanoseconds: buckets, merging, quantiles; the twin of `native/histogram.h`."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -71,7 +71,7 @@ class HistogramCounts:
         return self.sum_ns / count if count else 0.0
 
     def quantile(self, q: float) -> float:
-        """An estimate of the q-quantile in ns, linear within its bucket, so off by 6.25 % at most; 0.0 if empty.
+        """An estimate of the q-quantile in ns, linear within its bucket: off by 6.25 % at most; 0.0 if empty.
 
         What lies above the last bound is reported as that bound.
 
@@ -94,5 +94,5 @@ class HistogramCounts:
         return low + (high - low) * (rank - below) / inside
 
     def at_most(self, exponent: int) -> int:
-        """How many were at most 2**exponent ns, for an exponent from FIRST_EXPONENT to LAST_EXPONENT: exact."""
+        """How many were at most 2**exponent ns, exactly; from FIRST_EXPONENT to LAST_EXPONENT."""
         return int(self.buckets[: 1 + (exponent - FIRST_EXPONENT) * SUB_BUCKETS].sum())

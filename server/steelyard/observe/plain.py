@@ -1,4 +1,4 @@
-"""The plain twin of `steelyard._native.observe`: the same classes over the same words, for tests to hold it against."""
+"""The plain twin of `steelyard._native.observe`: the same classes over the same words."""
 
 import mmap
 import os
@@ -32,7 +32,12 @@ from steelyard.observe.layout import (
     Stage,
 )
 
-__all__ = ["Segment", "Slot", "Ticket", "bucket_of"]
+__all__ = ["DONE", "QUEUED", "RUNNING", "Segment", "Slot", "Ticket", "bucket_of"]
+
+# The states of a ticket.
+QUEUED = 0
+RUNNING = 1
+DONE = 2
 
 
 @dataclass(slots=True, eq=False)
@@ -48,7 +53,7 @@ class Ticket:
     deadline_ns: int = 0
     priority: int = 0
     size_bytes: int = 0
-    state: int = 0
+    state: int = QUEUED
 
 
 class Slot:
@@ -130,8 +135,8 @@ class Segment:
         found = (words[Header.MAGIC], words[Header.LAYOUT_VERSION], words[Header.SLOTS])
         if found != (MAGIC, LAYOUT_VERSION, SLOTS):
             raise ValueError(
-                f"expected a segment of layout {LAYOUT_VERSION} with {SLOTS} slots, got magic {found[0]:#x}, layout"
-                f" {found[1]}, {found[2]} slots"
+                f"expected a segment of layout {LAYOUT_VERSION} with {SLOTS} slots, got magic"
+                f" {found[0]:#x}, layout {found[1]}, {found[2]} slots"
             )
         used = words[Header.SLOTS_USED]
         if used > SLOTS:

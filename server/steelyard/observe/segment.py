@@ -22,7 +22,6 @@ from steelyard.observe.layout import (
     MODEL_BYTES,
     OTHER_MODEL,
     OTHER_SLOT,
-    REASONS,
     SEGMENT_BYTES,
     SLOTS,
     VERSION_BYTES,
@@ -44,8 +43,8 @@ NO_BATCHES.flags.writeable = False
 def create_segment(name: str) -> int:
     """Makes an empty segment and gives its file descriptor, which the caller owns and hands to one worker.
 
-    It is sparse, has no path, and goes with its last descriptor. It is sealed against resizing, because a reader of
-    a file that a broken worker cut short would die of SIGBUS.
+    It is sparse, has no path, and goes with its last descriptor. It is sealed against resizing, because a
+    reader of a file that a broken worker cut short would die of SIGBUS.
     """
     fd = os.memfd_create(f"steelyard-{name}", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     os.ftruncate(fd, SEGMENT_BYTES)
@@ -69,8 +68,8 @@ def create_segment(name: str) -> int:
 class SlotCounts:
     """What one model and version has counted, in one worker or added up over several.
 
-    `batch_sizes` is uint64 of shape [BATCH_SIZES, 4]: batches, input ns, infer ns and output ns of each size 0..128,
-    and of all that were larger.
+    `stages` has one entry for each `Stage`. `batch_sizes` is uint64 of shape [BATCH_SIZES, 4]: batches, input
+    ns, infer ns and output ns of each size 0..128, and of all that were larger.
     """
 
     model: str
@@ -149,7 +148,7 @@ class SegmentReader:
             raise ValueError(f"expected a segment, got a file that begins with {self._words[:1].tobytes()!r}")
 
     def snapshot(self) -> SegmentSnapshot:
-        """Copies what is there. Costs pages and time only for slots in use; bodies only of models that ran."""
+        """Copies what is there; costs time for slots in use, and pages only for models that ran."""
         used = min(int(self._words[Header.SLOTS_USED]), SLOTS)
         end = DIRECTORY_WORD + used * ENTRY_WORDS
         entries = self._words[DIRECTORY_WORD:end].copy().reshape(used, ENTRY_WORDS)
