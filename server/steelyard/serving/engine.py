@@ -7,7 +7,8 @@ from typing import Any
 from steelyard._native.decision import new_ids
 from steelyard.clock import Clock
 from steelyard.errors import DeadlineExpired, InvalidRequest, SteelyardError, Unavailable
-from steelyard.observe import Slot, refusal_of
+from steelyard._native.observe import Slot
+from steelyard.observe.layout import refusal_of
 from steelyard.runtime.executor import Executor
 from steelyard.scheduling.lane import PRIORITY_DEFAULT, PRIORITY_LAST, Lane
 from steelyard.scheduling.scheduler import Scheduler

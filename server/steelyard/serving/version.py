@@ -7,7 +7,7 @@ import onnxruntime as ort
 
 from steelyard.models.manifest import ModelManifest, VersionManifest
 from steelyard.models.spec import ModelSpec
-from steelyard.observe import Slot
+from steelyard._native.observe import Slot
 from steelyard.runtime.runner import Runner
 from steelyard.scheduling.lane import Lane
 from steelyard.serving.call import MODEL_DIGEST, MODEL_VERSION, Metadata
