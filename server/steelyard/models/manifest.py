@@ -1,0 +1,358 @@
+"""The manifests: model.toml, how a model is served and who owns it, and version.toml, what one version is."""
+
+import datetime
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal, Self, TypeVar
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from steelyard.errors import ManifestError
+from steelyard.models.datatypes import BY_NAME
+from steelyard.toml import Bytes, describe_problems, did_you_mean, read_toml
+
+MODEL_MANIFEST = "model.toml"
+VERSION_MANIFEST = "version.toml"
+
+# ONNX Runtime refuses longer keys and values of session configuration than these.
+MAX_OPTION_KEY_CHARS = 1023
+MAX_OPTION_VALUE_CHARS = 2047
+# A line for people in an inventory, a log and a metric's help; a document belongs behind a link.
+MAX_TEXT_CHARS = 4096
+# One label a class: the largest public classifiers have some tens of thousands.
+MAX_LABELS = 1_000_000
+MAX_LABEL_CHARS = 1024
+
+_DEVICE = re.compile(r"auto|cpu|(cuda|tensorrt)(:[0-9]{1,3})?", re.ASCII)
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+def _device(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    if _DEVICE.fullmatch(value) is None:
+        raise ValueError("expected auto, cpu, cuda:N or tensorrt:N")
+    return f"{value}:0" if value in ("cuda", "tensorrt") else value
+
+
+def _runs(value: object) -> object:
+    return int(value) if isinstance(value, bool) else value
+
+
+Text = Annotated[str, Field(min_length=1, max_length=MAX_TEXT_CHARS)]
+TensorName = Annotated[str, Field(min_length=1, max_length=1024)]
+Positive = Annotated[int, Field(ge=1)]
+
+
+class BatchTolerance(_Table):
+    """How far a row may move among others and count as the same: |a - b| <= absolute + relative * |b|."""
+
+    absolute: float = Field(
+        default=1e-4,
+        ge=0,
+        allow_inf_nan=False,
+        description="Part of the tolerance that is the same for all values.",
+    )
+    relative: float = Field(
+        default=1e-3,
+        ge=0,
+        allow_inf_nan=False,
+        description="Part of the tolerance that grows with the value.",
+    )
+
+
+class VersionPolicy(_Table):
+    """Which versions are served: exactly one of the three."""
+
+    latest: int | None = Field(default=None, ge=1, le=1000, description="The so many highest versions.")
+    all: Literal[True] | None = Field(default=None, description="Every version.")
+    list: tuple[Positive, ...] | None = Field(
+        default=None, min_length=1, max_length=1000, strict=False, description="These versions."
+    )
+
+    @model_validator(mode="after")
+    def _one_policy(self) -> Self:
+        given = [key for key in ("latest", "all", "list") if getattr(self, key) is not None]
+        if len(given) != 1:
+            came = " and ".join(given) or "none"
+            raise ValueError(f"expected exactly one of latest, all and list, got {came}")
+        return self
+
+
+class SessionOptions(_Table):
+    """What ONNX Runtime is told when it makes the session."""
+
+    graph_optimization: Literal["all", "extended", "basic", "off"] = Field(
+        default="all", description="How far ONNX Runtime rewrites the graph at load."
+    )
+    extra: dict[
+        Annotated[str, Field(min_length=1, max_length=MAX_OPTION_KEY_CHARS)],
+        Annotated[str, Field(max_length=MAX_OPTION_VALUE_CHARS)],
+    ] = Field(default={}, max_length=64, description="Session configuration entries, handed on as they are.")
+
+
+class Serving(_Table):
+    """`[serving]` of model.toml."""
+
+    device: Annotated[str, BeforeValidator(_device)] = Field(
+        default="auto",
+        description="Where the model runs: auto, cpu, cuda:N or tensorrt:N.",
+    )
+    instances: int | None = Field(
+        default=None,
+        ge=1,
+        le=256,
+        description="Sessions that run side by side; not given: chosen by the server.",
+    )
+    threads: int | None = Field(
+        default=None,
+        ge=1,
+        le=1024,
+        description="Intra-op threads of one run; not given: chosen by the server.",
+    )
+    # A cap, not a target: the batcher goes by measured cost and may well stop before it.
+    max_batch: int = Field(default=64, ge=1, le=65_536, description="Most rows in one run.")
+    max_queue_delay_us: int = Field(
+        default=0,
+        ge=0,
+        le=60_000_000,
+        description="How long an idle session waits for a batch to fill, in microseconds.",
+    )
+    preferred_batch_sizes: tuple[Positive, ...] = Field(
+        default=(),
+        max_length=64,
+        strict=False,
+        description="Batch sizes to cut at when more rows wait; ascending, none above max_batch.",
+    )
+    batching: Literal["auto", True, False] = Field(
+        default="auto",
+        description='"auto": batch if the check at load finds rows independent; true and false overrule it.',
+    )
+    batch_tolerance: BatchTolerance = Field(
+        default=BatchTolerance(),
+        description="How far a row may move in a batch before rows count as dependent.",
+    )
+    # At 100,000 answers a second a queue this long is 80 ms of work: who comes later is better told at once.
+    # What the server keeps beside a waiting request's tensors is about a kilobyte, so it is 8 MiB of that.
+    max_queue_requests: int = Field(
+        default=8192, ge=1, le=10_000_000, description="Requests that may wait; one more is refused."
+    )
+    # Four messages of the largest default size; a thousand models cannot all reach it, as the server's own
+    # bound is lower.
+    max_queue_bytes: Bytes = Field(
+        default=256 << 20,
+        ge=1,
+        le=1 << 40,
+        description="Bytes of tensors that may wait; a request that would go over is refused.",
+    )
+    default_timeout_ms: int = Field(
+        default=0,
+        ge=0,
+        le=86_400_000,
+        description="Timeout of a request that brings none, in milliseconds; 0: none.",
+    )
+    priority_levels: int = Field(
+        default=16,
+        ge=1,
+        le=1024,
+        description="Priorities that a request may name: 1, the most urgent, up to this.",
+    )
+    warmup: Annotated[int, BeforeValidator(_runs)] = Field(
+        default=1, ge=0, le=1000, description="Runs before a version is ready; true is 1 and false is 0."
+    )
+    versions: VersionPolicy = Field(
+        default=VersionPolicy(latest=1),
+        description="Which versions are served: { latest = N }, { all = true } or { list = [..] }.",
+    )
+    session_options: SessionOptions = Field(
+        default=SessionOptions(), description="What ONNX Runtime is told about the session."
+    )
+
+    @model_validator(mode="after")
+    def _sizes(self) -> Self:
+        sizes = self.preferred_batch_sizes
+        if list(sizes) != sorted(set(sizes)):
+            raise ValueError(f"preferred_batch_sizes: expected ascending sizes, each once, got {list(sizes)}")
+        if sizes and sizes[-1] > self.max_batch:
+            raise ValueError(
+                f"preferred_batch_sizes: expected none above max_batch = {self.max_batch}, got {sizes[-1]}"
+            )
+        return self
+
+
+class Rollout(_Table):
+    """`[rollout]` of model.toml: nothing can be set yet."""
+
+
+class Governance(_Table):
+    """`[governance]` of model.toml: who answers for the model, and until when."""
+
+    owner: Text | None = Field(
+        default=None, description="Who answers for the model: a person or a team, with a way to reach them."
+    )
+    backup_owner: Text | None = Field(default=None, description="Who answers when the owner cannot.")
+    tier: Text | None = Field(
+        default=None, description="How much rests on the model, in the organisation's own words."
+    )
+    purpose: Text | None = Field(default=None, description="What the model is for.")
+    intended_use: Text | None = Field(default=None, description="Who may use it, and for what.")
+    restrictions: Text | None = Field(default=None, description="What it must not be used for.")
+    developed_by: Text | None = Field(default=None, description="Who made the model.")
+    validated_by: Text | None = Field(default=None, description="Who checked it; not who made it.")
+    last_validation: datetime.date | None = Field(default=None, description="When it was last checked.")
+    next_validation: datetime.date | None = Field(default=None, description="When it must be checked again.")
+    retire_on: datetime.date | None = Field(default=None, description="When it goes out of service.")
+    retirement_runbook: Text | None = Field(
+        default=None, description="Where it stands how to take it out of service."
+    )
+    replacement: Text | None = Field(default=None, description="What takes its place.")
+
+    @model_validator(mode="after")
+    def _independent_and_in_order(self) -> Self:
+        by = (self.validated_by, self.developed_by)
+        if by[0] is not None and by[1] is not None and by[0].strip().casefold() == by[1].strip().casefold():
+            raise ValueError("validated_by: expected someone else than developed_by")
+        if self.last_validation and self.next_validation and self.next_validation <= self.last_validation:
+            raise ValueError("next_validation: expected a date after last_validation")
+        return self
+
+
+class ModelManifest(_Table):
+    """model.toml."""
+
+    serving: Serving = Serving()
+    rollout: Rollout = Rollout()
+    governance: Governance = Governance()
+
+
+class TensorManifest(_Table):
+    """`[[input]]` of version.toml. What is not given is taken from the graph."""
+
+    name: TensorName = Field(description="The tensor's name in the graph.")
+    datatype: str | None = Field(
+        default=None, description="The protocol's name of its datatype, such as FP32."
+    )
+    shape: tuple[Annotated[int, Field(ge=-1, lt=1 << 63)], ...] | None = Field(
+        default=None,
+        max_length=64,
+        strict=False,
+        description="Its dimensions, the batch axis included; -1 where a request chooses.",
+    )
+
+    @field_validator("datatype")
+    @classmethod
+    def _known_datatype(cls, value: str | None) -> str | None:
+        if value is not None and value not in BY_NAME:
+            raise ValueError(f"unknown datatype{did_you_mean(value, BY_NAME)}")
+        return value
+
+
+class OutputManifest(TensorManifest):
+    """`[[output]]` of version.toml."""
+
+    labels: tuple[str, ...] | str = Field(
+        default=(),
+        description="Names of the classes along the last axis: a list, or the path of a text file in the "
+        "version's directory with one label a line.",
+    )
+
+    @field_validator("labels", mode="before")
+    @classmethod
+    def _list_or_path(cls, value: object) -> object:
+        if isinstance(value, str) and value:
+            return value
+        if not isinstance(value, list | tuple):
+            raise ValueError("expected a list of labels, or the path of a file that holds them")
+        check_labels(value)
+        return tuple(value)
+
+
+def check_labels(labels: Sequence[object]) -> None:
+    """Raises ValueError unless these are at most MAX_LABELS texts of at most MAX_LABEL_CHARS each."""
+    if len(labels) > MAX_LABELS:
+        raise ValueError(f"expected at most {MAX_LABELS} labels, got {len(labels)}")
+    for position, label in enumerate(labels, 1):
+        if not isinstance(label, str):
+            raise ValueError(f"expected texts, but label {position} is {label!r:.80}")
+        if len(label) > MAX_LABEL_CHARS:
+            raise ValueError(
+                f"label {position} has {len(label)} characters, expected at most {MAX_LABEL_CHARS}"
+            )
+
+
+class Lineage(_Table):
+    """`[lineage]` of version.toml: where the version comes from."""
+
+    training_data_digest: Text | None = Field(
+        default=None, description="Digest of the data that it was trained on."
+    )
+    code_revision: Text | None = Field(default=None, description="Revision of the code that trained it.")
+    parent: Text | None = Field(default=None, description="The version or model that it was made from.")
+    training_command: Text | None = Field(default=None, description="The command that made it.")
+    notes: Text | None = Field(default=None, description="Anything else.")
+
+
+class VersionManifest(_Table):
+    """version.toml."""
+
+    batched: bool | None = Field(
+        default=None,
+        description="Whether the first axis of every tensor counts rows; not given: seen from the graph.",
+    )
+    input: tuple[TensorManifest, ...] = Field(default=(), max_length=10_000, strict=False)
+    output: tuple[OutputManifest, ...] = Field(default=(), max_length=10_000, strict=False)
+    lineage: Lineage = Lineage()
+
+    @field_validator("input", "output")
+    @classmethod
+    def _each_once(cls, tensors: tuple[TensorManifest, ...]) -> tuple[TensorManifest, ...]:
+        seen: set[str] = set()
+        for tensor in tensors:
+            if tensor.name in seen:
+                raise ValueError(f"tensor '{tensor.name}' is described twice")
+            seen.add(tensor.name)
+        return tensors
+
+
+M = TypeVar("M", bound=_Table)
+
+
+def read_model_manifest(path: Path) -> ModelManifest:
+    """model.toml at `path`, or the defaults where no file is. Raises ManifestError."""
+    return _read(path, ModelManifest)
+
+
+def read_version_manifest(path: Path) -> VersionManifest:
+    """version.toml at `path`, or an empty one where no file is. Raises ManifestError."""
+    return _read(path, VersionManifest)
+
+
+def _read(path: Path, model: type[M]) -> M:
+    try:
+        document = read_toml(path, ManifestError)
+    except FileNotFoundError:
+        return model()
+    try:
+        return model.model_validate(document)
+    except ValidationError as exc:
+        raise ManifestError(f"{path}: {'; '.join(describe_problems(exc, model))}") from exc
+
+
+def unowned(manifest: ModelManifest) -> list[str]:
+    """The keys of `[governance]` that the production profile insists on and that are not there."""
+    governance = manifest.governance
+    return [
+        key for key in ("owner", "validated_by", "purpose", "retire_on") if getattr(governance, key) is None
+    ]

@@ -1,0 +1,162 @@
+"""A model repository as it stands on disk: models, their versions, and what is wrong with the rest."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from steelyard.errors import RepositoryError
+from steelyard.models.manifest import MODEL_MANIFEST
+from steelyard.models.names import name_problem, parse_version
+from steelyard.models.tree import TreeFile, walk
+
+GRAPH_FILE = "model.onnx"
+
+# A bound on what one listing holds in memory, about a kilobyte a model: far above what one machine can serve.
+MAX_MODELS = 100_000
+
+Fingerprint = tuple[TreeFile, ...]
+"""Paths, sizes, times and inodes: changes when files are written or replaced, and costs no reading."""
+
+
+@dataclass(frozen=True, slots=True)
+class VersionDir:
+    """A directory `<model>/<number>` that holds a model.onnx."""
+
+    number: int
+    path: Path
+    fingerprint: Fingerprint
+
+
+@dataclass(frozen=True, slots=True)
+class ModelDir:
+    """A directory with at least one version."""
+
+    name: str
+    path: Path
+    versions: tuple[VersionDir, ...]
+    """Lowest number first."""
+    manifest_path: Path
+    """Where model.toml is or would be."""
+    manifest_fingerprint: Fingerprint | None
+    """None where there is no model.toml."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something in the repository that cannot be served, and why."""
+
+    path: Path
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What one scan found."""
+
+    models: Mapping[str, ModelDir]
+    """By name, in the order of names."""
+    problems: tuple[Problem, ...]
+
+
+def scan(root: Path) -> Listing:
+    """What is in the repository at `root` now.
+
+    Ignored: what is hidden, files, and directories in a model whose name is no version. Links to directories
+    are followed, as operators place versions by them. Costs two directory reads and two stats a version, and
+    opens no file.
+
+    Raises RepositoryError where `root` is not there, is no directory, or cannot be read. Anything wrong below
+    it is a problem in the listing, and hides only the model or the version that it is in.
+    """
+    models: dict[str, ModelDir] = {}
+    problems: list[Problem] = []
+    try:
+        with os.scandir(root) as entries:
+            found = sorted((entry for entry in entries if not entry.name.startswith(".")), key=_name)
+    except FileNotFoundError:
+        raise RepositoryError(f"{root}: expected a model repository, but nothing is there") from None
+    except NotADirectoryError:
+        raise RepositoryError(
+            f"{root}: expected a model repository, got something that is no directory"
+        ) from None
+    except OSError as exc:
+        raise RepositoryError(f"{root}: the model repository cannot be read: {exc.strerror}") from exc
+    for entry in found:
+        try:
+            if not _is_directory(entry):
+                continue
+            if problem := name_problem(entry.name):
+                raise RepositoryError(problem)
+            if len(models) == MAX_MODELS:
+                raise RepositoryError(f"expected at most {MAX_MODELS} models in a repository, got more")
+            model = _scan_model(entry, problems)
+        except RepositoryError as exc:
+            problems.append(Problem(Path(entry.path), str(exc)))
+        else:
+            models[entry.name] = model
+    return Listing(models, tuple(problems))
+
+
+def _scan_model(model: os.DirEntry[str], problems: list[Problem]) -> ModelDir:
+    versions: list[VersionDir] = []
+    manifest: Fingerprint | None = None
+    met_version = False
+    for entry in _entries(model.path):
+        if entry.name == MODEL_MANIFEST:
+            manifest = _stat_manifest(entry)
+        elif (number := parse_version(entry.name)) is not None:
+            try:
+                if not _is_directory(entry):
+                    continue
+                met_version = True
+                versions.append(VersionDir(number, Path(entry.path), _scan_version(entry.path)))
+            except RepositoryError as exc:
+                problems.append(Problem(Path(entry.path), str(exc)))
+    if not versions:
+        what = (
+            "no version that can be served" if met_version else f"no version: expected 1/{GRAPH_FILE} in it"
+        )
+        raise RepositoryError(f"model '{model.name}' has {what}")
+    versions.sort(key=lambda version: version.number)
+    path = Path(model.path)
+    return ModelDir(model.name, path, tuple(versions), path / MODEL_MANIFEST, manifest)
+
+
+def _scan_version(path: str) -> Fingerprint:
+    files = tuple(walk(path))
+    if not any(file.relative == GRAPH_FILE for file in files):
+        raise RepositoryError(f"no {GRAPH_FILE}")
+    return files
+
+
+def _entries(path: str) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(path) as entries:
+            return list(entries)
+    except OSError as exc:
+        raise RepositoryError(f"cannot be read: {exc.strerror}") from exc
+
+
+def _is_directory(entry: os.DirEntry[str]) -> bool:
+    try:
+        if entry.is_dir():
+            return True
+    except OSError as exc:
+        raise RepositoryError(f"cannot be read: {exc.strerror}") from exc
+    if entry.is_symlink() and not os.path.exists(entry.path):
+        raise RepositoryError("is a link that leads nowhere")
+    return False
+
+
+def _stat_manifest(entry: os.DirEntry[str]) -> Fingerprint:
+    """Of whatever lies under the manifest's name: what is wrong with it is said by who reads it."""
+    try:
+        status = entry.stat()
+    except OSError:
+        return (TreeFile(MODEL_MANIFEST, -1, 0, 0),)
+    return (TreeFile(MODEL_MANIFEST, status.st_size, status.st_mtime_ns, status.st_ino),)
+
+
+def _name(entry: os.DirEntry[str]) -> str:
+    return entry.name
