@@ -1,8 +1,8 @@
 """Decision ids: UUIDv7 strings (RFC 9562, section 5.7) that only rise within a process.
 
-The 12 bits of `rand_a` count within a millisecond, from a random start below 2048 (section 6.2, method 1).
-Where they run out, or the clock went back, the id's time is ahead of the clock's. The 62 bits of `rand_b` come
-from xoshiro256++ (Blackman and Vigna, 2018): unique, not secret.
+The 12 bits of `rand_a` count within a millisecond, from a random start below 2048 (section 6.2, method 1);
+where they run out, or the clock went back, the id is ahead of the clock. The 62 bits of `rand_b` come
+from xoshiro256++ (Blackman and Vigna, 2018): unique, not secret. Any thread may call: the GIL is kept.
 """
 
 cimport cython

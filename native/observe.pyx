@@ -63,11 +63,6 @@ cdef enum:
     UNKNOWN_SLOT = 0
     OTHER_SLOT = 1
 
-QUEUED = 0
-RUNNING = 1
-DONE = 2
-
-
 cdef class Segment
 
 

@@ -1,10 +1,6 @@
 """The worker's side of its shared segment. Twin: `steelyard.observe.plain`."""
 
-from typing import Any, Final, final
-
-QUEUED: Final = 0
-RUNNING: Final = 1
-DONE: Final = 2
+from typing import Any, final
 
 @final
 class Ticket:

@@ -6,7 +6,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-FIRST_EXPONENT = 10
+FIRST_EXPONENT = 7
 LAST_EXPONENT = 37
 SUB_BUCKETS = 16
 BUCKETS = (LAST_EXPONENT - FIRST_EXPONENT) * SUB_BUCKETS + 2
@@ -93,6 +93,7 @@ class HistogramCounts:
         below = int(cumulative[bucket]) - inside
         return low + (high - low) * (rank - below) / inside
 
-    def at_most(self, exponent: int) -> int:
-        """How many were at most 2**exponent ns, exactly; from FIRST_EXPONENT to LAST_EXPONENT."""
-        return int(self.buckets[: 1 + (exponent - FIRST_EXPONENT) * SUB_BUCKETS].sum())
+    def octaves(self) -> list[int]:
+        """How many were at most 2**e ns, exactly, for each e from FIRST_EXPONENT to LAST_EXPONENT."""
+        cumulative: list[int] = np.cumsum(self.buckets)[:-1:SUB_BUCKETS].tolist()
+        return cumulative

@@ -118,7 +118,7 @@ class Body(IntEnum):
     """Words of a slot's body."""
 
     STAGES = 0
-    BATCH_SIZES = 2640
+    BATCH_SIZES = 2928
 
 
 class Histogram(IntEnum):
@@ -128,7 +128,7 @@ class Histogram(IntEnum):
     BUCKETS = 1
 
 
-HISTOGRAM_WORDS = 440
+HISTOGRAM_WORDS = 488
 BATCH_SIZE_WORDS = 4
 ENTRY_WORDS = 80
 BODY_WORDS = 7 * PAGE_WORDS

@@ -32,12 +32,7 @@ from steelyard.observe.layout import (
     Stage,
 )
 
-__all__ = ["DONE", "QUEUED", "RUNNING", "Segment", "Slot", "Ticket", "bucket_of"]
-
-# The states of a ticket.
-QUEUED = 0
-RUNNING = 1
-DONE = 2
+__all__ = ["Segment", "Slot", "Ticket", "bucket_of"]
 
 
 @dataclass(slots=True, eq=False)
@@ -53,7 +48,7 @@ class Ticket:
     deadline_ns: int = 0
     priority: int = 0
     size_bytes: int = 0
-    state: int = QUEUED
+    state: int = 0
 
 
 class Slot:

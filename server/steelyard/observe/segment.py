@@ -3,7 +3,8 @@
 import fcntl
 import mmap
 import os
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,6 +95,12 @@ class SlotCounts:
     def refused_total(self) -> int:
         return sum(self.refused.values())
 
+    @property
+    def unaccounted(self) -> int:
+        """Requests that came in and are neither ended nor inside: 0 at every quiet moment."""
+        ended = self.answered + self.refused_total + self.failed + self.cancelled + self.lost
+        return self.received - ended - self.in_flight
+
     def __add__(self, other: "SlotCounts") -> "SlotCounts":
         """The same model's counts of two workers, as one."""
         return SlotCounts(
@@ -133,6 +140,25 @@ class SegmentSnapshot:
             if slot.model == model and slot.version == version:
                 return slot
         return SlotCounts(model, version)
+
+    def unaccounted(self) -> dict[tuple[str, str], int]:
+        """The models whose counts do not add up, empty at every quiet moment."""
+        return {(slot.model, slot.version): slot.unaccounted for slot in self.slots if slot.unaccounted}
+
+    def without_gauges(self) -> "SegmentSnapshot":
+        """The same with nothing inside: what is true of a worker that has died, whatever it said last."""
+        slots = tuple(replace(slot, in_flight=0, queue_depth=0, queue_bytes=0) for slot in self.slots)
+        return replace(self, slots=slots)
+
+
+def merge(snapshots: Iterable[SegmentSnapshot]) -> dict[tuple[str, str], SlotCounts]:
+    """Several workers' counts added up, by model and version in the order in which they were first met."""
+    merged: dict[tuple[str, str], SlotCounts] = {}
+    for snapshot in snapshots:
+        for slot in snapshot.slots:
+            labels = slot.model, slot.version
+            merged[labels] = merged[labels] + slot if labels in merged else slot
+    return merged
 
 
 class SegmentReader:
