@@ -14,7 +14,6 @@ from prometheus_client.metrics_core import (
     Metric,
 )
 from prometheus_client.registry import Collector
-from prometheus_client.utils import floatToGoString
 
 from steelyard import __version__
 from steelyard.observe.histogram import FIRST_EXPONENT, LAST_EXPONENT, HistogramCounts
@@ -25,7 +24,7 @@ from steelyard.observe.segment import SegmentReader, SegmentSnapshot, SlotCounts
 # One bound an octave, from 1 us to 69 s: a series is 30 lines, a model 180. The quantiles that steelyard
 # itself shows come from the 16 times finer buckets.
 EXPONENTS = range(10, LAST_EXPONENT)
-STAGE_BOUNDS = tuple(floatToGoString(2**exponent / 1e9) for exponent in EXPONENTS)
+STAGE_BOUNDS = tuple(str(2**exponent / 1e9) for exponent in EXPONENTS)
 BATCH_BOUNDS = tuple(2**exponent for exponent in range(EXACT_BATCH.bit_length()))
 
 MODEL_LABELS = ("model", "version")

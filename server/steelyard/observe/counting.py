@@ -43,7 +43,7 @@ class Slot(Protocol):
         """Counts one executed batch: `tickets` are the requests answered, each once in all six stages.
 
         Assemble, execute and encode are the batch's, the same for each of its requests. Times are monotonic
-        ns, but `unix_ms`. Raises TypeError, and counts nothing, where an item is no `Ticket` of the same module.
+        ns, but `unix_ms`. Raises TypeError, and counts nothing, where an item is no `Ticket` of its module.
         """
         ...
 
