@@ -236,8 +236,8 @@ cdef class Segment:
         Where all slots are taken, or a label is too long to be a directory's name, it is the slot `_other`.
         """
         cdef sy_header *header = <sy_header *>self._base
-        cdef bytes model_bytes = model.encode("utf-8", "surrogateescape")
-        cdef bytes version_bytes = version.encode("utf-8", "surrogateescape")
+        cdef bytes model_bytes = model.encode("utf-8", "backslashreplace")
+        cdef bytes version_bytes = version.encode("utf-8", "backslashreplace")
         labels = (model_bytes, version_bytes)
         index = self._indexes.get(labels)
         if index is not None:
