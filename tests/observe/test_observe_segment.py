@@ -250,6 +250,19 @@ def test_idle_models_cost_neither_writer_nor_reader_their_pages(writer, make_fd)
     assert os.fstat(fd).st_blocks * 512 < 1_200_000
 
 
+def test_one_slot_can_be_read_alone(writer, make_fd) -> None:
+    fd = make_fd()
+    slot = writer.Segment(fd, PID, START).slot("m", "1")
+    one_batch(writer, slot)
+    reader = SegmentReader(fd)
+    counts = reader.slot(slot.index)
+    assert (counts.model, counts.version, counts.answered) == ("m", "1", 3)
+    assert counts.stages[Stage.QUEUE].count == 3
+    for index in (-1, 3):
+        with pytest.raises(IndexError, match=f"slot {index} is not among the 3 in use"):
+            reader.slot(index)
+
+
 def test_a_snapshot_stands_still(writer, make_fd) -> None:
     fd = make_fd()
     slot = writer.Segment(fd, PID, START).slot("m", "1")
