@@ -1,8 +1,8 @@
 """Decision ids: UUIDv7 strings (RFC 9562, section 5.7) that only rise within a process.
 
-The 12 bits of `rand_a` count within a millisecond, from a random start below 2048 (section 6.2, method 1); where
-they run out, or the clock stood still or went back, the id's time runs ahead of the clock. The 62 bits of `rand_b`
-come from xoshiro256++ (Blackman and Vigna, 2018): unique, not secret.
+The 12 bits of `rand_a` count within a millisecond, from a random start below 2048 (section 6.2, method 1);
+where they run out, or the clock went back, the id is ahead of the clock. The 62 bits of `rand_b` come
+from xoshiro256++ (Blackman and Vigna, 2018): unique, not secret. Any thread may call: the GIL is kept.
 """
 
 cimport cython
@@ -79,16 +79,12 @@ cdef class IdSource:
         self._seed(seed)
 
     def new_ids(self, Py_ssize_t n, int64_t unix_ms):
-        """`n` new ids, each greater than all before. Raises ValueError where `n` or the time is out of range."""
+        """`n` new ids, each greater than all before; raises ValueError as the module's `new_ids` does."""
         if n < 0 or n > MAX_IDS:
             raise ValueError(f"ids are made 0..{MAX_IDS} at a time, got {n}")
         if unix_ms < 0 or unix_ms >= TIME_END:
             raise ValueError(f"a time in an id is 0..{TIME_END - 1} ms, got {unix_ms}")
-        cdef list ids = []
-        cdef Py_ssize_t i
-        for i in range(n):
-            ids.append(self._new_id(unix_ms))
-        return ids
+        return [self._new_id(unix_ms) for _ in range(n)]
 
     cdef _new_id(self, int64_t unix_ms):
         cdef uint64_t random = self._next()

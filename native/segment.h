@@ -46,7 +46,7 @@ typedef struct {
 typedef struct {
     sy_histogram stages[SY_STAGES];
     sy_batch_size batch_sizes[SY_BATCH_SIZES];
-    uint64_t pad[424]; /* to seven whole pages, so that no two models share one */
+    uint64_t pad[136]; /* to seven whole pages, so that no two models share one */
 } sy_body;
 
 _Static_assert(sizeof(sy_header) == 4096, "the header is one page");

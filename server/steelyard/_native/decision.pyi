@@ -13,7 +13,7 @@ class IdSource:
         """Goes on from another seed; the ids go on rising."""
 
     def new_ids(self, n: int, unix_ms: int) -> list[str]:
-        """`n` new ids, each greater than all before. Raises ValueError where `n` or the time is out of range."""
+        """`n` new ids, each greater than all before. Raises ValueError as the module's `new_ids` does."""
 
 def new_ids(n: int, unix_ms: int) -> list[str]:
     """`n` new decision ids of this process for requests of this millisecond, each greater than all before.

@@ -1,4 +1,4 @@
-"""Log-linear histograms over nanoseconds: their buckets, merging and quantiles; the twin of `native/histogram.h`."""
+"""Log-linear histograms over nanoseconds: buckets, merging, quantiles; the twin of `native/histogram.h`."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -6,7 +6,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-FIRST_EXPONENT = 10
+FIRST_EXPONENT = 7
 LAST_EXPONENT = 37
 SUB_BUCKETS = 16
 BUCKETS = (LAST_EXPONENT - FIRST_EXPONENT) * SUB_BUCKETS + 2
@@ -71,7 +71,7 @@ class HistogramCounts:
         return self.sum_ns / count if count else 0.0
 
     def quantile(self, q: float) -> float:
-        """An estimate of the q-quantile in ns, linear within its bucket, so off by 6.25 % at most; 0.0 if empty.
+        """An estimate of the q-quantile in ns, linear within its bucket: off by 6.25 % at most; 0.0 if empty.
 
         What lies above the last bound is reported as that bound.
 
@@ -93,6 +93,7 @@ class HistogramCounts:
         below = int(cumulative[bucket]) - inside
         return low + (high - low) * (rank - below) / inside
 
-    def at_most(self, exponent: int) -> int:
-        """How many were at most 2**exponent ns, for an exponent from FIRST_EXPONENT to LAST_EXPONENT: exact."""
-        return int(self.buckets[: 1 + (exponent - FIRST_EXPONENT) * SUB_BUCKETS].sum())
+    def octaves(self) -> list[int]:
+        """How many were at most 2**e ns, exactly, for each e from FIRST_EXPONENT to LAST_EXPONENT."""
+        cumulative: list[int] = np.cumsum(self.buckets)[:-1:SUB_BUCKETS].tolist()
+        return cumulative

@@ -23,8 +23,8 @@ SLOTS = 4096
 # A model is a directory, and no file system here allows a name above 255 bytes.
 MODEL_BYTES = 256
 VERSION_BYTES = 64
-# Sizes 0 to 128 are counted exactly, because ModelStatistics wants an entry for each size met; all larger ones
-# share the last entry.
+# Sizes 0 to 128 are counted exactly, because ModelStatistics wants an entry for each size met; all larger
+# ones share the last entry.
 EXACT_BATCH = 128
 BATCH_SIZES = EXACT_BATCH + 2
 
@@ -71,7 +71,7 @@ _REFUSALS: tuple[tuple[type[SteelyardError], Refusal], ...] = (
 
 
 def refusal_of(error: BaseException) -> Refusal | None:
-    """The reason that an error is counted under, or None where it is no refusal but a failure or a cancellation."""
+    """The reason that an error is counted under, or None where it is a failure or a cancellation."""
     for kind, reason in _REFUSALS:
         if isinstance(error, kind):
             return reason
@@ -118,7 +118,7 @@ class Body(IntEnum):
     """Words of a slot's body."""
 
     STAGES = 0
-    BATCH_SIZES = 2640
+    BATCH_SIZES = 2928
 
 
 class Histogram(IntEnum):
@@ -128,7 +128,7 @@ class Histogram(IntEnum):
     BUCKETS = 1
 
 
-HISTOGRAM_WORDS = 440
+HISTOGRAM_WORDS = 488
 BATCH_SIZE_WORDS = 4
 ENTRY_WORDS = 80
 BODY_WORDS = 7 * PAGE_WORDS

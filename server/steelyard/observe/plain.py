@@ -1,4 +1,4 @@
-"""The plain twin of `steelyard._native.observe`: the same classes over the same words, for tests to hold it against."""
+"""The plain twin of `steelyard._native.observe`: the same classes over the same words."""
 
 import mmap
 import os
@@ -130,8 +130,8 @@ class Segment:
         found = (words[Header.MAGIC], words[Header.LAYOUT_VERSION], words[Header.SLOTS])
         if found != (MAGIC, LAYOUT_VERSION, SLOTS):
             raise ValueError(
-                f"expected a segment of layout {LAYOUT_VERSION} with {SLOTS} slots, got magic {found[0]:#x}, layout"
-                f" {found[1]}, {found[2]} slots"
+                f"expected a segment of layout {LAYOUT_VERSION} with {SLOTS} slots, got magic"
+                f" {found[0]:#x}, layout {found[1]}, {found[2]} slots"
             )
         used = words[Header.SLOTS_USED]
         if used > SLOTS:

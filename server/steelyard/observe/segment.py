@@ -3,7 +3,8 @@
 import fcntl
 import mmap
 import os
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,6 @@ from steelyard.observe.layout import (
     MODEL_BYTES,
     OTHER_MODEL,
     OTHER_SLOT,
-    REASONS,
     SEGMENT_BYTES,
     SLOTS,
     VERSION_BYTES,
@@ -44,8 +44,8 @@ NO_BATCHES.flags.writeable = False
 def create_segment(name: str) -> int:
     """Makes an empty segment and gives its file descriptor, which the caller owns and hands to one worker.
 
-    It is sparse, has no path, and goes with its last descriptor. It is sealed against resizing, because a reader of
-    a file that a broken worker cut short would die of SIGBUS.
+    It is sparse, has no path, and goes with its last descriptor. It is sealed against resizing, because a
+    reader of a file that a broken worker cut short would die of SIGBUS.
     """
     fd = os.memfd_create(f"steelyard-{name}", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     os.ftruncate(fd, SEGMENT_BYTES)
@@ -69,8 +69,8 @@ def create_segment(name: str) -> int:
 class SlotCounts:
     """What one model and version has counted, in one worker or added up over several.
 
-    `batch_sizes` is uint64 of shape [BATCH_SIZES, 4]: batches, input ns, infer ns and output ns of each size 0..128,
-    and of all that were larger.
+    `stages` has one entry for each `Stage`. `batch_sizes` is uint64 of shape [BATCH_SIZES, 4]: batches, input
+    ns, infer ns and output ns of each size 0..128, and of all that were larger.
     """
 
     model: str
@@ -94,6 +94,12 @@ class SlotCounts:
     @property
     def refused_total(self) -> int:
         return sum(self.refused.values())
+
+    @property
+    def unaccounted(self) -> int:
+        """Requests that came in and are neither ended nor inside: 0 at every quiet moment."""
+        ended = self.answered + self.refused_total + self.failed + self.cancelled + self.lost
+        return self.received - ended - self.in_flight
 
     def __add__(self, other: "SlotCounts") -> "SlotCounts":
         """The same model's counts of two workers, as one."""
@@ -135,6 +141,25 @@ class SegmentSnapshot:
                 return slot
         return SlotCounts(model, version)
 
+    def unaccounted(self) -> dict[tuple[str, str], int]:
+        """The models whose counts do not add up, empty at every quiet moment."""
+        return {(slot.model, slot.version): slot.unaccounted for slot in self.slots if slot.unaccounted}
+
+    def without_gauges(self) -> "SegmentSnapshot":
+        """The same with nothing inside: what is true of a worker that has died, whatever it said last."""
+        slots = tuple(replace(slot, in_flight=0, queue_depth=0, queue_bytes=0) for slot in self.slots)
+        return replace(self, slots=slots)
+
+
+def merge(snapshots: Iterable[SegmentSnapshot]) -> dict[tuple[str, str], SlotCounts]:
+    """Several workers' counts added up, by model and version in the order in which they were first met."""
+    merged: dict[tuple[str, str], SlotCounts] = {}
+    for snapshot in snapshots:
+        for slot in snapshot.slots:
+            labels = slot.model, slot.version
+            merged[labels] = merged[labels] + slot if labels in merged else slot
+    return merged
+
 
 class SegmentReader:
     """Reads a segment without asking its worker. Owns a mapping, not the descriptor.
@@ -149,7 +174,7 @@ class SegmentReader:
             raise ValueError(f"expected a segment, got a file that begins with {self._words[:1].tobytes()!r}")
 
     def snapshot(self) -> SegmentSnapshot:
-        """Copies what is there. Costs pages and time only for slots in use; bodies only of models that ran."""
+        """Copies what is there; costs time for slots in use, and pages only for models that ran."""
         used = min(int(self._words[Header.SLOTS_USED]), SLOTS)
         end = DIRECTORY_WORD + used * ENTRY_WORDS
         entries = self._words[DIRECTORY_WORD:end].copy().reshape(used, ENTRY_WORDS)
