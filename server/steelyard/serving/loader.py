@@ -8,7 +8,7 @@ from pathlib import Path
 
 from steelyard._native.observe import Segment
 from steelyard.errors import InvalidRequest, ManifestError, ModelNotFound, RepositoryError, SteelyardError, Unavailable
-from steelyard.models.manifest import ModelManifest, read_model_manifest
+from steelyard.models.manifest import ModelManifest, read_model_manifest, unowned
 from steelyard.models.names import name_problem
 from steelyard.models.repository import Listing, ModelDir, scan
 from steelyard.models.versions import wanted
@@ -57,6 +57,9 @@ class Loader:
             log("repository.problem", level=logging.WARNING, path=str(problem.path), reason=problem.message)
         await asyncio.gather(*(self._apply(name) for name in self.listing.models))
         self.ready = True
+        nobodys = [name for name, entry in self._served() if unowned(entry.manifest)]
+        if nobodys:
+            log("models.unowned", level=logging.WARNING, count=len(nobodys), some=nobodys[:5], profile="dev")
 
     async def watch(self, interval_s: float) -> None:
         """Looks at the repository every `interval_s` seconds, for ever, and takes up what has settled."""
@@ -113,6 +116,9 @@ class Loader:
     def close(self) -> None:
         """Ends the loading threads without waiting for what they do."""
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _served(self) -> list[tuple[str, ServedVersion]]:
+        return [(entry.name, served) for entry in self._catalog if (served := entry.default()) is not None]
 
     async def _scan(self) -> Listing:
         return await asyncio.get_running_loop().run_in_executor(self._pool, scan, self.root)

@@ -48,6 +48,7 @@ class ServedVersion:
     output_names: frozenset[str] = field(init=False)
     plain_outputs: bool = field(init=False)
     runners: list[Runner] = field(default_factory=list)
+    in_flight: int = 0
 
     def __post_init__(self) -> None:
         version = str(self.number)
