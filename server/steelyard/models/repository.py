@@ -24,8 +24,13 @@ class VersionDir:
     """A directory `<model>/<number>` that holds a model.onnx."""
 
     number: int
-    path: Path
+    location: str
+    """The path, as text: to make a Path of it costs as much as to look at the directory."""
     fingerprint: Fingerprint
+
+    @property
+    def path(self) -> Path:
+        return Path(self.location)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +38,21 @@ class ModelDir:
     """A directory with at least one version."""
 
     name: str
-    path: Path
+    location: str
+    """The path, as text."""
     versions: tuple[VersionDir, ...]
     """Lowest number first."""
-    manifest_path: Path
-    """Where model.toml is or would be."""
     manifest_fingerprint: Fingerprint | None
     """None where there is no model.toml."""
+
+    @property
+    def path(self) -> Path:
+        return Path(self.location)
+
+    @property
+    def manifest_path(self) -> Path:
+        """Where model.toml is or would be."""
+        return Path(self.location, MODEL_MANIFEST)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +123,7 @@ def _scan_model(model: os.DirEntry[str], problems: list[Problem]) -> ModelDir:
                 if not _is_directory(entry):
                     continue
                 met_version = True
-                versions.append(VersionDir(number, Path(entry.path), _scan_version(entry.path)))
+                versions.append(VersionDir(number, entry.path, _scan_version(entry.path)))
             except RepositoryError as exc:
                 problems.append(Problem(Path(entry.path), str(exc)))
     if not versions:
@@ -119,8 +132,7 @@ def _scan_model(model: os.DirEntry[str], problems: list[Problem]) -> ModelDir:
         )
         raise RepositoryError(f"model '{model.name}' has {what}")
     versions.sort(key=lambda version: version.number)
-    path = Path(model.path)
-    return ModelDir(model.name, path, tuple(versions), path / MODEL_MANIFEST, manifest)
+    return ModelDir(model.name, model.path, tuple(versions), manifest)
 
 
 def _scan_version(path: str) -> Fingerprint:

@@ -2,7 +2,7 @@
 
 import os
 import stat
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from steelyard.errors import RepositoryError
 
@@ -13,8 +13,7 @@ MAX_DEPTH = 16
 MAX_FILES = 10_000
 
 
-@dataclass(frozen=True, slots=True)
-class TreeFile:
+class TreeFile(NamedTuple):
     """A regular file, or a link to one."""
 
     relative: str
@@ -33,7 +32,7 @@ def walk(directory: str, *, skip: frozenset[str] = frozenset()) -> list[TreeFile
     """
     found: list[TreeFile] = []
     _walk(directory, "", 1, skip, found)
-    found.sort(key=lambda file: file.relative)
+    found.sort()
     return found
 
 

@@ -112,31 +112,49 @@ class Catalog:
         """The entry of `name`, made where there is none."""
         return self._models.setdefault(name, ModelEntry(name))
 
+    def begin(self, name: str, number: int) -> None:
+        """Notes that a version is being loaded; one that is served goes on being served meanwhile."""
+        entry = self.ensure(name)
+        known = entry.versions.get(number)
+        if known is None:
+            entry.versions[number] = VersionEntry(number, VersionState.LOADING)
+        elif known.served is None:
+            known.move(VersionState.LOADING)
+
     def install(self, version: ServedVersion) -> ServedVersion | None:
         """Serves `version` from now on; returns the one that it took the place of, which may still have work."""
         entry = self.ensure(version.model)
-        slot = entry.versions[version.number]
-        replaced, slot.served = slot.served, version
-        slot.move(VersionState.READY)
+        known = entry.versions[version.number]
+        replaced, known.served = known.served, version
+        known.move(VersionState.READY)
         self._reroute(entry)
         return replaced
+
+    def fail(self, name: str, number: int, reason: str) -> None:
+        """Notes why a load failed; what was served of the version before goes on being served."""
+        known = self.model(name).versions[number]
+        if known.served is None:
+            known.move(VersionState.FAILED, reason)
+        else:
+            known.move(VersionState.READY, f"its new content could not be loaded, the old one is served: {reason}")
 
     def withdraw(self, name: str, number: int, state: VersionState, reason: str) -> ServedVersion | None:
         """Stops serving a version; returns it where it was served."""
         entry = self.model(name)
-        slot = entry.versions[number]
-        served, slot.served = slot.served, None
-        slot.move(state, reason)
+        known = entry.versions[number]
+        served, known.served = known.served, None
+        known.move(state, reason)
         self._reroute(entry)
         return served
 
-    def forget(self, name: str, number: int) -> None:
+    def forget(self, name: str, number: int) -> ServedVersion | None:
         """Drops a version that is no longer in the repository, and its model with the last of them."""
         entry = self.model(name)
-        del entry.versions[number]
+        served = entry.versions.pop(number).served
         if not entry.versions:
             del self._models[name]
         self._reroute(entry)
+        return served
 
     def watch(self, changed: Callable[[str], None]) -> None:
         """Calls `changed` with a model's name whenever what is served of it changes."""

@@ -10,7 +10,7 @@ from steelyard.errors import DeadlineExpired, InvalidRequest, SteelyardError, Un
 from steelyard._native.observe import Slot
 from steelyard.observe.layout import refusal_of
 from steelyard.runtime.executor import Executor
-from steelyard.scheduling.lane import PRIORITY_DEFAULT, PRIORITY_LAST, Lane
+from steelyard.scheduling.lane import PRIORITY_DEFAULT, PRIORITY_LAST
 from steelyard.scheduling.scheduler import Scheduler
 from steelyard.scheduling.ticket import State, Ticket
 from steelyard.serving.call import DECISION_ID, Call
@@ -18,7 +18,8 @@ from steelyard.serving.catalog import Catalog
 from steelyard.serving.execution import Job, execute
 from steelyard.serving.suspects import Suspects
 from steelyard.serving.version import ServedVersion
-from steelyard.wire import check_outputs, decode_request, explain_misfit
+from steelyard.wire import decode_request
+from steelyard.wire.check import check_outputs, explain_misfit
 from steelyard.wire.types import InferRequest
 
 RequestLog = Callable[[str, ServedVersion | None, SteelyardError | None, int], None]
@@ -50,6 +51,7 @@ class Engine:
         self._log_request = log_request
         self._executor: Executor[Job] = Executor(loop, scheduler.threads, execute, self._finish)
         self._suspects = Suspects()
+        self._touched: set[ServedVersion] = set()
         self._inbox: list[tuple[Call, bytes, int]] = []
         self._timer: asyncio.TimerHandle | None = None
         self._timer_ns = 0
@@ -73,7 +75,10 @@ class Engine:
             return
         version, ticket = place  # type: ignore[misc]
         if self._scheduler.cancel(version.lane, ticket):
+            call.place = None
+            self._left(version)
             self._gone(version.slot)
+            self._show_gauges()
 
     async def drain(self) -> None:
         """Refuses what comes from now on, and returns when everything accepted has been answered."""
@@ -81,13 +86,6 @@ class Engine:
         if self.in_flight:
             self._idle = self._loop.create_future()
             await self._idle
-
-    def retire(self, lane: Lane) -> None:
-        """Fails everything that waits in a lane whose version was unloaded by force."""
-        for ticket in self._scheduler.drop(lane):
-            self._refuse(
-                ticket.call, lane.owner.slot, Unavailable(f"model {lane.name!r} was unloaded"), ticket.received_ns
-            )
 
     def close(self) -> None:
         """Ends the executor's threads; call after `drain`."""
@@ -117,7 +115,7 @@ class Engine:
                 raise Unavailable("the server is stopping")
             bound = version.signature.bind(request)
             if bound is None:
-                explain_misfit(request, version.model, version.spec.inputs, version.spec.batched)
+                explain_misfit(request, version.model, version.input_specs, version.spec.batched)
             rows, key = bound
             if request.outputs:
                 check_outputs(request, version.model, version.output_names)
@@ -132,10 +130,12 @@ class Engine:
                 raise DeadlineExpired(f"model {version.model!r}: the deadline had passed when the request was read")
             ticket = Ticket(call, request, rows, key, received_ns, decoded_ns, deadline_ns, priority, len(body))
             group = key
-            if not version.spec.batched or not rows or self._suspects.is_suspect(call.peer, received_ns):
+            if not rows or (self._suspects and self._suspects.is_suspect(call.peer, received_ns)):
                 group = ticket
             self._scheduler.offer(version.lane, ticket, group)
             call.place = (version, ticket)
+            version.in_flight += 1
+            self._touched.add(version)
         except SteelyardError as error:
             if slot is self._unknown:
                 slot.received(1)
@@ -163,6 +163,7 @@ class Engine:
             now_ns = self._now_ns()
             for ticket in scheduler.expire(now_ns):
                 version = ticket.call.place[0]
+                self._left(version)
                 waited_ms = (now_ns - ticket.received_ns) / 1e6
                 error = DeadlineExpired(f"model {version.model!r}: the deadline passed after {waited_ms:.1f} ms in the queue")
                 self._refuse(ticket.call, version.slot, error, ticket.received_ns)
@@ -176,6 +177,7 @@ class Engine:
                 self._settle(job)
             else:
                 self._executor.submit(job)
+        self._show_gauges()
         wakeup_ns = scheduler.next_wakeup_ns(now_ns)
         if wakeup_ns is not None and (self._timer is None or wakeup_ns != self._timer_ns):
             if self._timer is not None:
@@ -196,7 +198,9 @@ class Engine:
         """Gives back what the batch held, counts it, and tells its callers."""
         batch, version = job.batch, job.version
         slot = version.slot
-        whole = job.runs == 1 and job.executed_ns
+        version.in_flight -= len(batch.tickets)
+        self._touched.add(version)
+        whole = job.runs == 1 and not job.failed
         self._scheduler.finished(batch, job.executed_ns - job.assembled_ns if whole else 0)
         answered: list[Ticket] = []
         rows = 0
@@ -251,6 +255,17 @@ class Engine:
         if self._log_request is not None:
             self._log_request(decision_id, None, error, self._now_ns() - received_ns)
         self._if_idle()
+
+    def _left(self, version: ServedVersion) -> None:
+        version.in_flight -= 1
+        self._touched.add(version)
+
+    def _show_gauges(self) -> None:
+        """Writes the gauges of every version that something happened to since they were last written."""
+        for version in self._touched:
+            lane = version.lane
+            version.slot.set_gauges(version.in_flight, lane.queued, lane.queued_bytes)
+        self._touched.clear()
 
     def _gone(self, slot: Slot) -> None:
         self.in_flight -= 1

@@ -25,7 +25,7 @@ class Job:
     `outcomes` stands in the order of the batch's tickets: an encoded answer, or the error that ticket gets.
     """
 
-    __slots__ = ("assembled_ns", "batch", "decision_ids", "encoded_ns", "executed_ns", "outcomes", "runs", "version")
+    __slots__ = ("assembled_ns", "batch", "decision_ids", "encoded_ns", "executed_ns", "failed", "outcomes", "runs", "version")
 
     def __init__(self, batch: Batch, version: ServedVersion) -> None:
         self.batch = batch
@@ -34,6 +34,7 @@ class Job:
         self.outcomes: list[bytes | SteelyardError] = []
         self.assembled_ns = self.executed_ns = self.encoded_ns = 0
         self.runs = 0
+        self.failed = False
 
 
 def execute(job: Job) -> None:
@@ -51,6 +52,7 @@ def execute(job: Job) -> None:
         job.executed_ns = now_ns()
         job.outcomes = encode(version, requests, [t.rows for t in tickets], job.decision_ids, outputs)
     except Exception as error:  # whatever the runtime raises is this batch's failure, not the server's
+        job.failed = True
         job.assembled_ns = job.assembled_ns or now_ns()
         job.outcomes = take_apart(job, runner, tickets, job.decision_ids, error)
         job.executed_ns = now_ns()
@@ -100,7 +102,7 @@ def encode(
 ) -> list[bytes | SteelyardError]:
     """One answer a request from the outputs of all of them."""
     batched = version.spec.batched
-    if version.plain_outputs and not any(request.has_classification for request in requests):
+    if version.plain_outputs and not any(wants_classes(request) for request in requests):
         shapes = [output.shape[1:] if batched else output.shape for output in outputs]
         answers: list[bytes | SteelyardError] = list(
             version.encoder.encode_batch(requests, rows, ids, outputs, shapes, batched)
@@ -116,6 +118,12 @@ def encode(
         except InvalidRequest as error:
             answers.append(error)
     return answers
+
+
+def wants_classes(request: InferRequest) -> bool:
+    """Whether the caller wants classes in the place of an output's numbers."""
+    outputs = request.outputs
+    return bool(outputs) and any("classification" in output.parameters for output in outputs)
 
 
 def encode_generally(version: ServedVersion, request: InferRequest, decision_id: str, outputs: list[Array]) -> bytes:

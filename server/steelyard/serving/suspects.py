@@ -17,6 +17,9 @@ class Suspects:
     def __init__(self) -> None:
         self._failures: OrderedDict[str, list[int]] = OrderedDict()
 
+    def __bool__(self) -> bool:
+        return bool(self._failures)
+
     def blame(self, caller: str, now_ns: int) -> None:
         """Notes that a request of `caller` failed in execution, by itself."""
         failures = self._failures.pop(caller, [])

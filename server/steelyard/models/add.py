@@ -1,0 +1,183 @@
+"""Putting a version into a repository: described from its graph, and there all at once or not at all."""
+
+import errno
+import os
+import secrets
+import shutil
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+import tomli_w
+
+from steelyard.errors import LoadFailed, RepositoryError
+from steelyard.models.graph import NodeArg, describe
+from steelyard.models.manifest import (
+    MODEL_MANIFEST,
+    VERSION_MANIFEST,
+    ModelManifest,
+    OutputManifest,
+    TensorManifest,
+    VersionManifest,
+)
+from steelyard.models.names import MAX_VERSION, name_problem, parse_version
+from steelyard.models.onnx_file import external_files
+from steelyard.models.repository import GRAPH_FILE
+from steelyard.models.spec import ModelSpec
+
+_HEADER = "# Filled in from the graph. What each key means: docs/manifest.md\n\n"
+
+
+def add_version(
+    repository: Path,
+    name: str,
+    source: Path,
+    *,
+    version: int | None = None,
+    given: VersionManifest | None = None,
+    model: ModelManifest | None = None,
+) -> Path:
+    """Copies the ONNX file `source` into `repository` as a version of `name`; returns its directory.
+
+    The number is `version`, or one above the highest that is there. External data that the file names is
+    copied with it, and so are files of labels that `given` names, both from beside `source`. version.toml
+    holds what the graph says, with `given` (which may not contradict it) on top; `model` becomes model.toml,
+    and may be given only where there is none. The repository is made if its parent is there.
+
+    Everything is written and synced under a hidden name and then renamed, so a server that watches sees the
+    version whole. Raises RepositoryError, LoadFailed where ONNX Runtime refuses the graph, and ManifestError.
+    """
+    if problem := name_problem(name):
+        raise RepositoryError(problem)
+    if version is not None and not 1 <= version <= MAX_VERSION:
+        raise RepositoryError(f"expected a version from 1 to {MAX_VERSION}, got {version}")
+    given = given or VersionManifest()
+    companions = _companions(source, given)
+    directory = repository / name
+    try:
+        repository.mkdir(exist_ok=True)
+        made = not directory.exists()
+        directory.mkdir(exist_ok=True)
+        staging = directory / f".adding-{secrets.token_hex(8)}"
+        try:
+            staging.mkdir()
+            _copy(source, staging / GRAPH_FILE)
+            for companion in companions:
+                _copy(source.parent / companion, staging / companion)
+            inputs, outputs = _tensors(staging / GRAPH_FILE, source)
+            spec = describe(inputs, outputs, given, staging)
+            _write(staging / VERSION_MANIFEST, _version_document(spec, given))
+            for path, _, _ in os.walk(staging):
+                _sync_directory(Path(path))
+            if model is not None:
+                _write_model_manifest(directory / MODEL_MANIFEST, model, staging)
+            return _publish(staging, directory, version)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+            if made and not any(directory.iterdir()):
+                directory.rmdir()
+    except OSError as exc:
+        raise RepositoryError(f"cannot add {source} to {directory}: {exc}") from exc
+
+
+def _companions(source: Path, given: VersionManifest) -> list[PurePosixPath]:
+    """Paths, relative to the source's directory, of what must be copied beside the graph."""
+    label_files = [tensor.labels for tensor in given.output if isinstance(tensor.labels, str)]
+    companions: dict[PurePosixPath, None] = {}
+    for name in [*external_files(source), *label_files]:
+        path = PurePosixPath(name)
+        if path.is_absolute() or ".." in path.parts or "\0" in name:
+            raise RepositoryError(f"{source}: refers to {name!r}, which does not lie beside it")
+        if path in (PurePosixPath(GRAPH_FILE), PurePosixPath(VERSION_MANIFEST)):
+            raise RepositoryError(f"{source}: refers to {name!r}, a name that every version has for itself")
+        if not (source.parent / path).is_file():
+            raise RepositoryError(f"{source}: refers to {name!r}, but there is no such file beside it")
+        companions[path] = None
+    return list(companions)
+
+
+def _tensors(graph: Path, source: Path) -> tuple[Sequence[NodeArg], Sequence[NodeArg]]:
+    try:
+        import onnxruntime
+    except ImportError as exc:
+        raise LoadFailed("ONNX Runtime is not installed: install steelyard[cpu] or steelyard[gpu]") from exc
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 4
+    try:
+        session = onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+    except Exception as exc:  # its errors share no base below Exception
+        raise LoadFailed(f"{source}: ONNX Runtime refuses the graph: {exc}") from exc
+    return session.get_inputs(), session.get_outputs()
+
+
+def _version_document(spec: ModelSpec, given: VersionManifest) -> dict[str, object]:
+    labels = {tensor.name: tensor.labels for tensor in given.output}
+    manifest = VersionManifest(
+        batched=spec.batched,
+        input=tuple(TensorManifest(name=t.name, datatype=t.datatype, shape=t.dims) for t in spec.inputs),
+        output=tuple(
+            OutputManifest(name=t.name, datatype=t.datatype, shape=t.dims, labels=labels.get(t.name, ()))
+            for t in spec.outputs
+        ),
+        lineage=given.lineage,
+    )
+    return manifest.model_dump(exclude_none=True, exclude_defaults=True)
+
+
+def _write_model_manifest(path: Path, model: ModelManifest, staging: Path) -> None:
+    """By a hard link, which fails where another was faster and never replaces what the owner wrote."""
+    staged = staging.with_name(staging.name + ".toml")
+    try:
+        _write(staged, model.model_dump(exclude_none=True, exclude_defaults=True))
+        os.link(staged, path)
+    except FileExistsError:
+        raise RepositoryError(f"{path}: is there already; edit it instead of giving another") from None
+    finally:
+        staged.unlink(missing_ok=True)
+
+
+def _publish(staging: Path, directory: Path, version: int | None) -> Path:
+    while True:
+        number = version if version is not None else _next_version(directory)
+        target = directory / str(number)
+        if os.path.lexists(target):
+            raise RepositoryError(f"{target}: is there already")
+        try:
+            staging.rename(target)
+        except OSError as exc:
+            if version is None and exc.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                continue
+            raise
+        _sync_directory(directory)
+        return target
+
+
+def _next_version(directory: Path) -> int:
+    highest = max((parse_version(name) or 0 for name in os.listdir(directory)), default=0)
+    if highest == MAX_VERSION:
+        raise RepositoryError(f"{directory}: holds the highest version that can be; say which to add")
+    return highest + 1
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)
+    with target.open("rb") as stream:
+        os.fsync(stream.fileno())
+
+
+def _write(path: Path, document: dict[str, object]) -> None:
+    with path.open("wb") as stream:
+        stream.write(_HEADER.encode())
+        tomli_w.dump(document, stream)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
