@@ -81,5 +81,5 @@ def confirm(device: Device, session_providers: list[str]) -> None:
     if wanted not in session_providers:
         raise DeviceUnavailable(
             f"device {device.name!r} needs {wanted}, but ONNX Runtime could not start it and would run on "
-            f"{', '.join(session_providers)}: its warning above says why (most often a CUDA or cuDNN library is missing)"
+            f"{', '.join(session_providers)}: its warning above says why (often a missing CUDA library)"
         )
