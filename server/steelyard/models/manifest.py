@@ -47,6 +47,12 @@ def _device(value: object) -> object:
     return f"{value}:0" if value in ("cuda", "tensorrt") else value
 
 
+def _batching(value: object) -> object:
+    if value != "auto" and not isinstance(value, bool):
+        raise ValueError("expected true, false or 'auto'")
+    return value
+
+
 def _runs(value: object) -> object:
     return int(value) if isinstance(value, bool) else value
 
@@ -77,7 +83,7 @@ class VersionPolicy(_Table):
     """Which versions are served: exactly one of the three."""
 
     latest: int | None = Field(default=None, ge=1, le=1000, description="The so many highest versions.")
-    all: Literal[True] | None = Field(default=None, description="Every version.")
+    all: bool | None = Field(default=None, description="Every version.")
     list: tuple[Positive, ...] | None = Field(
         default=None, min_length=1, max_length=1000, strict=False, description="These versions."
     )
@@ -85,6 +91,8 @@ class VersionPolicy(_Table):
     @model_validator(mode="after")
     def _one_policy(self) -> Self:
         given = [key for key in ("latest", "all", "list") if getattr(self, key) is not None]
+        if self.all is False:
+            raise ValueError("all: expected true, got false")
         if len(given) != 1:
             came = " and ".join(given) or "none"
             raise ValueError(f"expected exactly one of latest, all and list, got {came}")
@@ -136,7 +144,7 @@ class Serving(_Table):
         strict=False,
         description="Batch sizes to cut at when more rows wait; ascending, none above max_batch.",
     )
-    batching: Literal["auto", True, False] = Field(
+    batching: Annotated[Literal["auto"] | bool, BeforeValidator(_batching)] = Field(
         default="auto",
         description='"auto": batch if the check at load finds rows independent; true and false overrule it.',
     )
