@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from steelyard.config import Address, Settings, parse_address, resolve
 from steelyard.errors import ConfigError
 
@@ -154,19 +153,31 @@ def test_addresses(text, host, port):
 
 @pytest.mark.parametrize(
     "text",
-    ["", ":", ":8001", "8001", "localhost", "localhost:", "localhost:65536", "localhost:-1", "localhost:1e3"]
-    + [
-        "::1:8001",
-        "[::1]",
-        "[::1",
-        "[x]:1",
-        "[]:1",
-        "a b:1",
-        "a/b:1",
-        "host:٣",
-        "host:1 ",
-        "a\n:1",
-        "unix:/tmp/s:1",
+    [
+        *[
+            "",
+            ":",
+            ":8001",
+            "8001",
+            "localhost",
+            "localhost:",
+            "localhost:65536",
+            "localhost:-1",
+            "localhost:1e3",
+        ],
+        *[
+            "::1:8001",
+            "[::1]",
+            "[::1",
+            "[x]:1",
+            "[]:1",
+            "a b:1",
+            "a/b:1",
+            "host:٣",
+            "host:1 ",
+            "a\n:1",
+            "unix:/s:1",
+        ],
     ],
 )
 def test_addresses_that_are_none(text):

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from steelyard.errors import RepositoryError
 from steelyard.models.digest import file_digest, version_digest
 

@@ -4,12 +4,12 @@ import numpy as np
 import onnxruntime
 import pytest
 from onnx import helper
-
 from steelyard.models.datatypes import BY_NAME, BY_ONNX_TYPE, DATATYPES
 
 
 def test_every_datatype_of_the_protocol_is_there_once():
-    names = "BOOL UINT8 UINT16 UINT32 UINT64 INT8 INT16 INT32 INT64 FP16 FP32 FP64 BF16 BYTES".split()
+    names = ["BOOL", "BYTES", "BF16", "FP16", "FP32", "FP64", "INT8", "INT16", "INT32", "INT64"]
+    names += ["UINT8", "UINT16", "UINT32", "UINT64"]
     assert sorted(BY_NAME) == sorted(names)
     assert len(BY_ONNX_TYPE) == len(DATATYPES) == len(names)
 

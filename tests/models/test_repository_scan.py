@@ -4,7 +4,6 @@ import os
 from pathlib import Path
 
 import pytest
-
 from steelyard.errors import RepositoryError
 from steelyard.models.repository import Listing, scan
 

@@ -2,7 +2,6 @@
 
 from hypothesis import given
 from hypothesis import strategies as st
-
 from steelyard.models.manifest import Serving, VersionPolicy
 from steelyard.models.versions import wanted
 

@@ -1,5 +1,6 @@
 """Putting a version into a repository: described from its graph, and there all at once or not at all."""
 
+import contextlib
 import errno
 import os
 import secrets
@@ -24,7 +25,7 @@ from steelyard.models.onnx_file import external_files
 from steelyard.models.repository import GRAPH_FILE
 from steelyard.models.spec import ModelSpec
 
-_HEADER = "# Filled in from the graph. What each key means: docs/manifest.md\n\n"
+_HEADER = b"# What each key means: docs/manifest.md\n\n"
 
 
 def add_version(
@@ -53,6 +54,8 @@ def add_version(
     given = given or VersionManifest()
     companions = _companions(source, given)
     directory = repository / name
+    if version is not None and os.path.lexists(directory / str(version)):
+        raise RepositoryError(f"{directory / str(version)}: is there already")
     try:
         repository.mkdir(exist_ok=True)
         made = not directory.exists()
@@ -73,8 +76,9 @@ def add_version(
             return _publish(staging, directory, version)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
-            if made and not any(directory.iterdir()):
-                directory.rmdir()
+            if made:
+                with contextlib.suppress(OSError):  # not empty: the version is there
+                    directory.rmdir()
     except OSError as exc:
         raise RepositoryError(f"cannot add {source} to {directory}: {exc}") from exc
 
@@ -169,7 +173,7 @@ def _copy(source: Path, target: Path) -> None:
 
 def _write(path: Path, document: dict[str, object]) -> None:
     with path.open("wb") as stream:
-        stream.write(_HEADER.encode())
+        stream.write(_HEADER)
         tomli_w.dump(document, stream)
         stream.flush()
         os.fsync(stream.fileno())

@@ -57,7 +57,7 @@ class ModelDir:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something in the repository that cannot be served, and why; what is no UTF-8 in a path stands escaped."""
+    """Something that cannot be served, and why; what is no UTF-8 in a path stands escaped."""
 
     path: str
     message: str
