@@ -79,6 +79,11 @@ def test_the_switches_of_the_build_are_no_settings():
     resolve({}, {"STEELYARD_SANITIZE": "address", "STEELYARD_COVERAGE": "1"})
 
 
+def test_settings_survive_the_way_to_a_worker():
+    settings = resolve({"repository": Path("m"), "grpc_address": "[::1]:0"}, {}).settings
+    assert Settings.model_validate_json(settings.model_dump_json()) == settings
+
+
 def test_settings_dump_as_text_and_numbers():
     dumped = resolve({"grpc_address": "[::1]:0"}, {}).settings.model_dump(mode="json")
     assert dumped["grpc_address"] == "[::1]:0"

@@ -12,8 +12,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from steelyard.errors import LoadFailed, ManifestError, RepositoryError
 from steelyard.models.add import add_version
+from steelyard.models.governance import Governance
 from steelyard.models.manifest import (
-    Governance,
     Lineage,
     ModelManifest,
     OutputManifest,
@@ -105,6 +105,14 @@ def test_a_manifest_that_is_there_is_not_replaced(repository, source):
         add_version(repository, "m", source, model=ModelManifest(governance=Governance(owner="b")))
     assert (repository / "m" / "model.toml").read_bytes() == before
     assert files(repository) == ["m/1/model.onnx", "m/1/version.toml", "m/model.toml"]
+
+
+def test_a_number_that_is_taken_changes_nothing(repository, source):
+    add_version(repository, "m", source)
+    before = files(repository)
+    with pytest.raises(RepositoryError, match="1: is there already"):
+        add_version(repository, "m", source, version=1, model=ModelManifest())
+    assert files(repository) == before
 
 
 def test_external_data_comes_along_and_the_copy_runs(repository, tmp_path):

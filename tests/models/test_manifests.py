@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from steelyard.errors import ManifestError
+from steelyard.models.governance import Governance
 from steelyard.models.manifest import (
-    Governance,
     ModelManifest,
     VersionManifest,
     read_model_manifest,

@@ -1,5 +1,6 @@
 """The reader of external data's locations, against the `onnx` package and against bytes of all kinds."""
 
+import contextlib
 from pathlib import Path
 
 import numpy as np
@@ -49,8 +50,7 @@ def written(tmp_path: Path, raw: bytes) -> Path:
 
 def test_tensors_are_found_wherever_they_are(tmp_path):
     path = written(tmp_path, model_with_tensors_everywhere().SerializeToString())
-    names = ["attribute", "branch", "function", "one", "sparse", "sub/weights", "training", "two"]
-    assert external_files(path) == tuple(f"{name}.bin" for name in names)
+    assert external_files(path) == tuple(sorted(LOCATIONS))
 
 
 def test_a_model_as_the_onnx_package_saves_it(tmp_path):
@@ -122,22 +122,20 @@ def varint(value: int) -> bytes:
     return bytes(out)
 
 
+NAMES = ["attribute", "branch", "function", "one", "sparse", "sub/weights", "training", "two"]
+LOCATIONS = {f"{name}.bin" for name in NAMES}
 WHOLE = model_with_tensors_everywhere().SerializeToString()
 
 
 @given(st.integers(0, len(WHOLE) - 1))
 def test_a_file_that_is_cut_off_is_refused_or_shows_less(tmp_path_factory, length):
     path = written(tmp_path_factory.getbasetemp(), WHOLE[:length])
-    try:
-        assert set(external_files(path)) <= set(external_files(written(path.parent, WHOLE)))
-    except LoadFailed:
-        pass
+    with contextlib.suppress(LoadFailed):
+        assert set(external_files(path)) <= LOCATIONS
 
 
 @given(st.binary(min_size=1, max_size=300), st.integers(0, len(WHOLE)))
 def test_any_bytes_are_read_or_refused(tmp_path_factory, raw, at):
     for content in (raw, WHOLE[:at] + raw + WHOLE[at + len(raw) :]):
-        try:
+        with contextlib.suppress(LoadFailed):
             external_files(written(tmp_path_factory.getbasetemp(), content))
-        except LoadFailed:
-            pass
