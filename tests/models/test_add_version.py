@@ -168,6 +168,7 @@ def test_a_source_that_is_no_model_leaves_nothing_behind(repository, source, raw
         add_version(repository, "m", source)
     assert expected in str(caught.value)
     assert str(source) in str(caught.value)
+    assert ".adding" not in str(caught.value)
     assert files(repository) == []
     assert not (repository / "m").exists()
 

@@ -63,7 +63,6 @@ def test_every_key_of_serving(model):
         max_queue_requests = 100
         max_queue_bytes = "1 GiB"
         default_timeout_ms = 250
-        priority_levels = 3
         warmup = 5
         versions = { list = [1, 3] }
         [serving.session_options]

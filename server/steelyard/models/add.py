@@ -111,7 +111,8 @@ def _tensors(graph: Path, source: Path) -> tuple[Sequence[NodeArg], Sequence[Nod
     try:
         session = onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
     except Exception as exc:  # its errors share no base below Exception
-        raise LoadFailed(f"{source}: ONNX Runtime refuses the graph: {exc}") from exc
+        said = " ".join(str(exc).replace(str(graph), str(source)).split())
+        raise LoadFailed(f"{source}: ONNX Runtime refuses the graph: {said}") from exc
     return session.get_inputs(), session.get_outputs()
 
 

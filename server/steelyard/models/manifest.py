@@ -161,12 +161,6 @@ class Serving(Table):
         le=86_400_000,
         description="Timeout of a request that brings none, in milliseconds; 0: none.",
     )
-    priority_levels: int = Field(
-        default=16,
-        ge=1,
-        le=1024,
-        description="Priorities that a request may name: 1, the most urgent, up to this.",
-    )
     warmup: Annotated[int, BeforeValidator(_runs)] = Field(
         default=1, ge=0, le=1000, description="Runs before a version is ready; true is 1 and false is 0."
     )
