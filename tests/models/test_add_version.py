@@ -139,15 +139,18 @@ def external(path: Path, location: str) -> Path:
 @pytest.mark.parametrize(
     ("location", "expected"),
     [
-        ("gone.bin", "no such file beside it"),
-        ("../secret.bin", "does not lie beside it"),
-        ("/etc/passwd", "does not lie beside it"),
+        ("gone.bin", "'gone.bin' is not there"),
+        ("../secret.bin", "does not lie in the version's directory"),
+        ("/etc/passwd", "does not lie in the version's directory"),
+        ("golden/w.bin", "a name that the version's digest leaves out"),
+        ("w.sig", "a name that the version's digest leaves out"),
+        ("x" * 300, "cannot be read: File name too long"),
         ("model.onnx", "a name that every version has for itself"),
         ("./version.toml", "a name that every version has for itself"),
     ],
 )
 def test_external_data_that_cannot_come_along(repository, source, location, expected):
-    with pytest.raises(RepositoryError) as caught:
+    with pytest.raises(LoadFailed) as caught:
         add_version(repository, "m", external(source, location))
     assert expected in str(caught.value)
     assert not repository.exists()
@@ -171,6 +174,13 @@ def test_a_source_that_is_no_model_leaves_nothing_behind(repository, source, raw
     assert ".adding" not in str(caught.value)
     assert files(repository) == []
     assert not (repository / "m").exists()
+
+
+def test_labels_that_are_not_there(repository, source):
+    given = VersionManifest(output=(OutputManifest(name="y", labels="gone.txt"),))
+    with pytest.raises(ManifestError, match=r"'gone\.txt' is not there"):
+        add_version(repository, "m", source, given=given)
+    assert not repository.exists()
 
 
 def test_a_manifest_that_contradicts_the_graph_leaves_what_is_there(repository, source):

@@ -193,14 +193,22 @@ def test_labels_from_a_file(tmp_path):
 @pytest.mark.parametrize("path", ["/etc/passwd", "../labels.txt", "a/../../labels.txt", "a\0b"])
 def test_labels_outside_the_version_are_refused(tmp_path, path):
     (tmp_path.parent / "labels.txt").write_text("a\n")
-    with pytest.raises(ManifestError, match="expected a path inside the version's directory"):
+    with pytest.raises(ManifestError, match="does not lie in the version's directory"):
+        describe([X], [Y], labelled(path), tmp_path)
+
+
+@pytest.mark.parametrize("path", ["golden/labels.txt", "labels.sig"])
+def test_labels_that_the_digest_leaves_out_are_refused(tmp_path, path):
+    (tmp_path / "golden").mkdir()
+    (tmp_path / path).write_text("a\nb\nc\n")
+    with pytest.raises(ManifestError, match="a name that the version's digest leaves out"):
         describe([X], [Y], labelled(path), tmp_path)
 
 
 @pytest.mark.parametrize(
     ("raw", "expected"),
     [
-        (None, "cannot be read: No such file"),
+        (None, "'labels.txt' is not there"),
         (b"\xff\n", "utf-8"),
         (b"x" * 1025, "label 1 has 1025 characters"),
         (b"\n" * 1_000_002, "at most 1000000 labels"),

@@ -138,8 +138,8 @@ def test_warmup_is_a_switch_or_a_number(model, text, runs):
         ),
         ("[serving.session_options]\nextra = { a = 1 }", "extra.a: expected text, got 1"),
         (
-            f"[serving.session_options]\nextra = {{ a = '{'x' * 3000}' }}",
-            "extra.a: expected at most 2047 characters",
+            f"[serving.session_options]\nextra = {{ a = '{'x' * 4097}' }}",
+            "extra.a: expected at most 4096 characters",
         ),
         (
             "[serving.session_options.extra]\n" + "".join(f"k{i} = ''\n" for i in range(65)),

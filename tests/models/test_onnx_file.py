@@ -113,6 +113,18 @@ def test_external_data_without_a_place(tmp_path):
         external_files(written(tmp_path, model.SerializeToString()))
 
 
+def test_a_location_as_long_as_a_file_is_not_read(tmp_path):
+    model = helper.make_model(helper.make_graph([], "g", [], [], [external("w", "x" * 5000)]))
+    with pytest.raises(LoadFailed, match="a text of 5000 bytes"):
+        external_files(written(tmp_path, model.SerializeToString()))
+
+
+def test_a_large_model_is_skipped_and_not_read(tmp_path):
+    weights = numpy_helper.from_array(np.zeros(1 << 20, np.float32), "w")
+    model = helper.make_model(helper.make_graph([], "g", [], [], [weights, external("w", "last.bin")]))
+    assert external_files(written(tmp_path, model.SerializeToString())) == ("last.bin",)
+
+
 def varint(value: int) -> bytes:
     out = bytearray()
     while value > 0x7F:

@@ -20,9 +20,9 @@ from steelyard.toml import Bytes, did_you_mean
 MODEL_MANIFEST = "model.toml"
 VERSION_MANIFEST = "version.toml"
 
-# ONNX Runtime refuses longer keys and values of session configuration than these.
-MAX_OPTION_KEY_CHARS = 1023
-MAX_OPTION_VALUE_CHARS = 2047
+# ONNX Runtime refuses longer keys of session configuration. Values are switches, sizes and paths.
+MAX_OPTION_KEY_CHARS = 1024
+MAX_OPTION_VALUE_CHARS = 4096
 # One label a class: the largest public classifiers have some tens of thousands.
 MAX_LABELS = 1_000_000
 MAX_LABEL_CHARS = 1024
