@@ -18,7 +18,13 @@ compile_args = ["-O3", "-std=c11", "-Wall", "-Wextra", "-Wno-unused-parameter", 
 link_args: list[str] = []
 macros: list[tuple[str, str | None]] = []
 if sanitize:
-    flags = [f"-fsanitize={sanitize}", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer", "-g", "-O1"]
+    flags = [
+        f"-fsanitize={sanitize}",
+        "-fno-sanitize-recover=undefined",
+        "-fno-omit-frame-pointer",
+        "-g",
+        "-O1",
+    ]
     compile_args += flags
     link_args += flags
 if coverage:

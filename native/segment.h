@@ -1,0 +1,63 @@
+/* The shared segment's layout, word for word what server/steelyard/observe/layout.py says; a test compares them.
+ *
+ * Header page, then a dense directory (labels, counters, gauges), then the bodies (histograms). A model that was
+ * never asked costs its 640 bytes of directory; its body's pages are never touched, by writer or reader.
+ */
+#ifndef STEELYARD_SEGMENT_H
+#define STEELYARD_SEGMENT_H
+
+#include "histogram.h"
+
+enum {
+    SY_LAYOUT_VERSION = 1,
+    SY_SLOTS = 4096,
+    SY_MODEL_BYTES = 256,
+    SY_VERSION_BYTES = 64,
+    SY_REASONS = 16,
+    SY_STAGES = 6,
+    SY_EXACT_BATCH = 128,
+    SY_BATCH_SIZES = SY_EXACT_BATCH + 2 /* 0..128, and one for all that is larger */
+};
+
+#define SY_MAGIC UINT64_C(0x31445241594C5453) /* "STLYARD1" as bytes on a little-endian machine */
+
+typedef struct {
+    uint64_t magic, layout_version, slots, slots_used;
+    uint64_t worker_pid, worker_start_unix_ns, worker_starts, labels_without_slot;
+    uint64_t pad[504];
+} sy_header;
+
+typedef struct {
+    uint64_t used, model_length, version_length, reserved;
+    char model[SY_MODEL_BYTES];
+    char version[SY_VERSION_BYTES];
+    uint64_t pad_labels[4];
+    uint64_t received, answered, failed, cancelled, lost;
+    uint64_t rows, batches, last_inference_unix_ms, failed_ns;
+    uint64_t pad_counters[3];
+    uint64_t in_flight, queue_depth, queue_bytes, pad_gauges;
+    uint64_t refused[SY_REASONS];
+} sy_entry;
+
+typedef struct {
+    uint64_t count, input_ns, infer_ns, output_ns;
+} sy_batch_size;
+
+typedef struct {
+    sy_histogram stages[SY_STAGES];
+    sy_batch_size batch_sizes[SY_BATCH_SIZES];
+    uint64_t pad[136]; /* to seven whole pages, so that no two models share one */
+} sy_body;
+
+_Static_assert(sizeof(sy_header) == 4096, "the header is one page");
+_Static_assert(sizeof(sy_entry) == 640, "an entry is ten cache lines");
+_Static_assert(sizeof(sy_body) == 7 * 4096, "a body is seven pages");
+
+#define SY_DIRECTORY_OFFSET ((uint64_t)sizeof(sy_header))
+#define SY_BODIES_OFFSET (SY_DIRECTORY_OFFSET + (uint64_t)SY_SLOTS * sizeof(sy_entry))
+#define SY_SEGMENT_BYTES (SY_BODIES_OFFSET + (uint64_t)SY_SLOTS * sizeof(sy_body))
+
+/* Publishes an entry: a reader that sees `used` sees the labels too. */
+static inline void sy_publish(uint64_t *word, uint64_t value) { __atomic_store_n(word, value, __ATOMIC_RELEASE); }
+
+#endif

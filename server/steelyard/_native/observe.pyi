@@ -1,0 +1,94 @@
+"""The worker's side of its shared segment. Twin: `steelyard.observe.plain`."""
+
+from typing import Any, final
+
+@final
+class Ticket:
+    """One request on its way through the server; times are monotonic ns, 0 in `deadline_ns` means none."""
+
+    call: Any
+    request: Any
+    key: Any
+    rows: int
+    received_ns: int
+    decoded_ns: int
+    deadline_ns: int
+    size_bytes: int
+    priority: int
+    state: int
+    def __init__(
+        self,
+        call: object,
+        request: object,
+        rows: int,
+        key: object,
+        received_ns: int,
+        decoded_ns: int,
+        deadline_ns: int = 0,
+        priority: int = 0,
+        size_bytes: int = 0,
+    ) -> None: ...
+
+@final
+class Slot:
+    """Where the requests of one model and version are counted. Made by `Segment.slot`.
+
+    One writer: only the thread of the worker's event loop may call these.
+    """
+
+    @property
+    def index(self) -> int:
+        """The slot's place in the segment."""
+
+    def received(self, n: int = 1) -> None:
+        """Counts requests that came in for this model."""
+
+    def refused(self, reason: int) -> None:
+        """Counts one request turned away; `reason` is a `Refusal`. Raises ValueError outside 0..15."""
+
+    def failed(self, total_ns: int = 0) -> None:
+        """Counts one request whose execution failed, `total_ns` after it came in."""
+
+    def cancelled(self) -> None:
+        """Counts one request whose caller went away."""
+
+    def set_gauges(self, in_flight: int, queue_depth: int, queue_bytes: int) -> None:
+        """Says how many requests are inside, how many of them wait, and with how many bytes."""
+
+    def record_batch(
+        self,
+        tickets: list[Ticket],
+        rows: int,
+        taken_ns: int,
+        assembled_ns: int,
+        executed_ns: int,
+        encoded_ns: int,
+        unix_ms: int,
+    ) -> None:
+        """Counts one executed batch: `tickets` are the requests answered, each once in all six stages.
+
+        Assemble, execute and encode are the batch's, the same for each of its requests. Raises TypeError, and
+        counts nothing, where an item is no `Ticket`.
+        """
+
+@final
+class Segment:
+    """A worker's shared segment, attached for writing; what an earlier worker counted in it goes on.
+
+    The gauges begin at zero, and the requests that the earlier worker took with it are counted as lost.
+    Raises ValueError where the file is too small or no segment of this layout.
+    """
+
+    def __init__(self, fd: int, pid: int, start_unix_ns: int) -> None: ...
+    @property
+    def unknown(self) -> Slot:
+        """The slot of requests that named no model we know."""
+
+    def slot(self, model: str, version: str) -> Slot:
+        """The slot of a model's version, the same one as before where these labels were here already.
+
+        Where all slots are taken, or a label is too long to be a directory's name, it is the slot `_other`.
+        """
+
+def bucket_of(ns: int) -> int:
+    """The index of the bucket that a duration falls into."""

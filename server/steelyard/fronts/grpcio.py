@@ -1,0 +1,169 @@
+"""The gRPC front on `grpc.aio`: the reference, with raw bytes in and out."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, NoReturn
+
+import grpc
+import grpc.aio
+
+from steelyard.errors import ConfigError, SteelyardError
+from steelyard.serving.call import Metadata
+from steelyard.serving.engine import Engine
+from steelyard.serving.methods import BidiStream, Methods, ServerStream, Unary
+from steelyard.wire.status import message_of, status_of, trailing_of
+
+_CODES: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
+
+# Handshakes and pings as gRPC's own defaults have them; a client that pings more often than every ten seconds without
+# a call is told to calm down by the library.
+_OPTIONS: tuple[tuple[str, int], ...] = (
+    ("grpc.so_reuseport", 1),
+    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+)
+
+
+def _deadline_ns(context: Any) -> int:
+    remaining_s = context.time_remaining()
+    return 0 if remaining_s is None else time.monotonic_ns() + int(remaining_s * 1e9)
+
+
+class GrpcioContext:
+    """A call of any method but ModelInfer."""
+
+    __slots__ = ("deadline_ns", "peer")
+
+    def __init__(self, context: Any) -> None:
+        self.peer: str = context.peer()
+        self.deadline_ns = _deadline_ns(context)
+
+
+class InferCall:
+    """A ModelInfer call; its future ends with the answer, or with None where `error` says why there is none."""
+
+    __slots__ = ("_context", "cancelled", "deadline_ns", "error", "future", "place", "trailing")
+
+    def __init__(self, context: Any, future: "asyncio.Future[bytes | None]") -> None:
+        self._context = context
+        self.future = future
+        self.deadline_ns = _deadline_ns(context)
+        self.cancelled = False
+        self.place: Any = None
+        self.error: SteelyardError | None = None
+        self.trailing: Metadata = ()
+
+    @property
+    def peer(self) -> str:
+        peer: str = self._context.peer()
+        return peer
+
+    def metadata(self) -> Sequence[tuple[str, str | bytes]]:
+        return tuple(self._context.invocation_metadata() or ())
+
+    def answer(self, body: bytes, trailing: Metadata) -> None:
+        self.trailing = trailing
+        if not self.future.done():
+            self.future.set_result(body)
+
+    def fail(self, error: SteelyardError, trailing: Metadata) -> None:
+        self.error = error
+        self.trailing = trailing
+        if not self.future.done():
+            self.future.set_result(None)
+
+
+async def _abort(context: Any, error: SteelyardError, trailing: Metadata) -> NoReturn:
+    await context.abort(_CODES[status_of(error)], message_of(error), (*trailing, *trailing_of(error)))
+    raise AssertionError("abort does not return")
+
+
+def _infer(engine: Engine) -> Any:
+    async def infer(body: bytes, context: Any) -> bytes:
+        call = InferCall(context, asyncio.get_running_loop().create_future())
+        engine.submit(call, body)
+        try:
+            answer = await call.future
+        except asyncio.CancelledError:
+            engine.cancel(call)
+            raise
+        if answer is None:
+            assert call.error is not None
+            await _abort(context, call.error, call.trailing)
+        context.set_trailing_metadata(call.trailing)
+        return answer
+
+    return grpc.unary_unary_rpc_method_handler(infer)
+
+
+def _unary(handler: Unary) -> Any:
+    async def unary(body: bytes, context: Any) -> bytes:
+        try:
+            return await handler(body, GrpcioContext(context))
+        except SteelyardError as error:
+            await _abort(context, error, ())
+
+    return grpc.unary_unary_rpc_method_handler(unary)
+
+
+def _server_stream(handler: ServerStream) -> Any:
+    async def stream(body: bytes, context: Any) -> AsyncIterator[bytes]:
+        try:
+            async for answer in handler(body, GrpcioContext(context)):
+                yield answer
+        except SteelyardError as error:
+            await _abort(context, error, ())
+
+    return grpc.unary_stream_rpc_method_handler(stream)
+
+
+def _bidi_stream(handler: BidiStream) -> Any:
+    async def stream(bodies: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
+        try:
+            async for answer in handler(bodies, GrpcioContext(context)):
+                yield answer
+        except SteelyardError as error:
+            await _abort(context, error, ())
+
+    return grpc.stream_stream_rpc_method_handler(stream)
+
+
+class _Table(grpc.GenericRpcHandler):  # type: ignore[misc]
+    """The methods by name; what is not here is UNIMPLEMENTED."""
+
+    def __init__(self, methods: Methods, engine: Engine) -> None:
+        self._handlers: dict[str, Any] = {methods.infer: _infer(engine)}
+        self._handlers.update({name: _unary(handler) for name, handler in methods.unary.items()})
+        self._handlers.update(
+            {name: _server_stream(handler) for name, handler in methods.server_stream.items()}
+        )
+        self._handlers.update({name: _bidi_stream(handler) for name, handler in methods.bidi_stream.items()})
+
+    def service(self, handler_call_details: Any) -> Any:
+        return self._handlers.get(handler_call_details.method)
+
+
+class GrpcioFront:
+    """A `grpc.aio` server over the table of methods."""
+
+    def __init__(self, methods: Methods, engine: Engine, max_message_bytes: int) -> None:
+        options = (
+            *_OPTIONS,
+            ("grpc.max_receive_message_length", max_message_bytes),
+            ("grpc.max_send_message_length", max_message_bytes),
+        )
+        self._server = grpc.aio.server(options=options)
+        self._server.add_generic_rpc_handlers((_Table(methods, engine),))
+
+    async def start(self, address: str) -> int:
+        """Listens on `address`; returns the port. Raises `ConfigError` where it cannot."""
+        try:
+            port: int = self._server.add_insecure_port(address)
+        except RuntimeError as error:
+            raise ConfigError(f"grpc_address {address}: cannot listen there: {error}") from None
+        await self._server.start()
+        return port
+
+    async def stop(self, grace_s: float) -> None:
+        """Takes no new calls, and gives those that are open `grace_s` seconds."""
+        await self._server.stop(grace_s)

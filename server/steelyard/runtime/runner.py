@@ -1,0 +1,194 @@
+"""One of a version's instances: its input buffers, its bindings, and the way from requests to output arrays."""
+
+import ctypes
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+
+from steelyard._native.batch import gather
+from steelyard.errors import ExecutionFailed
+from steelyard.models.spec import ModelSpec, TensorSpec
+from steelyard.wire import decode_bytes_tensor
+from steelyard.wire.types import InferRequest
+
+Array = npt.NDArray[Any]
+
+# A version with dynamic inner dimensions can meet any number of shapes; buffers are kept for this many of them and the
+# oldest goes first. The shapes of real traffic are few or endless, and for the endless ones nothing helps.
+SHAPES_KEPT = 8
+
+# A buffer of more than this is made for its batch and dropped with it, so that one giant request does not stay in
+# memory for good.
+BUFFER_KEPT_BELOW_BYTES = 64 << 20
+
+
+@dataclass(slots=True)
+class Shape:
+    """Buffers for one choice of the dynamic dimensions, each with room for `capacity` rows."""
+
+    capacity: int
+    inputs: list[Array]
+    outputs: list[Array] | None
+    bindings: dict[int, Any]
+
+
+def row_dims(tensor: TensorSpec, dims: Sequence[int], batched: bool) -> tuple[int, ...]:
+    """A request's dimensions of one tensor without the batch axis."""
+    return tuple(dims[1:]) if batched else tuple(dims)
+
+
+def is_static(tensor: TensorSpec, batched: bool) -> bool:
+    """Whether every dimension of one row is known before it comes."""
+    return all(dim >= 0 for dim in (tensor.dims[1:] if batched else tensor.dims))
+
+
+class Runner:
+    """Runs batches of one version, one at a time; not to be shared between threads.
+
+    Inputs are copied once, from the requests' bytes into a buffer that ONNX Runtime reads in place. Where the shapes
+    of all outputs are known beforehand, it writes them into buffers that are used again and again, and a batch size
+    that was met before runs on a binding made then: nothing is allocated. Everything else (strings, output shapes
+    that depend on values) goes through plain runs.
+    """
+
+    def __init__(self, session: ort.InferenceSession, spec: ModelSpec, capacity: int) -> None:
+        self._session = session
+        self._spec = spec
+        self._capacity = capacity
+        self._output_names = [tensor.name for tensor in spec.outputs]
+        self._has_strings = any(t.datatype == "BYTES" for t in (*spec.inputs, *spec.outputs))
+        self._needs_binding = any(t.datatype == "BF16" for t in (*spec.inputs, *spec.outputs))
+        self.may_bind = not self._has_strings and all(is_static(t, spec.batched) for t in spec.outputs)
+        self._shapes: dict[object, Shape] = {}
+
+    def fill(self, requests: Sequence[InferRequest], rows: int, key: object) -> tuple[Shape | None, list[Array]]:
+        """Assembles the inputs of `requests`, which share `key` (their dynamic dimensions) and hold `rows` rows.
+
+        Returns the buffers that were used, where they are the kept ones, and the inputs as arrays of `rows` rows.
+        """
+        spec = self._spec
+        first = requests[0]
+        shape = None
+        if not self._has_strings and 0 < rows <= self._capacity:
+            shape = self._shapes.get(key) or self._make_shape(first, key)
+        arrays: list[Array] = []
+        for index, tensor in enumerate(spec.inputs):
+            dims = row_dims(tensor, first.inputs[index].shape, spec.batched)
+            full = (rows, *dims) if spec.batched else dims
+            if tensor.datatype == "BYTES":
+                arrays.append(_strings(requests, index, full))
+                continue
+            dtype = tensor.element.dtype
+            target = np.empty(full, dtype) if shape is None else shape.inputs[index]
+            gather(target, requests, index, prod(full) * dtype.itemsize)
+            arrays.append(target if shape is None or not spec.batched else target[:rows])
+        return shape, arrays
+
+    def run(self, shape: Shape | None, arrays: list[Array], rows: int) -> list[Array]:
+        """Runs the assembled inputs; gives one array an output, valid until the next run.
+
+        Raises what ONNX Runtime raises, and `ExecutionFailed` where a batched version's output does not have `rows`
+        rows.
+        """
+        if shape is not None and shape.outputs is not None and self.may_bind:
+            return self._run_bound(shape, rows)
+        outputs = self._run_bound_once(arrays) if self._needs_binding else self._run_plain(arrays)
+        if self._spec.batched:
+            for tensor, output in zip(self._spec.outputs, outputs, strict=True):
+                if output.ndim == 0 or output.shape[0] != rows:
+                    raise ExecutionFailed(
+                        f"output {tensor.name!r} has shape {list(output.shape)} for a batch of {rows} rows"
+                    )
+        return outputs
+
+    def _run_plain(self, arrays: list[Array]) -> list[Array]:
+        feed = {tensor.name: array for tensor, array in zip(self._spec.inputs, arrays, strict=True)}
+        return [np.ascontiguousarray(output) for output in self._session.run(self._output_names, feed)]
+
+    def _run_bound(self, shape: Shape, rows: int) -> list[Array]:
+        assert shape.outputs is not None
+        binding = shape.bindings.get(rows)
+        if binding is None:
+            binding = self._bind(shape.inputs, rows)
+            for tensor, array in zip(self._spec.outputs, shape.outputs, strict=True):
+                binding.bind_output(
+                    tensor.name, "cpu", 0, _element(tensor), self._sized(array, rows), array.ctypes.data
+                )
+            shape.bindings[rows] = binding
+        self._session.run_with_iobinding(binding)
+        if not self._spec.batched:
+            return shape.outputs
+        return [output[:rows] for output in shape.outputs]
+
+    def _run_bound_once(self, arrays: list[Array]) -> list[Array]:
+        """A run whose tensors NumPy has no type for: ONNX Runtime allocates the outputs, which are copied."""
+        binding = self._bind(arrays, arrays[0].shape[0] if arrays and arrays[0].ndim else 0)
+        for tensor in self._spec.outputs:
+            binding.bind_output(tensor.name, "cpu")
+        self._session.run_with_iobinding(binding)
+        outputs = []
+        for tensor, value in zip(self._spec.outputs, binding.get_outputs(), strict=True):
+            dtype = tensor.element.dtype
+            dims = value.shape()
+            size = prod(dims) * dtype.itemsize
+            held = ctypes.string_at(value.data_ptr(), size) if size else b""
+            outputs.append(np.frombuffer(held, dtype).reshape(dims))
+        return outputs
+
+    def _bind(self, arrays: list[Array], rows: int) -> Any:
+        binding = self._session.io_binding()
+        for tensor, array in zip(self._spec.inputs, arrays, strict=True):
+            binding.bind_input(
+                tensor.name, "cpu", 0, _element(tensor), self._sized(array, rows), array.ctypes.data
+            )
+        return binding
+
+    def _sized(self, array: Array, rows: int) -> tuple[int, ...]:
+        return (rows, *array.shape[1:]) if self._spec.batched else array.shape
+
+    def _make_shape(self, first: InferRequest, key: object) -> Shape | None:
+        """Buffers for the dynamic dimensions of `first`, or None where they would be too large to keep."""
+        spec = self._spec
+        sized = []
+        for index, tensor in enumerate(spec.inputs):
+            dims = row_dims(tensor, first.inputs[index].shape, spec.batched)
+            sized.append(((self._capacity, *dims) if spec.batched else dims, tensor.element.dtype))
+        produced = []
+        if self.may_bind:
+            for tensor in spec.outputs:
+                dims = tensor.dims[1:] if spec.batched else tensor.dims
+                produced.append(((self._capacity, *dims) if spec.batched else dims, tensor.element.dtype))
+        if sum(prod(dims) * dtype.itemsize for dims, dtype in (*sized, *produced)) > BUFFER_KEPT_BELOW_BYTES:
+            return None
+        if len(self._shapes) >= SHAPES_KEPT:
+            del self._shapes[next(iter(self._shapes))]
+        shape = Shape(
+            capacity=self._capacity,
+            inputs=[np.empty(dims, dtype) for dims, dtype in sized],
+            outputs=[np.empty(dims, dtype) for dims, dtype in produced] if self.may_bind else None,
+            bindings={},
+        )
+        self._shapes[key] = shape
+        return shape
+
+
+def _element(tensor: TensorSpec) -> Any:
+    # NumPy has no bfloat16: ONNX Runtime is told its number instead.
+    return tensor.element.element_type if tensor.datatype == "BF16" else tensor.element.dtype
+
+
+def _strings(requests: Sequence[InferRequest], index: int, shape: tuple[int, ...]) -> Array:
+    """BYTES tensors as the array of `str` that ONNX Runtime takes; their UTF-8 was checked when they came."""
+    values = [
+        element.decode("utf-8")
+        for request in requests
+        for element in decode_bytes_tensor(request.inputs[index].data)
+    ]
+    array = np.empty(len(values), dtype=object)
+    array[:] = values
+    return array.reshape(shape)

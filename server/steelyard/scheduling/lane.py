@@ -1,0 +1,257 @@
+"""The queue of one served version: bounded, grouped by signature, ordered by priority and then by age."""
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Any
+
+from steelyard.errors import Overloaded
+from steelyard.scheduling.cost import CostModel
+from steelyard.scheduling.ticket import State, Ticket
+
+# Callers' priorities: 1 is the most urgent. 0 means "no opinion" and lies in the middle, so that one can ask for
+# less than the default as well as for more. What is above the last level counts as the last.
+PRIORITY_DEFAULT = 8
+PRIORITY_LAST = 15
+
+# Dead tickets (cancelled, expired) stand in their deques until they come to the front. Past this many, and past the
+# number that is alive, they are swept, so that a caller who only starts and cancels costs no memory.
+DEAD_SWEPT_ABOVE = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class LanePolicy:
+    """How a version's requests are queued and batched.
+
+    max_batch: rows in one run, at least 1; 1 means that requests are never put together.
+    preferred: sizes worth waiting for inside `max_queue_delay_ns`, ascending; empty means the lane's batch limit.
+    instances: runs of this version that may go on at the same time.
+    threads: permits of the thread budget that one run takes.
+    """
+
+    max_batch: int = 1
+    max_queue_delay_ns: int = 0
+    preferred: tuple[int, ...] = ()
+    max_queue_requests: int = 8192
+    max_queue_bytes: int = 256 << 20
+    instances: int = 1
+    threads: int = 1
+
+
+@dataclass(slots=True)
+class Batch:
+    """Tickets of one lane and one group that run together."""
+
+    lane: "Lane"
+    tickets: list[Ticket]
+    rows: int
+    taken_ns: int
+    inline: bool = False
+
+
+class Lane:
+    """Tickets of one version that wait.
+
+    Groups are dictionaries of deques: group key to priority level to tickets, oldest first. Tickets that were
+    cancelled or have expired stay where they are, in state DONE and without their request, until they come to
+    the front; the counts below leave them out at once.
+    """
+
+    __slots__ = (
+        "_dead",
+        "_groups",
+        "cost",
+        "inline",
+        "limit_rows",
+        "name",
+        "owner",
+        "policy",
+        "queued",
+        "queued_bytes",
+        "running",
+    )
+
+    def __init__(self, name: str, policy: LanePolicy, cost: CostModel, owner: Any = None) -> None:
+        self.name = name
+        self.policy = policy
+        self.cost = cost
+        self.owner = owner
+        self.queued = 0
+        self.queued_bytes = 0
+        self.running = 0
+        self.inline: bool | None = None
+        self._groups: dict[object, dict[int, deque[Ticket]]] = {}
+        self._dead = 0
+        efficient = cost.efficient_rows
+        self.limit_rows = policy.max_batch if efficient is None else max(1, min(policy.max_batch, efficient))
+
+    def offer(self, ticket: Ticket, group: object) -> None:
+        """Queues a ticket; raises `Overloaded` where a bound of the lane would be passed."""
+        policy = self.policy
+        if self.queued >= policy.max_queue_requests:
+            raise Overloaded(
+                f"model {self.name!r}: the queue is full with {self.queued} requests "
+                f"(max_queue_requests = {policy.max_queue_requests})",
+                self.retry_after_ms(),
+            )
+        size = ticket.size_bytes
+        if self.queued_bytes + size > policy.max_queue_bytes:
+            raise Overloaded(
+                f"model {self.name!r}: {size} bytes more would pass the queue's bound of {policy.max_queue_bytes} "
+                f"bytes (max_queue_bytes), {self.queued_bytes} are waiting",
+                self.retry_after_ms(),
+            )
+        level = ticket.priority
+        levels = self._groups.get(group)
+        if levels is None:
+            levels = self._groups[group] = {}
+        waiting = levels.get(level)
+        if waiting is None:
+            levels[level] = deque((ticket,))
+        else:
+            waiting.append(ticket)
+        ticket.state = State.QUEUED
+        self.queued += 1
+        self.queued_bytes += size
+
+    def withdraw(self, ticket: Ticket) -> None:
+        """Takes a queued ticket out of the counts; its place is cleared when it comes to the front."""
+        ticket.state = State.DONE
+        ticket.request = None
+        self.queued -= 1
+        self.queued_bytes -= ticket.size_bytes
+        self._dead += 1
+        if self._dead > DEAD_SWEPT_ABOVE and self._dead > self.queued:
+            self._sweep()
+
+    def retry_after_ms(self) -> int:
+        """Milliseconds in which half of what waits should be served, between 1 and 10,000."""
+        per_run_ns = self.cost.predict_ns(self.limit_rows) or 1_000_000
+        runs = self.queued / (2 * self.limit_rows * self.policy.instances)
+        return max(1, min(10_000, int(runs * per_run_ns / 1e6)))
+
+    def ready_at_ns(self) -> int | None:
+        """When the lane's next batch may leave: 0 is at once, None is never as things stand."""
+        if not self.queued:
+            return None
+        delay_ns = self.policy.max_queue_delay_ns
+        if not delay_ns:
+            return 0
+        group = self._next_group()
+        if group is None:
+            return None
+        # Sums only up to the first size that is worth leaving with.
+        worth = self._worth_rows()
+        rows = 0
+        oldest = None
+        for waiting in self._groups[group].values():
+            for ticket in waiting:
+                if ticket.state == State.QUEUED:
+                    rows += ticket.rows
+                    oldest = ticket.received_ns if oldest is None else min(oldest, ticket.received_ns)
+                    if rows >= worth:
+                        return 0
+        return None if oldest is None else oldest + delay_ns
+
+    def take(self, now_ns: int) -> Batch | None:
+        """Takes the batch to run next, or None where nothing waits.
+
+        The group is the one whose front ticket is the most urgent, then the oldest. Rows are taken in order until
+        the next ticket would pass the limit; one ticket larger than the limit runs alone.
+        """
+        group = self._next_group()
+        if group is None:
+            return None
+        levels = self._groups[group]
+        limit = self._departing_rows(levels) if self.policy.preferred else self.limit_rows
+        tickets: list[Ticket] = []
+        rows = 0
+        full = False
+        for level in sorted(levels) if len(levels) > 1 else list(levels):
+            waiting = levels[level]
+            while waiting:
+                ticket = waiting[0]
+                if ticket.state != State.QUEUED:
+                    waiting.popleft()
+                    continue
+                if tickets and rows + ticket.rows > limit:
+                    full = True
+                    break
+                waiting.popleft()
+                ticket.state = State.RUNNING
+                tickets.append(ticket)
+                rows += ticket.rows
+                self.queued_bytes -= ticket.size_bytes
+                if rows >= limit:
+                    full = True
+                    break
+            if not waiting:
+                del levels[level]
+            if full:
+                break
+        if not levels:
+            del self._groups[group]
+        self.queued -= len(tickets)
+        return Batch(self, tickets, rows, now_ns)
+
+    def tickets(self) -> list[Ticket]:
+        """Every ticket that waits, in no order that means anything."""
+        return [
+            ticket
+            for levels in self._groups.values()
+            for waiting in levels.values()
+            for ticket in waiting
+            if ticket.state == State.QUEUED
+        ]
+
+    def _sweep(self) -> None:
+        swept: dict[object, dict[int, deque[Ticket]]] = {}
+        for group, levels in self._groups.items():
+            alive = {
+                level: deque(ticket for ticket in waiting if ticket.state == State.QUEUED)
+                for level, waiting in levels.items()
+            }
+            kept = {level: waiting for level, waiting in alive.items() if waiting}
+            if kept:
+                swept[group] = kept
+        self._groups = swept
+        self._dead = 0
+
+    def _next_group(self) -> object | None:
+        """The group to serve next, after the dead tickets at every front have been cleared away."""
+        groups = self._groups
+        if len(groups) == 1:
+            for group, levels in groups.items():
+                if len(levels) == 1:
+                    for waiting in levels.values():
+                        if waiting[0].state == State.QUEUED:
+                            return group
+        best: tuple[int, int] | None = None
+        chosen: object | None = None
+        empty_groups = []
+        for group, levels in groups.items():
+            for level in sorted(levels):
+                waiting = levels[level]
+                while waiting and waiting[0].state != State.QUEUED:
+                    waiting.popleft()
+                if not waiting:
+                    del levels[level]
+                    continue
+                rank = (level, waiting[0].received_ns)
+                if best is None or rank < best:
+                    best, chosen = rank, group
+                break
+            if not levels:
+                empty_groups.append(group)
+        for group in empty_groups:
+            del groups[group]
+        return chosen
+
+    def _worth_rows(self) -> int:
+        preferred = [size for size in self.policy.preferred if size <= self.limit_rows]
+        return min(preferred) if preferred else self.limit_rows
+
+    def _departing_rows(self, levels: dict[int, deque[Ticket]]) -> int:
+        """The largest preferred size that waits in full, else the limit."""
+        waiting = sum(t.rows for level in levels.values() for t in level if t.state == State.QUEUED)
+        fitting = [s for s in self.policy.preferred if s <= min(waiting, self.limit_rows)]
+        return max(fitting) if fitting else self.limit_rows

@@ -1,0 +1,151 @@
+"""Which lane runs next: the thread budget over all lanes, deadlines, and the bound on bytes that wait in all."""
+
+import heapq
+from collections import OrderedDict
+
+from steelyard.errors import Overloaded
+from steelyard.scheduling.lane import Batch, Lane
+from steelyard.scheduling.ticket import State, Ticket
+
+# A run on the caller's thread that took this many times the threshold moves its lane to other threads for good: the
+# model's cost depends on its input, and everything else on that thread waited.
+SLOW_INLINE = 40
+
+
+class Scheduler:
+    """Takes offers, cancellations and finished batches; gives batches, expired tickets and the next wake-up.
+
+    It holds no thread, no socket and no clock: every method that needs the time is given it, in monotonic
+    nanoseconds. Lanes that have something to run are served in turn. A run holds `threads` permits of the budget
+    from `next_batch` to `finished`, unless its lane's largest batch was measured to cost less than `inline_below_ns`:
+    such a run is marked `inline`, takes no permit, and is meant for the caller's own thread.
+    """
+
+    def __init__(self, threads: int, max_queue_bytes: int, inline_below_ns: int = 0) -> None:
+        if threads < 1:
+            raise ValueError(f"a thread budget is at least 1, not {threads}")
+        self.threads = threads
+        self.free_threads = threads
+        self.max_queue_bytes = max_queue_bytes
+        self.queued_bytes = 0
+        self._inline_below_ns = inline_below_ns
+        # Lanes with something queued, the next to be served first.
+        self._waiting: OrderedDict[Lane, None] = OrderedDict()
+        self._deadlines: list[tuple[int, int, Lane, Ticket]] = []
+        self._sequence = 0
+
+    def offer(self, lane: Lane, ticket: Ticket, group: object) -> None:
+        """Queues `ticket`; raises `Overloaded` where the lane's bounds or the server's bound on bytes are met."""
+        size = ticket.size_bytes
+        if self.queued_bytes + size > self.max_queue_bytes:
+            raise Overloaded(
+                f"model {lane.name!r}: {size} bytes more would pass the server's bound of {self.max_queue_bytes} bytes "
+                f"in all queues, {self.queued_bytes} are waiting",
+                lane.retry_after_ms(),
+            )
+        lane.offer(ticket, group)
+        self.queued_bytes += size
+        self._waiting[lane] = None
+        deadline_ns = ticket.deadline_ns
+        if deadline_ns:
+            self._sequence += 1
+            heapq.heappush(self._deadlines, (deadline_ns, self._sequence, lane, ticket))
+
+    def cancel(self, lane: Lane, ticket: Ticket) -> bool:
+        """Withdraws a ticket that still waits; False where it is running or done."""
+        if ticket.state != State.QUEUED:
+            return False
+        lane.withdraw(ticket)
+        self._left(lane, ticket.size_bytes)
+        return True
+
+    def expire(self, now_ns: int) -> list[Ticket]:
+        """Withdraws the tickets whose deadline has passed while they waited, and returns them."""
+        expired = []
+        deadlines = self._deadlines
+        while deadlines and deadlines[0][0] <= now_ns:
+            _, _, lane, ticket = heapq.heappop(deadlines)
+            if self.cancel(lane, ticket):
+                expired.append(ticket)
+        if len(deadlines) > 64 and len(deadlines) > 2 * sum(lane.queued for lane in self._waiting):
+            self._deadlines = [entry for entry in deadlines if entry[3].state == State.QUEUED]
+            heapq.heapify(self._deadlines)
+        return expired
+
+    def next_batch(self, now_ns: int) -> Batch | None:
+        """The next batch to run, or None where nothing can or should run now.
+
+        Call `expire` first: what it left is worth running.
+        """
+        for lane in list(self._waiting) if len(self._waiting) > 1 else tuple(self._waiting):
+            policy = lane.policy
+            if lane.running >= policy.instances:
+                continue
+            ready_at_ns = lane.ready_at_ns()
+            if ready_at_ns is None:
+                self._waiting.pop(lane, None)
+                continue
+            if ready_at_ns > now_ns:
+                continue
+            inline = self._is_inline(lane)
+            permits = min(policy.threads, self.threads)
+            if not inline and permits > self.free_threads:
+                continue
+            before = lane.queued_bytes
+            batch = lane.take(now_ns)
+            if batch is None:
+                self._waiting.pop(lane, None)
+                continue
+            lane.running += 1
+            batch.inline = inline
+            if not inline:
+                self.free_threads -= permits
+            self._left(lane, before - lane.queued_bytes)
+            if lane in self._waiting:
+                self._waiting.move_to_end(lane)
+            return batch
+        return None
+
+    def finished(self, batch: Batch, execute_ns: int) -> None:
+        """Gives back what the batch held, and learns what its run cost (0: nothing to learn)."""
+        lane = batch.lane
+        lane.running -= 1
+        if not batch.inline:
+            self.free_threads += min(lane.policy.threads, self.threads)
+        if execute_ns:
+            lane.cost.observe(batch.rows, execute_ns)
+            if batch.inline and execute_ns > SLOW_INLINE * self._inline_below_ns:
+                lane.inline = False
+
+    def next_wakeup_ns(self, now_ns: int) -> int | None:
+        """When `expire` or `next_batch` may have something to say although no event came; None is never."""
+        wakeup = self._deadlines[0][0] if self._deadlines else None
+        for lane in self._waiting:
+            if lane.policy.max_queue_delay_ns and lane.running < lane.policy.instances:
+                ready_at_ns = lane.ready_at_ns()
+                if (
+                    ready_at_ns is not None
+                    and ready_at_ns > now_ns
+                    and (wakeup is None or ready_at_ns < wakeup)
+                ):
+                    wakeup = ready_at_ns
+        return wakeup
+
+    def drop(self, lane: Lane) -> list[Ticket]:
+        """Withdraws everything that waits in `lane` and returns it."""
+        dropped = lane.tickets()
+        for ticket in dropped:
+            self.cancel(lane, ticket)
+        return dropped
+
+    def _is_inline(self, lane: Lane) -> bool:
+        """Decided once, by what warm-up measured for the lane's largest batch; `finished` may take it back."""
+        if lane.inline is None:
+            floor_ns = lane.cost.floor_ns(lane.limit_rows)
+            lane.inline = floor_ns is not None and floor_ns < self._inline_below_ns
+        return lane.inline
+
+    def _left(self, lane: Lane, size_bytes: int) -> None:
+        self.queued_bytes -= size_bytes
+        if not lane.queued:
+            self._waiting.pop(lane, None)

@@ -1,0 +1,24 @@
+"""A request's place in the queue: the native ticket, and the states that it passes."""
+
+from enum import IntEnum
+
+from steelyard._native.observe import Ticket
+
+__all__ = ["TRANSITIONS", "State", "Ticket"]
+
+
+class State(IntEnum):
+    """Where a ticket stands; `TRANSITIONS` says where it may go from there."""
+
+    NEW = 0
+    QUEUED = 1
+    RUNNING = 2
+    DONE = 3
+
+
+TRANSITIONS: dict[State, frozenset[State]] = {
+    State.NEW: frozenset({State.QUEUED, State.DONE}),
+    State.QUEUED: frozenset({State.RUNNING, State.DONE}),
+    State.RUNNING: frozenset({State.DONE}),
+    State.DONE: frozenset(),
+}

@@ -1,0 +1,1 @@
+"""The request path, top to bottom: call, engine, execution, answer; and what is served by it."""

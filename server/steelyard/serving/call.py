@@ -1,0 +1,43 @@
+"""What a handler knows of a call, whichever front brought it."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from steelyard.errors import SteelyardError
+
+Metadata = tuple[tuple[str, str], ...]
+
+DECISION_ID = "steelyard-decision-id"
+MODEL_VERSION = "steelyard-model-version"
+MODEL_DIGEST = "steelyard-model-digest"
+
+
+class Call(Protocol):
+    """One ModelInfer call.
+
+    The front sets `peer`, `deadline_ns` and `cancelled`; the engine keeps in `place` where the call stands, to find it
+    when it is cancelled. Exactly one of `answer` and `fail` is called, on the event loop, and neither after the front
+    has told the engine that the call is gone.
+    """
+
+    deadline_ns: int
+    """Monotonic nanoseconds; 0 where the caller set none."""
+    cancelled: bool
+    place: Any
+
+    @property
+    def peer(self) -> str:
+        """Who calls: an address, or whatever the front knows of the connection."""
+        ...
+
+    def metadata(self) -> Sequence[tuple[str, str | bytes]]:
+        """What the caller sent beside the message."""
+        ...
+
+    def answer(self, body: bytes, trailing: Metadata) -> None:
+        """Ends the call with a ModelInferResponse."""
+        ...
+
+    def fail(self, error: SteelyardError, trailing: Metadata) -> None:
+        """Ends the call with an error."""
+        ...

@@ -1,0 +1,168 @@
+"""A batch, run: fill, execute, split and encode; and where it fails, taken apart until only the culprit fails."""
+
+import time
+from typing import Any
+
+import numpy as np
+
+from steelyard._native.decision import new_ids
+from steelyard.errors import ExecutionFailed, InvalidRequest, SteelyardError
+from steelyard.runtime.runner import Array, Runner
+from steelyard.runtime.session import execution_error
+from steelyard.scheduling.lane import Batch
+from steelyard.scheduling.ticket import Ticket
+from steelyard.serving.classification import classify
+from steelyard.serving.version import ServedVersion, labels_of
+from steelyard.wire import InferRequest, encode_bytes_tensor, encode_response
+
+now_ns = time.monotonic_ns
+
+
+class Job:
+    """One batch on its way through execution: what it was given, what came of it, and when.
+
+    `outcomes` stands in the order of the batch's tickets: an encoded answer, or the error that ticket gets.
+    """
+
+    __slots__ = (
+        "assembled_ns",
+        "batch",
+        "decision_ids",
+        "encoded_ns",
+        "executed_ns",
+        "failed",
+        "outcomes",
+        "runs",
+        "version",
+    )
+
+    def __init__(self, batch: Batch, version: ServedVersion) -> None:
+        self.batch = batch
+        self.version = version
+        self.decision_ids: list[str] = []
+        self.outcomes: list[bytes | SteelyardError] = []
+        self.assembled_ns = self.executed_ns = self.encoded_ns = 0
+        self.runs = 0
+        self.failed = False
+
+
+def execute(job: Job) -> None:
+    """Runs a job to its end, on whatever thread calls it. Raises nothing: errors are outcomes."""
+    batch, version = job.batch, job.version
+    tickets = batch.tickets
+    requests: list[InferRequest] = [ticket.request for ticket in tickets]
+    job.decision_ids = new_ids(len(tickets), time.time_ns() // 1_000_000)
+    runner = version.borrow_runner()
+    try:
+        job.runs = 1
+        shape, arrays = runner.fill(requests, batch.rows, tickets[0].key)
+        job.assembled_ns = now_ns()
+        outputs = runner.run(shape, arrays, batch.rows)
+        job.executed_ns = now_ns()
+        job.outcomes = encode(version, requests, [t.rows for t in tickets], job.decision_ids, outputs)
+    except Exception as error:  # whatever the runtime raises is this batch's failure, not the server's
+        job.failed = True
+        job.assembled_ns = job.assembled_ns or now_ns()
+        job.outcomes = take_apart(job, runner, tickets, job.decision_ids, error)
+        job.executed_ns = now_ns()
+    finally:
+        version.return_runner(runner)
+    job.encoded_ns = now_ns()
+
+
+def take_apart(
+    job: Job, runner: Runner, tickets: list[Ticket], ids: list[str], error: Exception
+) -> list[bytes | SteelyardError]:
+    """The outcomes of tickets whose run together failed with `error`: each half is run by itself, and so on.
+
+    Takes at most 2·log2(n) runs for each culprit among n tickets.
+    """
+    if len(tickets) == 1:
+        return [failure(job.version, error)]
+    middle = len(tickets) // 2
+    outcomes: list[bytes | SteelyardError] = []
+    for part in (slice(0, middle), slice(middle, None)):
+        some, some_ids = tickets[part], ids[part]
+        requests = [ticket.request for ticket in some]
+        rows = sum(ticket.rows for ticket in some)
+        try:
+            job.runs += 1
+            shape, arrays = runner.fill(requests, rows, some[0].key)
+            outputs = runner.run(shape, arrays, rows)
+            outcomes += encode(job.version, requests, [t.rows for t in some], some_ids, outputs)
+        except Exception as part_error:  # as in execute
+            outcomes += take_apart(job, runner, some, some_ids, part_error)
+    return outcomes
+
+
+def failure(version: ServedVersion, error: Exception) -> SteelyardError:
+    """What the caller of a request that failed by itself is told."""
+    where = f"model {version.model!r} version {version.number}"
+    if isinstance(error, SteelyardError):
+        return ExecutionFailed(f"{where} failed in execution: {error}")
+    blamed, reason = execution_error(error)
+    if blamed:
+        return InvalidRequest(f"{where} refused the input in execution: {reason}")
+    return ExecutionFailed(f"{where} failed in execution: {reason}")
+
+
+def encode(
+    version: ServedVersion,
+    requests: list[InferRequest],
+    rows: list[int],
+    ids: list[str],
+    outputs: list[Array],
+) -> list[bytes | SteelyardError]:
+    """One answer a request from the outputs of all of them."""
+    batched = version.spec.batched
+    if version.plain_outputs and not any(wants_classes(request) for request in requests):
+        shapes = [output.shape[1:] if batched else output.shape for output in outputs]
+        answers: list[bytes | SteelyardError] = list(
+            version.encoder.encode_batch(requests, rows, ids, outputs, shapes, batched)
+        )
+        return answers
+    answers = []
+    start = 0
+    for request, count, decision_id in zip(requests, rows, ids, strict=True):
+        own = [output[start : start + count] for output in outputs] if batched else outputs
+        start += count
+        try:
+            answers.append(encode_generally(version, request, decision_id, own))
+        except InvalidRequest as error:
+            answers.append(error)
+    return answers
+
+
+def wants_classes(request: InferRequest) -> bool:
+    """Whether the caller wants classes in the place of an output's numbers."""
+    outputs = request.outputs
+    return bool(outputs) and any("classification" in output.parameters for output in outputs)
+
+
+def encode_generally(
+    version: ServedVersion, request: InferRequest, decision_id: str, outputs: list[Array]
+) -> bytes:
+    """An answer with strings or classifications in it."""
+    by_name = {spec.name: (spec, array) for spec, array in zip(version.spec.outputs, outputs, strict=True)}
+    wanted: list[tuple[str, Any]]
+    if request.outputs:
+        wanted = [(output.name, output.parameters.get("classification", 0)) for output in request.outputs]
+    else:
+        wanted = [(spec.name, 0) for spec in version.spec.outputs]
+    tensors: list[tuple[str, str, tuple[int, ...], bytes]] = []
+    for name, top in wanted:
+        spec, array = by_name[name]
+        if top:
+            array = classify(
+                array, int(top), labels_of(version, name), version.spec.batched, version.model, name
+            )
+            tensors.append((name, "BYTES", array.shape, encode_bytes_tensor(array.ravel().tolist())))
+        elif spec.datatype == "BYTES":
+            tensors.append((name, "BYTES", array.shape, encode_bytes_tensor(array.ravel().tolist())))
+        else:
+            tensors.append((name, spec.datatype, array.shape, np.ascontiguousarray(array).tobytes()))
+    parameters: dict[str, bool | int | str | float] = {
+        "steelyard_decision_id": decision_id,
+        "steelyard_model_digest": version.digest,
+    }
+    return encode_response(version.model, str(version.number), request.id, parameters, tensors)

@@ -1,0 +1,252 @@
+"""From a version's directory to a version that is warm: digest, session, specification, check, warm-up.
+
+Everything here may take long and runs on a loading thread; what it makes touches nothing that is served.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+
+from steelyard.errors import LoadFailed, SteelyardError
+from steelyard.models.digest import version_digest
+from steelyard.models.graph import describe
+from steelyard.models.manifest import (
+    VERSION_MANIFEST,
+    ModelManifest,
+    VersionManifest,
+    read_version_manifest,
+    unowned,
+)
+from steelyard.models.repository import GRAPH_FILE
+from steelyard.models.spec import ModelSpec
+from steelyard.runtime.devices import installed_distributions, refuse_both_distributions, resolve
+from steelyard.runtime.independence import check
+from steelyard.runtime.runner import Array, Runner
+from steelyard.runtime.samples import candidates
+from steelyard.runtime.session import open_session, providers_available
+from steelyard.runtime.warmup import measure
+from steelyard.scheduling.cost import CostModel
+from steelyard.scheduling.lane import LanePolicy
+from steelyard.serving.verdicts import Verdicts
+from steelyard.serving.version import Batching
+from steelyard.wire import encode_bytes_tensor
+from steelyard.wire.types import InferRequest
+
+# Rows that the check of independence runs together: enough for every scale of the made-up floats.
+CHECKED_ROWS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """What loading needs to know of the server: its thread budget, its profile, and what was found out before."""
+
+    threads: int
+    profile: str
+    verdicts: Verdicts
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedVersion:
+    """A version that could be served; the event loop makes a `ServedVersion` of it."""
+
+    digest: str
+    version_manifest: VersionManifest
+    spec: ModelSpec
+    device: str
+    session: ort.InferenceSession
+    batching: Batching
+    cost: CostModel
+    policy: LanePolicy
+    bindable: bool
+
+
+@dataclass(slots=True)
+class MadeUpTensor:
+    """A made-up input in the place of a decoded one."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+    data: memoryview
+
+
+@dataclass(slots=True)
+class MadeUpRequest:
+    """As much of a request as a runner looks at."""
+
+    inputs: list[MadeUpTensor]
+
+
+def load_version(name: str, path: Path, manifest: ModelManifest, environment: Environment) -> LoadedVersion:
+    """Loads the version in `path` and warms it up. Raises a `SteelyardError` that says why it cannot be served."""
+    missing = unowned(manifest)
+    if environment.profile == "production" and missing:
+        raise LoadFailed(
+            f"model {name!r}: profile 'production' serves no model that nobody owns; "
+            f"[governance] lacks {', '.join(missing)}"
+        )
+    digest = version_digest(path)
+    version_manifest = read_version_manifest(path / VERSION_MANIFEST)
+    serving = manifest.serving
+    installed = installed_distributions()
+    refuse_both_distributions(installed)
+    device = resolve(serving.device, providers_available(), installed)
+    threads = min(serving.threads or 1, environment.threads)
+    session = open_session(
+        path / GRAPH_FILE,
+        device,
+        threads,
+        serving.session_options.graph_optimization,
+        serving.session_options.extra,
+    )
+    spec = describe(session.get_inputs(), session.get_outputs(), version_manifest, path)
+    trial = Trial(session, spec)
+    batching = decide_batching(trial, manifest, digest, device.name, environment.verdicts)
+    max_batch = serving.max_batch if batching.allowed else 1
+    cost = CostModel()
+    bindable = False
+    if trial.inputs is not None:
+        bindable = trial.binding_agrees()
+        if serving.warmup:
+            cost.learn(measure(trial.runner_of(max_batch, bindable), max_batch, serving.warmup - 1))
+    # Whoever asks for larger batches than the runtime is fastest with gets them by naming preferred sizes.
+    if serving.preferred_batch_sizes:
+        cost.efficient_rows = max_batch
+    policy = LanePolicy(
+        max_batch=max_batch,
+        max_queue_delay_ns=serving.max_queue_delay_us * 1000,
+        preferred=serving.preferred_batch_sizes if batching.allowed else (),
+        max_queue_requests=serving.max_queue_requests,
+        max_queue_bytes=serving.max_queue_bytes,
+        instances=serving.instances or max(1, environment.threads // threads),
+        threads=threads,
+    )
+    return LoadedVersion(
+        digest, version_manifest, spec, device.name, session, batching, cost, policy, bindable
+    )
+
+
+class Trial:
+    """A session, tried with made-up inputs before it is served. `inputs` is None where none of them would run."""
+
+    def __init__(self, session: ort.InferenceSession, spec: ModelSpec) -> None:
+        self._session = session
+        self._spec = spec
+        self.inputs: Mapping[str, Array] | None = None
+        self.problem = "the model has no inputs"
+        for inputs in candidates(spec, CHECKED_ROWS):
+            try:
+                self.run(inputs)
+            except Exception as error:  # ONNX Runtime's exceptions have no common base
+                self.problem = " ".join(str(error).split())[:300]
+            else:
+                self.inputs = inputs
+                break
+
+    @property
+    def spec(self) -> ModelSpec:
+        return self._spec
+
+    def run(self, inputs: Mapping[str, Array]) -> Sequence[Array]:
+        """One run by a runner that keeps nothing and binds nothing."""
+        runner = Runner(self._session, self._spec, capacity=0)
+        runner.may_bind = False
+        return self._run_with(runner, inputs)
+
+    def binding_agrees(self) -> bool:
+        """Whether a run into bound outputs gives what a plain run gives; where the graph states wrong output shapes
+        it cannot, and plain runs serve."""
+        assert self.inputs is not None
+        rows = len(next(iter(self.inputs.values()))) if self._spec.batched else 1
+        runner = Runner(self._session, self._spec, capacity=rows)
+        if not runner.may_bind:
+            return False
+        try:
+            bound = self._run_with(runner, self.inputs)
+        except Exception:  # as above
+            return False
+        plain = self.run(self.inputs)
+        return all(a.shape == b.shape for a, b in zip(bound, plain, strict=True))
+
+    def runner_of(self, capacity: int, bindable: bool) -> "SizedRuns":
+        """Runs of any number of rows up to `capacity`, the way that requests will be run."""
+        assert self.inputs is not None
+        runner = Runner(self._session, self._spec, capacity)
+        runner.may_bind = runner.may_bind and bindable
+        return SizedRuns(self, runner)
+
+    def _run_with(self, runner: Runner, inputs: Mapping[str, Array]) -> Sequence[Array]:
+        rows = len(next(iter(inputs.values()))) if self._spec.batched else 1
+        shape, arrays = runner.fill([made_up(self._spec, inputs)], rows, ())
+        return runner.run(shape, arrays, rows)
+
+
+class SizedRuns:
+    """Callable with a number of rows: runs that many made-up rows."""
+
+    def __init__(self, trial: Trial, runner: Runner) -> None:
+        self._trial = trial
+        self._runner = runner
+        self._requests: dict[int, InferRequest] = {}
+
+    def __call__(self, rows: int) -> None:
+        request = self._requests.get(rows)
+        if request is None:
+            assert self._trial.inputs is not None
+            inputs = self._trial.inputs
+            if self._trial.spec.batched:
+                inputs = {name: np.resize(array, (rows, *array.shape[1:])) for name, array in inputs.items()}
+            request = self._requests[rows] = made_up(self._trial.spec, inputs)
+        shape, arrays = self._runner.fill([request], rows, ())
+        self._runner.run(shape, arrays, rows)
+
+
+def made_up(spec: ModelSpec, inputs: Mapping[str, Array]) -> InferRequest:
+    """A request that holds `inputs`."""
+    tensors = []
+    for tensor in spec.inputs:
+        array = np.ascontiguousarray(inputs[tensor.name])
+        is_bytes = tensor.datatype == "BYTES"
+        data = encode_bytes_tensor(array.ravel().tolist()) if is_bytes else array.tobytes()
+        tensors.append(MadeUpTensor(tensor.name, tensor.datatype, array.shape, memoryview(data)))
+    return MadeUpRequest(tensors)  # type: ignore[return-value]
+
+
+def decide_batching(
+    trial: Trial, manifest: ModelManifest, digest: str, device: str, verdicts: Verdicts
+) -> Batching:
+    """Whether this version's requests may share a batch, and why."""
+    wish = manifest.serving.batching
+    if not trial.spec.batched:
+        return Batching(False, "the model has no batch axis")
+    if wish != "auto":
+        return Batching(bool(wish), f"model.toml says batching = {str(wish).lower()}")
+    tolerance = manifest.serving.batch_tolerance
+    conditions = (
+        digest,
+        f"{tolerance.absolute!r},{tolerance.relative!r}",
+        f"onnxruntime {ort.__version__}",
+        device,
+    )
+    verdict = verdicts.find(*conditions)
+    if verdict is None:
+        if trial.inputs is None:
+            return Batching(
+                False,
+                f"no made-up input would run, so rows could not be checked for independence ({trial.problem}): "
+                "set batching = true if they are independent",
+            )
+        outputs = [tensor.name for tensor in trial.spec.outputs]
+        try:
+            verdict = check(trial.run, trial.inputs, outputs, tolerance.absolute, tolerance.relative)
+        except SteelyardError as error:
+            return Batching(False, f"rows could not be checked for independence: {error}")
+        except Exception as error:  # as above
+            return Batching(
+                False, f"rows could not be checked for independence: {' '.join(str(error).split())[:300]}"
+            )
+        verdicts.keep(verdict, *conditions)
+    return Batching(verdict.independent, verdict.reason)

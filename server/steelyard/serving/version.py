@@ -1,0 +1,83 @@
+"""A version that is loaded, warm and served: all that the request path needs to know of it."""
+
+from dataclasses import dataclass, field
+
+import onnxruntime as ort
+
+from steelyard._native.observe import Slot
+from steelyard.models.manifest import ModelManifest, VersionManifest
+from steelyard.models.spec import ModelSpec
+from steelyard.runtime.runner import Runner
+from steelyard.scheduling.lane import Lane
+from steelyard.serving.call import MODEL_DIGEST, MODEL_VERSION, Metadata
+from steelyard.wire import ResponseEncoder, Signature
+
+
+@dataclass(frozen=True, slots=True)
+class Batching:
+    """Whether requests of a version are put together, and why."""
+
+    allowed: bool
+    reason: str
+
+
+@dataclass(slots=True, eq=False)
+class ServedVersion:
+    """One version as the request path sees it; made by `loading`, installed in the catalog on the event loop.
+
+    `runners` is a free list: an executor thread takes one, or makes one where none is free, and puts it back.
+    """
+
+    model: str
+    number: int
+    digest: str
+    manifest: ModelManifest
+    version_manifest: VersionManifest
+    spec: ModelSpec
+    device: str
+    session: ort.InferenceSession
+    batching: Batching
+    lane: Lane
+    slot: Slot
+    bindable: bool
+    default_timeout_ns: int
+    input_specs: list[tuple[str, str, tuple[int, ...]]] = field(init=False)
+    signature: Signature = field(init=False)
+    encoder: ResponseEncoder = field(init=False)
+    trailing: Metadata = field(init=False)
+    output_names: frozenset[str] = field(init=False)
+    plain_outputs: bool = field(init=False)
+    runners: list[Runner] = field(default_factory=list)
+    in_flight: int = 0
+
+    def __post_init__(self) -> None:
+        version = str(self.number)
+        self.input_specs = [(t.name, t.datatype, t.dims) for t in self.spec.inputs]
+        self.signature = Signature(self.input_specs, self.spec.batched)
+        self.encoder = ResponseEncoder(
+            self.model, version, self.digest, [(t.name, t.datatype) for t in self.spec.outputs]
+        )
+        self.trailing = ((MODEL_VERSION, version), (MODEL_DIGEST, self.digest))
+        self.output_names = frozenset(t.name for t in self.spec.outputs)
+        self.plain_outputs = all(t.datatype != "BYTES" for t in self.spec.outputs)
+
+    def borrow_runner(self) -> Runner:
+        """A runner that nobody else uses until it is put back with `return_runner`."""
+        try:
+            return self.runners.pop()
+        except IndexError:
+            runner = Runner(self.session, self.spec, self.lane.limit_rows)
+            runner.may_bind = runner.may_bind and self.bindable
+            return runner
+
+    def return_runner(self, runner: Runner) -> None:
+        """Puts a borrowed runner back."""
+        self.runners.append(runner)
+
+    def __repr__(self) -> str:
+        return f"<version {self.number} of {self.model!r}>"
+
+
+def labels_of(version: ServedVersion, output: str) -> tuple[str, ...]:
+    """The class labels of an output, empty where there are none."""
+    return next((tensor.labels for tensor in version.spec.outputs if tensor.name == output), ())

@@ -1,0 +1,1 @@
+"""The supervisor and the worker: processes, sockets, state, admin."""

@@ -1,0 +1,134 @@
+"""A worker's place: its segment and its line, and the process that fills it, started again whenever it dies."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable
+
+from steelyard.config import Address, Settings
+from steelyard.observe.collector import WorkerView
+from steelyard.observe.logs import log
+from steelyard.observe.segment import SegmentReader, create_segment
+from steelyard.supervisor.backoff import Backoff
+from steelyard.supervisor.channel import Channel
+
+# What a worker that cannot serve with these settings exits with; see `worker.EXIT_REFUSED`.
+EXIT_REFUSED = 2
+
+# Beyond the drain timeout, for closing the front and the threads; after that the worker is killed.
+STOP_MARGIN_S = 5.0
+
+
+class WorkerProcess:
+    """Keeps one worker running until `stop`. The segment outlives the process, so that its counters go on."""
+
+    def __init__(
+        self, number: int, settings: Settings, address: Address, changed: Callable[[], None]
+    ) -> None:
+        self.number = number
+        self.ready = False
+        self.pid = 0
+        self.refusal: str | None = None
+        self._settings = settings
+        self._address = address
+        self._changed = changed
+        self._segment_fd = create_segment(f"worker-{number}")
+        self._reader = SegmentReader(self._segment_fd)
+        self._kept_out: list[str] = []
+        self._channel: Channel | None = None
+        self._process: asyncio.subprocess.Process | None = None
+        self._stopping = asyncio.Event()
+        self._restarts = 0
+
+    def view(self) -> WorkerView:
+        """The worker as the metrics see it."""
+        return WorkerView(self.number, self._reader, self.ready, self._restarts)
+
+    async def run(self) -> None:
+        """Starts the worker, and starts it again after each death; returns when it was stopped or has refused."""
+        backoff = Backoff()
+        while not self._stopping.is_set():
+            started_s = time.monotonic()
+            status = await self._live()
+            if self._stopping.is_set() or status == EXIT_REFUSED:
+                return
+            pause_s = backoff.after_life_of(time.monotonic() - started_s)
+            self._restarts += 1
+            log(
+                "worker.died",
+                level=logging.ERROR,
+                worker=self.number,
+                status=status,
+                restarts=self._restarts,
+                pause_s=pause_s,
+            )
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), pause_s)
+
+    async def stop(self) -> None:
+        """Lets the worker finish what it has accepted, and kills it where that takes too long."""
+        self._stopping.set()
+        process = self._process
+        if process is None or process.returncode is not None:
+            return
+        if self._channel is not None:
+            self._channel.send({"stop": True})
+        try:
+            await asyncio.wait_for(process.wait(), self._settings.drain_timeout_s + STOP_MARGIN_S)
+        except TimeoutError:
+            log("worker.killed", level=logging.ERROR, worker=self.number, pid=process.pid)
+            self.kill()
+            await process.wait()
+
+    def kill(self) -> None:
+        """Ends the worker at once; what it was doing is lost."""
+        if self._process is not None and self._process.returncode is None:
+            self._process.kill()
+
+    async def _live(self) -> int:
+        """One life of the worker; returns its exit status."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-P",
+                "-m",
+                "steelyard.supervisor.worker",
+                str(theirs.fileno()),
+                str(self._segment_fd),
+                stdin=asyncio.subprocess.DEVNULL,
+                pass_fds=(theirs.fileno(), self._segment_fd),
+            )
+        self._process = process
+        self.pid = process.pid
+        self._channel = channel = await Channel.open(ours)
+        channel.send(
+            {
+                "settings": self._settings.model_dump_json(),
+                "worker": self.number,
+                "address": str(self._address),
+                "kept_out": self._kept_out,
+            }
+        )
+        if self._stopping.is_set():
+            channel.send({"stop": True})
+        async for message in channel:
+            if "kept_out" in message:
+                self._kept_out = message["kept_out"]
+            if "refused" in message:
+                self.refusal = message["refused"]
+            if message.get("ready"):
+                self.ready = True
+                self._changed()
+        self.ready = False
+        self._changed()
+        channel.close()
+        return await process.wait()
+
+    def close(self) -> None:
+        """Gives the segment back; call after `run` has returned."""
+        os.close(self._segment_fd)

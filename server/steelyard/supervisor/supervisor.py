@@ -1,0 +1,91 @@
+"""The supervisor: owns the data directory, the ports and the worker, and ends when it is told to."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+from importlib import metadata
+
+from steelyard.config import Settings
+from steelyard.errors import ConfigError
+from steelyard.fronts.http import HttpFront
+from steelyard.models.repository import scan
+from steelyard.observe.collector import metrics_registry
+from steelyard.observe.logs import configure_logs, log
+from steelyard.runtime.devices import installed_distributions, refuse_both_distributions
+from steelyard.supervisor.datadir import DataDirectory, RunningServer
+from steelyard.supervisor.listening import bound_address, reserve
+from steelyard.supervisor.process import WorkerProcess
+
+Started = Callable[[RunningServer], None]
+
+
+def runtime_version() -> str:
+    """Which ONNX Runtime the workers will use. Raises `ConfigError` where there is none, or two."""
+    installed = installed_distributions()
+    refuse_both_distributions(installed)
+    if not installed:
+        raise ConfigError("ONNX Runtime is not installed: pip install 'steelyard[cpu]' or 'steelyard[gpu]'")
+    return f"{installed[0]} {metadata.version(installed[0])}"
+
+
+async def supervise(settings: Settings, when_ready: Started | None = None) -> None:
+    """Runs a server until SIGTERM or SIGINT; a second signal does not wait for what is in flight.
+
+    Raises a `SteelyardError` where the server cannot start: the repository cannot be read, a port is in use, another
+    server has the data directory.
+    """
+    runtime = runtime_version()
+    configure_logs("supervisor", settings.log_level, settings.log_format)
+    scan(settings.repository)
+    settings = settings.model_copy(
+        update={"repository": settings.repository.absolute(), "data": settings.data.absolute()}
+    )
+    grpc_kept = reserve("grpc_address", settings.grpc_address)
+    http_listener = reserve("http_address", settings.http_address)
+    data = DataDirectory(settings.data)
+    loop = asyncio.get_running_loop()
+    grpc_address, http_address = bound_address(grpc_kept), bound_address(http_listener)
+    announced = RunningServer(os.getpid(), str(grpc_address), str(http_address), str(settings.repository))
+
+    def changed() -> None:
+        if worker.ready:
+            log("server.ready", grpc=announced.grpc_address, http=announced.http_address, worker=worker.pid)
+            if when_ready is not None:
+                when_ready(announced)
+
+    worker = WorkerProcess(0, settings, grpc_address, changed)
+    http = HttpFront(metrics_registry(lambda: [worker.view()], runtime), lambda: worker.ready)
+    signals = 0
+    stopping = asyncio.Event()
+
+    def on_signal() -> None:
+        nonlocal signals
+        signals += 1
+        stopping.set()
+        if signals > 1:
+            worker.kill()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal)
+    try:
+        await http.start(http_listener)
+        data.announce(announced)
+        log("server.starting", repository=str(settings.repository), profile=settings.profile, runtime=runtime)
+        running = asyncio.ensure_future(worker.run())
+        stop_wait = asyncio.ensure_future(stopping.wait())
+        await asyncio.wait({running, stop_wait}, return_when=asyncio.FIRST_COMPLETED)
+        stop_wait.cancel()
+        log("server.stopping")
+        await worker.stop()
+        await running
+        if worker.refusal is not None:
+            raise ConfigError(worker.refusal)
+        log("server.stopped")
+    finally:
+        worker.kill()
+        await http.stop()
+        grpc_kept.close()
+        http_listener.close()
+        data.close()
+        worker.close()

@@ -1,0 +1,136 @@
+"""The worker process: the request path and nothing heavy. Run as `python -m steelyard.supervisor.worker FD FD`."""
+
+import asyncio
+import contextlib
+import gc
+import os
+import signal
+import socket
+import sys
+from typing import Any
+
+import uvloop
+
+from steelyard._native.observe import Segment
+from steelyard.clock import SystemClock
+from steelyard.config import Settings
+from steelyard.errors import SteelyardError
+from steelyard.fronts.grpcio import GrpcioFront
+from steelyard.observe.logs import configure_logs, log
+from steelyard.observe.segment import SegmentReader
+from steelyard.runtime.threads import thread_budget
+from steelyard.scheduling.scheduler import Scheduler
+from steelyard.serving import reflection, streams
+from steelyard.serving.catalog import Catalog
+from steelyard.serving.control import Control
+from steelyard.serving.engine import Engine, RequestLog
+from steelyard.serving.health import Health
+from steelyard.serving.lifecycle import Lifecycle, Phase
+from steelyard.serving.loader import Loader
+from steelyard.serving.loading import Environment
+from steelyard.serving.methods import Methods
+from steelyard.serving.verdicts import Verdicts
+from steelyard.serving.version import ServedVersion
+from steelyard.supervisor.channel import Channel
+
+# What the supervisor reads from the exit status: the worker cannot serve with these settings, trying again is no use.
+EXIT_REFUSED = 2
+
+
+def _log_request(
+    decision_id: str, version: ServedVersion | None, error: SteelyardError | None, total_ns: int
+) -> None:
+    log(
+        "request",
+        decision_id=decision_id,
+        model=version.model if version else None,
+        version=version.number if version else None,
+        error=str(error) if error else None,
+        total_ms=round(total_ns / 1e6, 3),
+    )
+
+
+async def serve(control: socket.socket, segment_fd: int) -> int:
+    """Serves until the supervisor says stop, or is gone; returns the exit status."""
+    channel = await Channel.open(control)
+    first = await channel.receive()
+    if first is None:
+        return 0
+    settings = Settings.model_validate_json(first["settings"])
+    configure_logs(f"worker-{first['worker']}", settings.log_level, settings.log_format)
+    loop = asyncio.get_running_loop()
+    clock = SystemClock()
+    threads = settings.threads or thread_budget()
+    lifecycle = Lifecycle()
+    catalog = Catalog()
+    segment = Segment(segment_fd, os.getpid(), clock.unix_ns())
+    scheduler = Scheduler(threads, settings.max_queue_bytes, settings.inline_threshold_us * 1000)
+    request_log: RequestLog | None = _log_request if settings.log_requests else None
+    engine = Engine(loop, clock, catalog, scheduler, segment.unknown, request_log)
+    loader = Loader(
+        settings.repository,
+        catalog,
+        segment,
+        Environment(threads, settings.profile, Verdicts(settings.data / "verdicts")),
+        settings.load_threads or threads,
+        frozenset(first["kept_out"]),
+        lambda names: channel.send({"kept_out": sorted(names)}),
+    )
+    methods = Methods()
+    Control(catalog, loader, lifecycle, SegmentReader(segment_fd)).register(methods)
+    Health(catalog, lifecycle).register(methods)
+    streams.register(methods, engine)
+    if settings.reflection:
+        reflection.register(methods)
+    front = GrpcioFront(methods, engine, settings.max_message_bytes)
+    background: set[asyncio.Task[Any]] = set()
+    try:
+        port = await front.start(first["address"])
+        channel.send({"port": port})
+        await loader.load_all()
+    except SteelyardError as error:
+        channel.send({"refused": str(error)})
+        return EXIT_REFUSED
+    # What loading left behind lives as long as the process: the collector need not walk through it again and again.
+    gc.collect()
+    gc.freeze()
+    stop = asyncio.Event()
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    lifecycle.move(Phase.READY)
+    channel.send({"ready": True})
+    if settings.poll_interval_s:
+        background.add(loop.create_task(loader.watch(settings.poll_interval_s)))
+    background.add(loop.create_task(_obey(channel, stop)))
+    await stop.wait()
+    lifecycle.move(Phase.DRAINING)
+    log("worker.draining", in_flight=engine.in_flight)
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(engine.drain(), settings.drain_timeout_s)
+    lifecycle.move(Phase.STOPPED)
+    await front.stop(1.0)
+    for task in background:
+        task.cancel()
+    engine.close()
+    loader.close()
+    channel.close()
+    return 0
+
+
+async def _obey(channel: Channel, stop: asyncio.Event) -> None:
+    """Waits for the supervisor's word, or its end: a worker never outlives its supervisor."""
+    async for message in channel:
+        if message.get("stop"):
+            break
+    stop.set()
+
+
+def main() -> int:
+    """Takes the file descriptors of the control socket and of the shared segment as arguments."""
+    # The supervisor decides when to stop; Ctrl-C on a terminal reaches the whole process group.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    control = socket.socket(fileno=int(sys.argv[1]))
+    return uvloop.run(serve(control, int(sys.argv[2])))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
