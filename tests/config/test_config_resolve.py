@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from steelyard.config import Address, Settings, parse_address, resolve
 from steelyard.errors import ConfigError
@@ -190,6 +190,7 @@ def test_addresses_that_are_none(text):
         parse_address(text)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.text())
 def test_any_text_is_an_address_or_refused(text):
     try:
@@ -200,6 +201,7 @@ def test_any_text_is_an_address_or_refused(text):
     assert parse_address(str(address)) == address
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(st.sampled_from([*Settings.model_fields, "x"]), st.text(max_size=20)))
 def test_any_environment_is_resolved_or_refused(values):
     environ = {f"STEELYARD_{key.upper()}": value for key, value in values.items()}

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, ValidationError
 from steelyard.errors import ManifestError
@@ -58,6 +58,7 @@ def test_a_path_through_a_file_cannot_be_read(tmp_path):
         read_toml(tmp_path / "file" / "x.toml", ManifestError)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.binary(max_size=200))
 def test_any_bytes_are_a_document_or_refused(tmp_path_factory, raw):
     try:

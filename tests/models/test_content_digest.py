@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from steelyard.errors import RepositoryError
 from steelyard.models.digest import file_digest, version_digest
@@ -87,6 +87,7 @@ def test_links_count_as_what_they_lead_to(tmp_path):
     assert version_digest(version) == by_hand({"model.onnx": b"m"})
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_any_change_of_content_or_name_changes_it(tmp_path_factory, data):
     names = st.text("ab.", min_size=1, max_size=4).filter(lambda name: name.strip("."))

@@ -5,7 +5,7 @@ import datetime
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from steelyard.errors import ManifestError
 from steelyard.models.governance import Governance
@@ -297,6 +297,7 @@ TOML_VALUES = st.recursive(
 )
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.sampled_from(["serving", "rollout", "governance", "x"]),
     st.dictionaries(

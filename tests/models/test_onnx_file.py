@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 from steelyard.errors import LoadFailed
@@ -139,6 +139,7 @@ LOCATIONS = {f"{name}.bin" for name in NAMES}
 WHOLE = model_with_tensors_everywhere().SerializeToString()
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.integers(0, len(WHOLE) - 1))
 def test_a_file_that_is_cut_off_is_refused_or_shows_less(tmp_path_factory, length):
     path = written(tmp_path_factory.getbasetemp(), WHOLE[:length])
@@ -146,6 +147,7 @@ def test_a_file_that_is_cut_off_is_refused_or_shows_less(tmp_path_factory, lengt
         assert set(external_files(path)) <= LOCATIONS
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.binary(min_size=1, max_size=300), st.integers(0, len(WHOLE)))
 def test_any_bytes_are_read_or_refused(tmp_path_factory, raw, at):
     for content in (raw, WHOLE[:at] + raw + WHOLE[at + len(raw) :]):

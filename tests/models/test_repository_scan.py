@@ -20,7 +20,7 @@ def found(listing: Listing) -> dict[str, list[int]]:
 
 
 def problems(listing: Listing) -> dict[str, str]:
-    return {Path(problem.path).name: problem.message for problem in listing.problems}
+    return {problem.path.name: problem.message for problem in listing.problems}
 
 
 def test_models_and_versions_in_order(tmp_path):
@@ -79,7 +79,7 @@ def test_what_is_wrong_hides_only_itself(tmp_path):
     assert "holds '..'" in said["a..b"]
     assert any("not valid UTF-8" in message for message in said.values())
     for problem in listing.problems:
-        (problem.path + problem.message).encode()
+        f"{problem.path}{problem.message}".encode()
 
 
 def test_a_model_that_is_a_directory_is_no_model(tmp_path):

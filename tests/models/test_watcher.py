@@ -4,7 +4,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from steelyard.models.repository import Listing, scan
@@ -165,4 +165,6 @@ def state(listing: Listing) -> dict[tuple[str, int], tuple[object, object]]:
 
 
 TestOwner = Owner.TestCase
-TestOwner.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestOwner.settings = settings(
+    max_examples=60, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)

@@ -59,7 +59,7 @@ class ModelDir:
 class Problem:
     """Something that cannot be served, and why; what is no UTF-8 in a path stands escaped."""
 
-    path: str
+    path: Path
     message: str
 
 
@@ -161,7 +161,7 @@ def _stat_manifest(entry: os.DirEntry[str]) -> Fingerprint:
 
 
 def _problem(entry: os.DirEntry[str], error: RepositoryError) -> Problem:
-    return Problem(_printable(entry.path), _printable(str(error)))
+    return Problem(Path(_printable(entry.path)), _printable(str(error)))
 
 
 def _printable(text: str) -> str:
