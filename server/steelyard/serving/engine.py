@@ -29,6 +29,10 @@ RequestLog = Callable[[str, ServedVersion | None, SteelyardError | None, int], N
 GATHERED = 64
 GATHER_NS = 3_000_000
 
+# Rows that a request may have without a byte for each of them (where another dimension is 0). A model that makes
+# something of nothing would otherwise let a request of 50 bytes ask for 2^31 rows of output.
+MAX_EMPTY_ROWS = 65_536
+
 # What a pass of the loop takes that has nothing to do: a system call and a callback, 3 µs measured, with room for
 # slower machines. The shortest pass that brings a request of another front takes several times as long.
 IDLE_PASS_NS = 15_000
@@ -75,8 +79,11 @@ class Engine:
     def submit(self, call: Call, body: bytes) -> None:
         """Takes a ModelInferRequest. `call` hears of the outcome later, never from within this."""
         self.in_flight += 1
-        inbox = self._inbox
         now_ns = self._now_ns()
+        if not self.accepting:
+            self._loop.call_soon(self._refuse_late, call, now_ns)
+            return
+        inbox = self._inbox
         inbox.append((call, body, now_ns))
         if len(inbox) == 1:
             self._loop.call_soon(self._gather, now_ns, 0)
@@ -135,6 +142,7 @@ class Engine:
     def _admit(self, call: Call, body: bytes, received_ns: int) -> None:
         """Decode, route, check against the version's signature, queue."""
         slot = self._unknown
+        started_ns = self._now_ns()
         try:
             request = decode_request(body)
             version = self._catalog.route(request.model_name, request.model_version)
@@ -143,8 +151,6 @@ class Engine:
             if call.cancelled:
                 self._gone(slot)
                 return
-            if not self.accepting:
-                raise Unavailable("the server is stopping")
             bound = version.signature.bind(request)
             if bound is None:
                 explain_misfit(request, version.model, version.input_specs, version.spec.batched)
@@ -157,14 +163,18 @@ class Engine:
                 priority, deadline_ns = self._wishes(request, received_ns, deadline_ns)
             if not deadline_ns and version.default_timeout_ns:
                 deadline_ns = received_ns + version.default_timeout_ns
+            if rows > MAX_EMPTY_ROWS and rows > len(body):
+                raise InvalidRequest(
+                    f"model {version.model!r}: expected at most {MAX_EMPTY_ROWS} rows where rows hold no data, got {rows}"
+                )
             decoded_ns = self._now_ns()
             if deadline_ns and deadline_ns <= decoded_ns:
                 raise DeadlineExpired(
                     f"model {version.model!r}: the deadline had passed when the request was read"
                 )
-            ticket = Ticket(
-                call, request, rows, key, received_ns, decoded_ns, deadline_ns, priority, len(body)
-            )
+            decode_ns = decoded_ns - started_ns
+            size = request.held_bytes
+            ticket = Ticket(call, request, rows, key, received_ns, decode_ns, deadline_ns, priority, size)
             group: object = key
             if not rows or (self._suspects and self._suspects.is_suspect(call.peer, received_ns)):
                 group = ticket
@@ -176,6 +186,14 @@ class Engine:
             if slot is self._unknown:
                 slot.received(1)
             self._refuse(call, slot, error, received_ns)
+
+    def _refuse_late(self, call: Call, received_ns: int) -> None:
+        """Ends a call that came after the last that will be served."""
+        self._unknown.received(1)
+        if call.cancelled:
+            self._gone(self._unknown)
+        else:
+            self._refuse(call, self._unknown, Unavailable("the server is stopping"), received_ns)
 
     def _wishes(self, request: InferRequest, received_ns: int, deadline_ns: int) -> tuple[int, int]:
         """Priority level and deadline, from the request's parameters; their types were checked by the codec."""
