@@ -1,5 +1,5 @@
-# Typed contents (InferTensorContents): checked and counted while the request is parsed, made into raw form once the
-# tensor's datatype and shape are known to be right.
+# Typed contents (InferTensorContents): checked and counted while the request is parsed, made into raw form
+# once the tensor's datatype and shape are known to be right.
 
 # Lists of InferTensorContents by field number.
 cdef enum:
@@ -17,7 +17,8 @@ cdef enum:
 cdef int[DATATYPE_COUNT] contents_of
 contents_of[:] = [
     0, CONTENTS_BOOL, CONTENTS_UINT, CONTENTS_UINT, CONTENTS_UINT, CONTENTS_UINT64,
-    CONTENTS_INT, CONTENTS_INT, CONTENTS_INT, CONTENTS_INT64, 0, CONTENTS_FP32, CONTENTS_FP64, CONTENTS_BYTES, 0,
+    CONTENTS_INT, CONTENTS_INT, CONTENTS_INT, CONTENTS_INT64,
+    0, CONTENTS_FP32, CONTENTS_FP64, CONTENTS_BYTES, 0,
 ]
 
 cdef tuple contents_names = (
@@ -144,7 +145,7 @@ cdef inline uint8_t* put_number(
 cdef void convert_contents(
     const uint8_t* p, const uint8_t* end, int datatype, uint8_t* out, Range* allowed
 ) noexcept nogil:
-    """Write the raw form of contents that scan_contents took and that hold the list of `datatype` and no other."""
+    """Write the raw form of contents that scan_contents took and that hold no list but that of `datatype`."""
     cdef uint32_t tag
     cdef uint32_t little
     cdef int number = contents_of[datatype]

@@ -28,7 +28,7 @@ cdef struct Output:
 
 @cython.final
 cdef class ResponseEncoder:
-    """Writes the responses of a version; `outputs` are name and datatype of each of its outputs, in its order.
+    """Writes the responses of a version; `outputs` are name and datatype of each output, in order.
 
     BYTES outputs and the forms that a caller can ask for go through `encode_response`.
     """
@@ -50,7 +50,7 @@ cdef class ResponseEncoder:
         self.datatypes = [datatype_of(datatype) for _, datatype in specs]
         self.index_of = {name: i for i, name in enumerate(self.names)}
         if DATATYPE_UNKNOWN in self.datatypes:
-            raise ValueError(f"expected datatypes of the protocol, came {[datatype for _, datatype in specs]}")
+            raise ValueError(f"expected datatypes of the protocol, came {specs}")
         if len(specs) > MAX_TENSORS:
             raise ValueError(f"expected at most {MAX_TENSORS} outputs, came {len(specs)}")
         if len(self.index_of) != len(specs):
@@ -65,7 +65,7 @@ cdef class ResponseEncoder:
         requests: as decoded; their requested outputs have passed `check_outputs`.
         rows: of each request, in the order in which they stand in the arrays.
         decision_ids: of each request.
-        arrays: one C-contiguous buffer for each output, little-endian; rows after those of the requests are ignored.
+        arrays: one C-contiguous buffer for each output, little-endian; surplus rows are ignored.
         shapes: of each output, without the batch axis.
         batched: False where there is no batch axis: then there is one request, and the shapes are whole.
 
@@ -78,10 +78,13 @@ cdef class ResponseEncoder:
         cdef Py_ssize_t request_rows
         cdef int64_t total_rows = 0
         cdef list responses = []
+        cdef bytes response
         cdef Output* plan
         if len(rows) != count or len(decision_ids) != count:
-            raise ValueError(f"expected rows and decision ids of {count} requests, came {len(rows)} and"
-                             f" {len(decision_ids)}")
+            raise ValueError(
+                f"expected rows and decision ids of {count} requests,"
+                f" came {len(rows)} and {len(decision_ids)}"
+            )
         if len(arrays) != outputs or len(shapes) != outputs:
             raise ValueError(f"expected {outputs} arrays and shapes, came {len(arrays)} and {len(shapes)}")
         if not batched and count != 1:
@@ -98,9 +101,10 @@ cdef class ResponseEncoder:
             self.prepare(plan, arrays, shapes, total_rows if batched else 1)
             for i in range(count):
                 request_rows = rows[i] if batched else 1
-                responses.append(
-                    self.encode_one(<InferRequest?>requests[i], decision_ids[i], plan, row, request_rows, batched)
+                response = self.encode_one(
+                    <InferRequest?>requests[i], decision_ids[i], plan, row, request_rows, batched
                 )
+                responses.append(response)
                 row += request_rows
         finally:
             for i in range(outputs):
@@ -121,7 +125,9 @@ cdef class ResponseEncoder:
             if datatype == DATATYPE_BYTES:
                 raise ValueError(f"output {self.names[i]!r}: BYTES are encoded one response at a time")
             if len(shapes[i]) > MAX_RANK:
-                raise ValueError(f"output {self.names[i]!r}: expected at most {MAX_RANK} dimensions, came {shapes[i]}")
+                raise ValueError(
+                    f"output {self.names[i]!r}: expected at most {MAX_RANK} dimensions, came {shapes[i]}"
+                )
             p = plan[i].dims
             size = item_bytes[datatype]
             for dim in shapes[i]:
@@ -148,7 +154,8 @@ cdef class ResponseEncoder:
         return 0
 
     cdef bytes encode_one(
-        self, InferRequest request, str decision_id, Output* plan, Py_ssize_t row, Py_ssize_t rows, bint batched
+        self, InferRequest request, str decision_id, Output* plan, Py_ssize_t row, Py_ssize_t rows,
+        bint batched
     ):
         cdef Py_ssize_t[MAX_TENSORS] chosen
         cdef Py_ssize_t outputs = self.choose(request, chosen)

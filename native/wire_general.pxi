@@ -1,4 +1,5 @@
-# Responses of any form, messages of a stream, and the raw form of BYTES tensors: off the path of most requests.
+# Responses of any form, messages of a stream, and the raw form of BYTES tensors: off the path of most
+# requests.
 
 
 cdef bytes varint(uint64_t value):
@@ -35,12 +36,14 @@ cdef bytes parameter_entry(str name, object value):
     return length_field(1, name.encode()) + length_field(2, content)
 
 
-def encode_response(str model_name not None, str model_version not None, str id not None, parameters, outputs):
+def encode_response(
+    str model_name not None, str model_version not None, str id not None, parameters, outputs
+):
     """A serialized ModelInferResponse.
 
     parameters: bool, int (of 64 bits), float or str by name.
-    outputs: name, datatype, shape and raw content (any contiguous buffer) of each, the content in the protocol's raw
-    form. Its size is not held against the shape.
+    outputs: name, datatype, shape and content of each, the content as a contiguous buffer in the protocol's
+    raw form. Its size is not held against the shape.
     """
     cdef list pieces = [text_field(1, model_name), text_field(2, model_version), text_field(3, id)]
     cdef list contents = []
@@ -73,13 +76,13 @@ def wrap_stream_response(bytes body not None):
 
 
 def stream_error(str message not None, str model_name="", str model_version="", str id=""):
-    """A ModelStreamInferResponse with an error; the names tell the caller which request of the stream it is about."""
+    """A ModelStreamInferResponse with an error, and of which request of the stream it is."""
     cdef bytes about = text_field(1, model_name) + text_field(2, model_version) + text_field(3, id)
     return text_field(1, message) + length_field(2, about)
 
 
 def encode_bytes_tensor(values):
-    """The raw form of BYTES elements (bytes or str): four bytes of little-endian length, then the element, each."""
+    """The raw form of BYTES elements (bytes or str): a length of four bytes, little-endian, before each."""
     cdef list pieces = []
     cdef bytes element
     cdef uint32_t length

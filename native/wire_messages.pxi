@@ -1,5 +1,5 @@
-# The decoded request. Its objects are made by the decoder only, hold no reference that could lead back to them, and
-# are therefore kept out of the garbage collector.
+# The decoded request. Its objects are made by the decoder only, hold no reference that could lead back to
+# them, and are therefore kept out of the garbage collector.
 
 cdef enum:
     MAX_TENSORS = 1024
@@ -126,8 +126,8 @@ cdef class InferRequest:
 
     def __repr__(self):
         return (
-            f"InferRequest(model_name={self.model_name!r}, model_version={self.model_version!r}, id={self.id!r},"
-            f" inputs={self.inputs!r})"
+            f"InferRequest(model_name={self.model_name!r}, model_version={self.model_version!r},"
+            f" id={self.id!r}, inputs={self.inputs!r})"
         )
 
 
@@ -142,8 +142,8 @@ cdef tuple tuple_of(const int64_t* values, Py_ssize_t count):
     return result
 
 
-# The names of errors are the twin's too, and are found when the first is needed: the package that has them imports
-# this module.
+# The names of errors are the twin's too, and are found when the first is needed: the package that has them
+# imports this module.
 cdef object refusals_module = None
 cdef object check_module = None
 

@@ -1,5 +1,5 @@
-# Parsing: the whole body is read before anything is judged, so that a message that is malformed is always called
-# so. What is over a bound is still read, and counted, but no longer kept.
+# Parsing: the whole body is read before anything is judged, so that a message that is malformed is always
+# called so. What is over a bound is still read, and counted, but no longer kept.
 
 cdef struct Span:
     const uint8_t* start

@@ -1,5 +1,5 @@
-# The protobuf wire format: variable-length integers, tags, lengths, and what is skipped. Every read of the body is
-# behind a comparison of a size with what remains, which cannot overflow.
+# The protobuf wire format: variable-length integers, tags, lengths, and what is skipped. Every read of the
+# body is behind a comparison of a size with what remains, which cannot overflow.
 
 cdef enum:
     WIRE_VARINT = 0
@@ -40,7 +40,7 @@ cdef inline int read_varint(const uint8_t** at, const uint8_t* end, uint64_t* va
 
 
 cdef inline int read_tag(const uint8_t** at, const uint8_t* end, uint32_t* tag) noexcept nogil:
-    """Field number times eight, plus the wire type: at most five bytes, of at most 32 bits, and no field 0."""
+    """Field number times eight, plus the wire type: at most five bytes, at most 32 bits, and no field 0."""
     cdef const uint8_t* start = at[0]
     cdef uint64_t value
     if read_varint(at, end, &value) != OK:

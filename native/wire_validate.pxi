@@ -1,5 +1,5 @@
-# The rules of the protocol that need no knowledge of the model, in the order in which the twin has them, so that a
-# request that breaks several gets the same error from both.
+# The rules of the protocol that need no knowledge of the model, in the order in which the twin has them, so
+# that a request that breaks several gets the same error from both.
 
 
 cdef int validate(InferRequest request, bytes body, Parse* parse) except RAISED:

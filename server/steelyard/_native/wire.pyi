@@ -1,4 +1,4 @@
-"""Open Inference Protocol messages, straight between bytes and tensors; the twin is `steelyard.wire.plain`."""
+"""Open Inference Protocol messages, straight between bytes and tensors; `wire.plain` is the twin."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, final

@@ -1,4 +1,4 @@
-"""Checks of a decoded request that are off the fast path: parameters, requested outputs, and why inputs do not fit."""
+"""Checks that are off the fast path: parameters, requested outputs, and why inputs do not fit."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import NoReturn
@@ -66,13 +66,13 @@ def check_outputs(request: InferRequest, model_name: str, output_names: Collecti
             )
         if output.name in asked:
             raise InvalidRequest(
-                f"model {shown(model_name)}: expected each requested output once, came {shown(output.name)} twice"
+                f"model {shown(model_name)}: expected {shown(output.name)} once in outputs, came twice"
             )
         asked.add(output.name)
 
 
 def explain_misfit(request: InferRequest, model_name: str, specs: InputSpecs, batched: bool) -> NoReturn:
-    """Raises InvalidRequest with what is wrong with the inputs of a request that `Signature.bind` did not take."""
+    """Raises InvalidRequest with what is wrong with inputs that `Signature.bind` did not take."""
     known = {name: (datatype, dims) for name, datatype, dims in specs}
     given: dict[str, InputTensor] = {}
     for tensor in request.inputs:
@@ -105,7 +105,7 @@ def _explain_tensor(
     shape = tensor.shape
     if len(shape) != len(dims):
         raise InvalidRequest(
-            f"{place}: expected {len(dims)} dimensions {list(dims)}, came {len(shape)} dimensions {list(shape)}"
+            f"{place}: expected {len(dims)} dimensions {list(dims)}, came {len(shape)}: {list(shape)}"
         )
     first = 1 if batched else 0
     for axis in range(first, len(dims)):

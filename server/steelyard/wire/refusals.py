@@ -1,4 +1,4 @@
-"""The errors that a request gets which breaks a rule of the protocol, one function a rule, for both codecs."""
+"""The errors for requests that break a rule of the protocol, one function a rule, for both codecs."""
 
 from collections.abc import Sequence
 
@@ -8,10 +8,10 @@ from steelyard.wire.types import (
     ITEM_BYTES,
     MAX_DIM,
     MAX_ID_BYTES,
+    MAX_MESSAGE_BYTES,
     MAX_PARAMETERS,
     MAX_RANK,
     MAX_TENSORS,
-    MAX_MESSAGE_BYTES,
 )
 
 # Names come from outside and go into logs and trailers, so a message holds no more of one than this.
@@ -31,7 +31,7 @@ def where(model_name: str, tensor: str) -> str:
 
 def malformed(body_bytes: int) -> InvalidRequest:
     return InvalidRequest(
-        f"malformed ModelInferRequest: expected a valid protobuf message, came {body_bytes} bytes that are none"
+        f"malformed ModelInferRequest: expected a protobuf message, came {body_bytes} bytes that are none"
     )
 
 
@@ -95,8 +95,8 @@ def raw_count(model_name: str, expected: int, came: int) -> InvalidRequest:
 
 def shared_memory(model_name: str, kind: str, tensor: str) -> Unsupported:
     return Unsupported(
-        f"model {shown(model_name)}: {kind} {shown(tensor)}: expected data in the message, came a reference to"
-        " shared memory, which this server does not do"
+        f"model {shown(model_name)}: {kind} {shown(tensor)}: expected data in the message, came a reference"
+        " to shared memory, which this server does not do"
     )
 
 
@@ -130,7 +130,7 @@ def short_element(model_name: str, tensor: str, index: int, length: int, remaini
 
 def surplus_bytes(model_name: str, tensor: str, count: int, surplus: int) -> InvalidRequest:
     return InvalidRequest(
-        f"{where(model_name, tensor)}: expected {count} BYTES elements, came {surplus} bytes more than they take"
+        f"{where(model_name, tensor)}: expected {count} BYTES elements, came {surplus} bytes more than those"
     )
 
 

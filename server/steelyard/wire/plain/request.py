@@ -70,8 +70,8 @@ class InferRequest:
 def decode_request(body: bytes) -> InferRequest:
     """Decode a serialized ModelInferRequest.
 
-    Raises InvalidRequest for bytes that are no such message and for whatever breaks a rule of the protocol, and
-    Unsupported for tensors in shared memory.
+    Raises InvalidRequest for bytes that are no such message and for whatever breaks a rule of the protocol,
+    and Unsupported for tensors in shared memory.
     """
     try:
         message = ModelInferRequest.FromString(body)
@@ -136,15 +136,15 @@ def _element_count(model_name: str, tensor: ModelInferRequest.InferInputTensor) 
         raise refusals.high_rank(model_name, name, len(shape))
     if any(dim < 0 or dim > MAX_DIM for dim in shape):
         raise refusals.dimension_out_of_range(model_name, name, shape)
-    # A BYTES element takes its length's four bytes at least. An empty dimension hides no overflow of the others,
-    # which NumPy refuses too.
+    # A BYTES element takes its length's four bytes at least. An empty dimension hides no overflow of the
+    # others, which NumPy refuses too.
     if (ITEM_BYTES[tensor.datatype] or 4) * math.prod(dim for dim in shape if dim) >= 2**63:
         raise refusals.shape_overflow(model_name, name, shape)
     return math.prod(shape)
 
 
 def _check_placement(message: ModelInferRequest) -> None:
-    """Where the content of the inputs is: all in raw_input_contents, or all in contents, none in shared memory."""
+    """The inputs are all in raw_input_contents or all in contents, and none is in shared memory."""
     model_name = message.model_name
     raw_count = len(message.raw_input_contents)
     if raw_count:
@@ -217,7 +217,7 @@ def _typed(model_name: str, tensor: ModelInferRequest.InferInputTensor, count: i
 
 
 def _float_bits(contents: InferTensorContents, size: int) -> bytes:
-    """The last bytes of the message, which holds one packed list: a Python float would lose a signalling NaN."""
+    """The end of the message, which holds one packed list: a Python float would lose a signalling NaN."""
     only_floats = InferTensorContents()
     only_floats.CopyFrom(contents)
     only_floats.DiscardUnknownFields()
