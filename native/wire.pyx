@@ -2,6 +2,7 @@
 
 cimport cython
 from cpython.buffer cimport PyBuffer_FillInfo, PyBuffer_Release, PyObject_GetBuffer, PyBUF_SIMPLE
+from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE, PyByteArray_Resize
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.float cimport PyFloat_FromDouble
 from cpython.list cimport PyList_Append, PyList_GET_ITEM, PyList_GET_SIZE
@@ -48,10 +49,12 @@ def decode_request(bytes body not None):
     cdef Parse parse
     cdef int status
     parse.input_count = 0
+    parse.parameter_count = 0
     parse.output_count = 0
     parse.raw_count = 0
     parse.id_bytes = 0
     request.body_bytes = PyBytes_GET_SIZE(body)
+    request.held_bytes = request.body_bytes
     request.inputs = []
     status = parse_request(request, body, &parse)
     if status == MALFORMED:

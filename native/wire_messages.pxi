@@ -4,6 +4,7 @@
 cdef enum:
     MAX_TENSORS = 1024
     MAX_PARAMETERS = 256
+    MAX_ALL_PARAMETERS = 16384
     MAX_RANK = 32
     MAX_ID_BYTES = 128
     INLINE_RANK = 8
@@ -106,6 +107,7 @@ cdef class InferRequest:
     cdef readonly str model_version
     cdef readonly str id
     cdef readonly Py_ssize_t body_bytes
+    cdef readonly Py_ssize_t held_bytes
     cdef readonly list inputs
     cdef dict given_parameters
     cdef list asked_outputs

@@ -62,6 +62,8 @@ cdef class Signature:
         cdef Py_ssize_t i
         cdef int64_t rows = 1
         cdef InputTensor tensor
+        if inputs is None:
+            raise TypeError("expected a decoded request")
         if PyList_GET_SIZE(inputs) != self.count:
             return None
         if not self.in_order(inputs) and not self.put_in_order(inputs):

@@ -9,10 +9,6 @@ cdef int validate(InferRequest request, bytes body, Parse* parse) except RAISED:
     cdef RequestedOutput output
     cdef str model_name = request.model_name
     cdef bint shared = False
-    if parse.input_count > MAX_TENSORS:
-        raise refusals().too_many_tensors(model_name, "inputs", parse.input_count)
-    if parse.output_count > MAX_TENSORS:
-        raise refusals().too_many_tensors(model_name, "requested outputs", parse.output_count)
     if parse.id_bytes > MAX_ID_BYTES:
         raise refusals().long_id(model_name, parse.id_bytes)
     if request.given_parameters is not None:
@@ -44,6 +40,8 @@ cdef int validate(InferRequest request, bytes body, Parse* parse) except RAISED:
             take_raw(model_name, tensor, parse.raw[i].start, parse.raw[i].size)
         else:
             take_contents(model_name, tensor, body)
+            if tensor.owner is not body:
+                request.held_bytes += tensor.content_bytes
     return OK
 
 
@@ -172,7 +170,6 @@ cdef int make_raw(str model_name, InputTensor tensor, Py_ssize_t size) except RA
     cdef Contents contents = tensor.contents
     cdef int datatype = tensor.datatype_number
     cdef bytes raw = PyBytes_FromStringAndSize(NULL, size)
-    cdef bytes merged
     cdef const uint8_t* p = contents.first
     cdef Py_ssize_t merged_bytes = contents.first_bytes
     cdef Range allowed
@@ -180,10 +177,9 @@ cdef int make_raw(str model_name, InputTensor tensor, Py_ssize_t size) except RA
     allowed.value = 0
     allowed.low = lowest[datatype]
     allowed.high = highest[datatype]
-    if contents.occurrences is not None:
-        merged = b"".join(contents.occurrences)
-        p = <const uint8_t*>PyBytes_AS_STRING(merged)
-        merged_bytes = PyBytes_GET_SIZE(merged)
+    if contents.merged is not None:
+        p = <const uint8_t*>PyByteArray_AS_STRING(contents.merged)
+        merged_bytes = PyByteArray_GET_SIZE(contents.merged)
     convert_contents(p, p + merged_bytes, datatype, <uint8_t*>PyBytes_AS_STRING(raw), &allowed)
     if allowed.index != -1:
         raise refusals().value_out_of_range(

@@ -1,4 +1,4 @@
-"""Bodies for tests of the codecs: plausible requests, broken ones, and arbitrary fields of the wire format."""
+"""Bodies for tests of the codecs: plausible requests, broken ones, and arbitrary fields."""
 
 import math
 import struct
@@ -112,7 +112,10 @@ def plausible_message(random: Random) -> ModelInferRequest:
 def _give(random: Random, parameter: InferParameter, name: str, slip: bool) -> None:
     if slip:
         if random.random() < 0.7:
-            setattr(parameter, *random.choice((("string_param", "1"), ("bool_param", True), ("double_param", 1.5))))
+            setattr(
+                parameter,
+                *random.choice((("string_param", "1"), ("bool_param", True), ("double_param", 1.5))),
+            )
     elif name in ("priority", "timeout", "sequence_id"):
         setattr(parameter, random.choice(("int64_param", "uint64_param")), random.choice((0, 1, 2**40)))
     elif name in ("sequence_start", "binary_data_output"):
@@ -181,11 +184,13 @@ def typed_content(random: Random, datatype: str, count: int, slips: Callable[[],
 
 
 def arbitrary_message(random: Random, kind: str = "request", depth: int = 0) -> bytes:
-    """Fields of a message in any order, mostly of their own wire type, with everything that the format allows."""
+    """Fields of a message in any order, mostly of their own wire type."""
     out = b""
     for _ in range(random.choice((0, 1, 1, 2, 3, 5))):
         numbers = list(FIELDS[kind])
-        number = random.choice(numbers) if random.random() < 0.93 else random.choice((9, 15, 16, 2**29 - 1, 0))
+        number = (
+            random.choice(numbers) if random.random() < 0.93 else random.choice((9, 15, 16, 2**29 - 1, 0))
+        )
         holds = FIELDS[kind].get(number, "unknown")
         if random.random() < 0.05:
             holds = random.choice(("varint", "fixed32", "fixed64", "bytes", "group", "end"))
@@ -205,7 +210,9 @@ def arbitrary_field(random: Random, number: int, holds: str, depth: int) -> byte
     tag = varint(number << 3 | kind, pad)
     if kind == 3:
         inner = b"".join(
-            arbitrary_field(random, random.randrange(1, 9), random.choice(("varint", "bytes", "group")), depth + 1)
+            arbitrary_field(
+                random, random.randrange(1, 9), random.choice(("varint", "bytes", "group")), depth + 1
+            )
             for _ in range(random.randrange(3) if depth < 6 else 0)
         )
         return tag + inner + varint((number if random.random() < 0.97 else number + 1) << 3 | 4)

@@ -6,6 +6,7 @@ from steelyard.errors import InvalidRequest, TooLarge, Unsupported
 from steelyard.wire.types import (
     CONTENTS_FIELD,
     ITEM_BYTES,
+    MAX_ALL_PARAMETERS,
     MAX_DIM,
     MAX_ID_BYTES,
     MAX_MESSAGE_BYTES,
@@ -35,8 +36,8 @@ def malformed(body_bytes: int) -> InvalidRequest:
     )
 
 
-def too_many_tensors(model_name: str, kind: str, count: int) -> InvalidRequest:
-    return InvalidRequest(f"model {shown(model_name)}: expected at most {MAX_TENSORS} {kind}, came {count}")
+def too_many_tensors(model_name: str, kind: str) -> InvalidRequest:
+    return InvalidRequest(f"model {shown(model_name)}: expected at most {MAX_TENSORS} {kind}, came more")
 
 
 def long_id(model_name: str, id_bytes: int) -> InvalidRequest:
@@ -47,6 +48,12 @@ def long_id(model_name: str, id_bytes: int) -> InvalidRequest:
 
 def too_many_parameters(owner: str) -> InvalidRequest:
     return InvalidRequest(f"{owner}: expected at most {MAX_PARAMETERS} parameters, came more")
+
+
+def too_many_parameters_in_all(model_name: str) -> InvalidRequest:
+    return InvalidRequest(
+        f"model {shown(model_name)}: expected at most {MAX_ALL_PARAMETERS} parameters in all, came more"
+    )
 
 
 def empty_parameter(owner: str, name: str) -> InvalidRequest:

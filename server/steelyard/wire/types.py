@@ -56,6 +56,9 @@ MAX_TENSORS = 1024
 # The same with parameters, of a request or of one tensor; those with a meaning are about a dozen.
 MAX_PARAMETERS = 256
 
+# Over all of a request. A million of them that replace each other would hold up everybody else's requests.
+MAX_ALL_PARAMETERS = 16384
+
 # NumPy's own limit is 64, and 32 before its version 2.
 MAX_RANK = 32
 
@@ -130,3 +133,7 @@ class InferRequest(Protocol):
     @property
     def body_bytes(self) -> int:
         """Size of the request on the wire, bytes."""
+
+    @property
+    def held_bytes(self) -> int:
+        """What the request keeps in memory: its body, and the raw form of typed contents, bytes."""

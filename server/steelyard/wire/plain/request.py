@@ -14,6 +14,7 @@ from steelyard.wire.types import (
     CONTENTS_FIELD,
     CONTENTS_FIELDS,
     ITEM_BYTES,
+    MAX_ALL_PARAMETERS,
     MAX_DIM,
     MAX_ID_BYTES,
     MAX_RANK,
@@ -65,6 +66,7 @@ class InferRequest:
     inputs: list[InputTensor]
     outputs: list[RequestedOutput]
     body_bytes: int
+    held_bytes: int
 
 
 def decode_request(body: bytes) -> InferRequest:
@@ -80,7 +82,11 @@ def decode_request(body: bytes) -> InferRequest:
     model_name = message.model_name
     for kind, tensors in (("inputs", message.inputs), ("requested outputs", message.outputs)):
         if len(tensors) > MAX_TENSORS:
-            raise refusals.too_many_tensors(model_name, kind, len(tensors))
+            raise refusals.too_many_tensors(model_name, kind)
+    parameters = [message.parameters, *(tensor.parameters for tensor in message.inputs)]
+    parameters += [output.parameters for output in message.outputs]
+    if sum(map(len, parameters)) > MAX_ALL_PARAMETERS:
+        raise refusals.too_many_parameters_in_all(model_name)
     id_bytes = len(message.id.encode())
     if id_bytes > MAX_ID_BYTES:
         raise refusals.long_id(model_name, id_bytes)
@@ -106,6 +112,7 @@ def decode_request(body: bytes) -> InferRequest:
         inputs=inputs,
         outputs=[RequestedOutput(output.name, _given(output.parameters)) for output in message.outputs],
         body_bytes=len(body),
+        held_bytes=len(body) + (0 if message.raw_input_contents else sum(len(each.data) for each in inputs)),
     )
 
 
