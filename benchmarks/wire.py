@@ -1,8 +1,11 @@
-"""Decoding requests and encoding responses, native against generated protobuf messages: `python -m benchmarks.wire`.
+"""Decoding and encoding, native against generated protobuf messages: `python -m benchmarks.wire`.
 
-Both do the same work: bytes to name, datatype, shape and a NumPy-ready content that was held against the model's
-signature; and a batch's output arrays to response bytes. It favours the native codec in that the messages are driven
-from Python, as a server in Python has to, and in that bodies and names are warm in the caches.
+Both do the same work: from bytes to name, datatype, shape and a content ready for NumPy, held against
+the model's signature; and from a batch's output arrays to response bytes. It favours the native codec in
+that the messages are driven from Python, as a server in Python has to, and both in that bodies and names
+are warm in the caches. Responses of more than a few hundred bytes are dominated by malloc where it gives
+memory back to the system after each batch; MALLOC_TRIM_THRESHOLD_=536870912 in the environment shows
+them without that.
 """
 
 import gc
@@ -12,7 +15,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-
 from steelyard import wire
 from steelyard.wire.generated.grpc_service import ModelInferRequest, ModelInferResponse
 
@@ -187,9 +189,7 @@ def measure() -> dict[str, dict[str, float]]:
 
 
 def main() -> None:
-    print(
-        f"ns a request (decode and bind) and a response (in a batch), medians of {ROUNDS} rounds taken in turn"
-    )
+    print(f"ns a request (decode, bind) and a response (of a batch), medians of {ROUNDS} rounds")
     print(f"{'':20}{'decode':>9}{'messages':>10}{'ratio':>7}{'encode':>11}{'messages':>10}{'ratio':>7}")
     for name, numbers in measure().items():
         print(

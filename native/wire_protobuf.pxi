@@ -13,6 +13,12 @@ cdef enum:
 cdef enum:
     MAX_DEPTH = 100
 
+cdef enum:
+    MAX_VARINT_BYTES = 10
+
+# Protobuf messages are at most this long; parsers refuse what is longer.
+cdef int64_t MAX_MESSAGE_BYTES = 0x7FFFFFFF
+
 
 cdef inline int read_varint(const uint8_t** at, const uint8_t* end, uint64_t* value) noexcept nogil:
     """At most ten bytes; bits over the 64th are dropped."""
