@@ -2,6 +2,26 @@
 # that a request that breaks several gets the same error from both.
 
 
+# Parameters of a request with a meaning, by what they have to be.
+cdef frozenset count_parameters = frozenset(["priority", "timeout"])
+cdef frozenset other_meanings = frozenset(
+    ["sequence_id", "sequence_start", "sequence_end", "binary_data_output"]
+)
+
+
+cdef bint usual_parameters(dict parameters) except -1:
+    """Whether these are in order beyond doubt; the rest is judged by `steelyard.wire.check`."""
+    if len(parameters) > MAX_PARAMETERS:
+        return False
+    for name, value in parameters.items():
+        if name in count_parameters:
+            if type(value) is not int or value < 0:
+                return False
+        elif value is None or name in other_meanings:
+            return False
+    return True
+
+
 cdef int validate(InferRequest request, bytes body, Parse* parse) except RAISED:
     cdef Py_ssize_t i
     cdef Py_ssize_t raw_expected
@@ -11,7 +31,7 @@ cdef int validate(InferRequest request, bytes body, Parse* parse) except RAISED:
     cdef bint shared = False
     if parse.id_bytes > MAX_ID_BYTES:
         raise refusals().long_id(model_name, parse.id_bytes)
-    if request.given_parameters is not None:
+    if request.given_parameters is not None and not usual_parameters(request.given_parameters):
         check().request_parameters(model_name, request.given_parameters)
     if request.asked_outputs is not None:
         for output in request.asked_outputs:
