@@ -37,7 +37,7 @@ PID, START = 4711, 1_700_000_000_000_000_000
 
 
 def tickets_of(writer: ModuleType, times: list[tuple[int, int]]) -> list[Any]:
-    return [writer.Ticket(None, None, 1, "key", received, decoded) for received, decoded in times]
+    return [writer.Ticket(None, None, 1, "key", received, decoded - received) for received, decoded in times]
 
 
 def one_batch(writer: ModuleType, slot: Any, n: int = 3, rows: int = 6) -> None:
