@@ -18,7 +18,8 @@ from steelyard.serving.catalog import Catalog
 from steelyard.serving.execution import Job, execute
 from steelyard.serving.suspects import Suspects
 from steelyard.serving.version import ServedVersion
-from steelyard.wire import check_outputs, decode_request, explain_misfit
+from steelyard.wire import decode_request
+from steelyard.wire.check import check_outputs, explain_misfit
 from steelyard.wire.types import InferRequest
 
 RequestLog = Callable[[str, ServedVersion | None, SteelyardError | None, int], None]
@@ -114,7 +115,7 @@ class Engine:
                 raise Unavailable("the server is stopping")
             bound = version.signature.bind(request)
             if bound is None:
-                explain_misfit(request, version.model, version.spec.inputs, version.spec.batched)
+                explain_misfit(request, version.model, version.input_specs, version.spec.batched)
             rows, key = bound
             if request.outputs:
                 check_outputs(request, version.model, version.output_names)

@@ -34,7 +34,7 @@ class StreamedCall:
         self._stream.ended(self, wrap_stream_response(body))
 
     def fail(self, error: SteelyardError, trailing: Metadata) -> None:
-        self._stream.ended(self, stream_error(message_of(error), trailing))
+        self._stream.ended(self, stream_error(message_of(error)))
 
 
 class Stream:

@@ -42,6 +42,7 @@ class ServedVersion:
     slot: Slot
     bindable: bool
     default_timeout_ns: int
+    input_specs: list[tuple[str, str, tuple[int, ...]]] = field(init=False)
     signature: Signature = field(init=False)
     encoder: ResponseEncoder = field(init=False)
     trailing: Metadata = field(init=False)
@@ -52,7 +53,8 @@ class ServedVersion:
 
     def __post_init__(self) -> None:
         version = str(self.number)
-        self.signature = Signature([(t.name, t.datatype, t.dims) for t in self.spec.inputs], self.spec.batched)
+        self.input_specs = [(t.name, t.datatype, t.dims) for t in self.spec.inputs]
+        self.signature = Signature(self.input_specs, self.spec.batched)
         self.encoder = ResponseEncoder(
             self.model, version, self.digest, [(t.name, t.datatype) for t in self.spec.outputs]
         )
