@@ -44,6 +44,8 @@ static inline void sy_store(uint64_t *word, uint64_t value) { __atomic_store_n(w
 /* Not a read-modify-write: the segment has one writer, so a locked instruction would only cost. */
 static inline void sy_add(uint64_t *word, uint64_t value) { sy_store(word, sy_load(word) + value); }
 
+static inline uint64_t sy_not_negative(int64_t value) { return value > 0 ? (uint64_t)value : 0; }
+
 /* A duration that came out negative counts as zero, so that the sum can only grow. */
 static inline uint64_t sy_duration(int64_t from_ns, int64_t to_ns) {
     return to_ns > from_ns ? (uint64_t)to_ns - (uint64_t)from_ns : 0;

@@ -47,6 +47,7 @@ cdef extern from "segment.h":
     uint64_t sy_load(const uint64_t *word) nogil
     void sy_store(uint64_t *word, uint64_t value) nogil
     void sy_add(uint64_t *word, uint64_t value) nogil
+    uint64_t sy_not_negative(int64_t value) nogil
     uint64_t sy_duration(int64_t from_ns, int64_t to_ns) nogil
     void sy_observe(sy_histogram *histogram, uint64_t ns, uint64_t times) nogil
     void sy_publish(uint64_t *word, uint64_t value) nogil
@@ -112,7 +113,7 @@ cdef class Slot:
 
     def received(self, int64_t n=1):
         """Counts requests that came in for this model."""
-        sy_add(&self._entry.received, <uint64_t>n if n > 0 else 0)
+        sy_add(&self._entry.received, sy_not_negative(n))
 
     def refused(self, int reason):
         """Counts one request turned away; `reason` is a `Refusal`."""
@@ -123,7 +124,7 @@ cdef class Slot:
     def failed(self, int64_t total_ns=0):
         """Counts one request whose execution failed, `total_ns` after it came in."""
         sy_add(&self._entry.failed, 1)
-        sy_add(&self._entry.failed_ns, sy_duration(0, total_ns))
+        sy_add(&self._entry.failed_ns, sy_not_negative(total_ns))
 
     def cancelled(self):
         """Counts one request whose caller went away."""
@@ -131,9 +132,9 @@ cdef class Slot:
 
     def set_gauges(self, int64_t in_flight, int64_t queue_depth, int64_t queue_bytes):
         """Says how many requests are inside, how many of them wait, and with how many bytes."""
-        sy_store(&self._entry.in_flight, sy_duration(0, in_flight))
-        sy_store(&self._entry.queue_depth, sy_duration(0, queue_depth))
-        sy_store(&self._entry.queue_bytes, sy_duration(0, queue_bytes))
+        sy_store(&self._entry.in_flight, sy_not_negative(in_flight))
+        sy_store(&self._entry.queue_depth, sy_not_negative(queue_depth))
+        sy_store(&self._entry.queue_bytes, sy_not_negative(queue_bytes))
 
     def record_batch(
         self, list tickets, int64_t rows, int64_t taken_ns, int64_t assembled_ns, int64_t executed_ns,
@@ -182,7 +183,7 @@ cdef class Slot:
         sy_add(&self._entry.answered, <uint64_t>n)
         sy_add(&self._entry.rows, <uint64_t>rows)
         sy_add(&self._entry.batches, 1)
-        sy_store(&self._entry.last_inference_unix_ms, sy_duration(0, unix_ms))
+        sy_store(&self._entry.last_inference_unix_ms, sy_not_negative(unix_ms))
 
 
 @cython.final
@@ -217,8 +218,8 @@ cdef class Segment:
             raise ValueError(f"a segment has at most {SY_SLOTS} slots in use, got {used}")
         for i in range(<int>used):
             self._resume(i)
-        sy_store(&header.worker_pid, sy_duration(0, pid))
-        sy_store(&header.worker_start_unix_ns, sy_duration(0, start_unix_ns))
+        sy_store(&header.worker_pid, sy_not_negative(pid))
+        sy_store(&header.worker_start_unix_ns, sy_not_negative(start_unix_ns))
         sy_add(&header.worker_starts, 1)
 
     def __dealloc__(self):
@@ -236,8 +237,8 @@ cdef class Segment:
         Where all slots are taken, or a label is too long to be a directory's name, it is the slot `_other`.
         """
         cdef sy_header *header = <sy_header *>self._base
-        cdef bytes model_bytes = model.encode("utf-8", "surrogateescape")
-        cdef bytes version_bytes = version.encode("utf-8", "surrogateescape")
+        cdef bytes model_bytes = model.encode("utf-8", "backslashreplace")
+        cdef bytes version_bytes = version.encode("utf-8", "backslashreplace")
         labels = (model_bytes, version_bytes)
         index = self._indexes.get(labels)
         if index is not None:

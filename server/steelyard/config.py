@@ -144,7 +144,7 @@ class Settings(BaseModel):
     )
     log_requests: bool = Field(default=False, description="Whether every request gets a line in the log.")
     inline_threshold_us: int = Field(
-        default=50,
+        default=100,
         ge=0,
         le=1_000_000,
         description="A batch predicted to take less runs on the event loop itself, in microseconds; 0: none.",

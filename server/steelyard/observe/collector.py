@@ -208,6 +208,9 @@ def metrics_registry(workers: Callable[[], Iterable[WorkerView]], runtime: str =
 
 
 def exposition(registry: CollectorRegistry, accept: str) -> tuple[bytes, str]:
-    """The page and its content type: OpenMetrics where `Accept` asks for it, else Prometheus' text."""
+    """The page and its content type: OpenMetrics where `Accept` asks for it, else Prometheus' text.
+
+    A page over hundreds of models that ran takes a good part of a second: too long for an event loop.
+    """
     encode, content_type = choose_encoder(accept)
     return encode(registry), content_type

@@ -10,6 +10,11 @@ class Slot(Protocol):
     received = answered + refused + failed + cancelled + lost + in flight.
     """
 
+    @property
+    def index(self) -> int:
+        """The slot's place in the segment, by which `SegmentReader.slot` reads it."""
+        ...
+
     def received(self, n: int = 1) -> None:
         """Counts requests that came in for this model."""
         ...

@@ -29,7 +29,7 @@ _LOGGER = logging.getLogger("steelyard")
 
 
 def log(event: str, /, *, level: int = logging.INFO, **fields: object) -> None:
-    """Logs an event with its fields; a line about a request has its `decision_id` among them. Never raises."""
+    """Logs an event with its fields; about a request, its `decision_id` is among them. Never raises."""
     if _LOGGER.isEnabledFor(level):
         _LOGGER.log(level, "%s", event, extra={"fields": fields})
 
@@ -80,7 +80,7 @@ def _quoted(value: object) -> str:
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line, in ASCII. A field that would hide one of the line's own begins with `field_`."""
+    """One JSON object a line, in ASCII. A field named like one of the line's own begins with `field_`."""
 
     def __init__(self, process: str) -> None:
         super().__init__()

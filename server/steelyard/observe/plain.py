@@ -148,7 +148,7 @@ class Segment:
         return Slot(self._words, UNKNOWN_SLOT)
 
     def slot(self, model: str, version: str) -> Slot:
-        labels = (model.encode("utf-8", "surrogateescape"), version.encode("utf-8", "surrogateescape"))
+        labels = (model.encode("utf-8", "backslashreplace"), version.encode("utf-8", "surrogateescape"))
         index = self._indexes.get(labels)
         if index is None:
             index = self._take(labels)

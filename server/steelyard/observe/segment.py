@@ -187,6 +187,18 @@ class SegmentReader:
             slots=tuple(self._slot(index, entry) for index, entry in enumerate(entries) if entry[Entry.USED]),
         )
 
+    def slot(self, index: int) -> SlotCounts:
+        """Copies one slot alone, by the writer's `Slot.index`.
+
+        Raises:
+            IndexError: no such slot is in use.
+        """
+        used = min(int(self._words[Header.SLOTS_USED]), SLOTS)
+        if not 0 <= index < used:
+            raise IndexError(f"slot {index} is not among the {used} in use")
+        at = DIRECTORY_WORD + index * ENTRY_WORDS
+        return self._slot(index, self._words[at : at + ENTRY_WORDS].copy())
+
     def _slot(self, index: int, entry: Words) -> SlotCounts:
         words = entry.tolist()
         names = entry.tobytes()

@@ -54,6 +54,16 @@ class CostModel:
         near = min(self._mean_ns, key=lambda known: abs(known - rows))
         return int(self._mean_ns[near] * max(rows, 1) / max(near, 1))
 
+    def floor_ns(self, rows: int) -> int | None:
+        """The least that a run of at least `rows` rows took at warm-up, or None where none was measured.
+
+        Unlike `predict_ns` it has no part of waiting for the interpreter or for a core in it.
+        """
+        for size, ns in self._measured:
+            if size >= rows:
+                return ns
+        return None
+
     @property
     def measured(self) -> dict[int, int]:
         """Rows to nanoseconds, as warm-up measured them."""

@@ -55,7 +55,7 @@ class Lane:
     the front; the counts below leave them out at once.
     """
 
-    __slots__ = ("_dead", "_groups", "cost", "limit_rows", "name", "owner", "policy", "queued", "queued_bytes", "running")
+    __slots__ = ("_dead", "_groups", "cost", "inline", "limit_rows", "name", "owner", "policy", "queued", "queued_bytes", "running")
 
     def __init__(self, name: str, policy: LanePolicy, cost: CostModel, owner: object = None) -> None:
         self.name = name
@@ -65,6 +65,7 @@ class Lane:
         self.queued = 0
         self.queued_bytes = 0
         self.running = 0
+        self.inline: bool | None = None
         self._groups: dict[object, dict[int, deque[Ticket]]] = {}
         self._dead = 0
         efficient = cost.efficient_rows

@@ -7,14 +7,18 @@ from steelyard.errors import Overloaded
 from steelyard.scheduling.lane import Batch, Lane
 from steelyard.scheduling.ticket import State, Ticket
 
+# A run on the caller's thread that took this many times the threshold moves its lane to other threads for good: the
+# model's cost depends on its input, and everything else on that thread waited.
+SLOW_INLINE = 40
+
 
 class Scheduler:
     """Takes offers, cancellations and finished batches; gives batches, expired tickets and the next wake-up.
 
     It holds no thread, no socket and no clock: every method that needs the time is given it, in monotonic
     nanoseconds. Lanes that have something to run are served in turn. A run holds `threads` permits of the budget
-    from `next_batch` to `finished`, unless its lane is predicted to cost less than `inline_below_ns`: such a run is
-    marked `inline`, takes no permit, and is meant for the caller's own thread.
+    from `next_batch` to `finished`, unless its lane's largest batch was measured to cost less than `inline_below_ns`:
+    such a run is marked `inline`, takes no permit, and is meant for the caller's own thread.
     """
 
     def __init__(self, threads: int, max_queue_bytes: int, inline_below_ns: int = 0) -> None:
@@ -110,6 +114,8 @@ class Scheduler:
             self.free_threads += min(lane.policy.threads, self.threads)
         if execute_ns:
             lane.cost.observe(batch.rows, execute_ns)
+            if batch.inline and execute_ns > SLOW_INLINE * self._inline_below_ns:
+                lane.inline = False
 
     def next_wakeup_ns(self, now_ns: int) -> int | None:
         """When `expire` or `next_batch` may have something to say although no event came; None is never."""
@@ -129,10 +135,11 @@ class Scheduler:
         return dropped
 
     def _is_inline(self, lane: Lane) -> bool:
-        if not self._inline_below_ns:
-            return False
-        predicted = lane.cost.predict_ns(min(lane.queued, lane.limit_rows))
-        return predicted is not None and predicted < self._inline_below_ns
+        """Decided once, by what warm-up measured for the lane's largest batch; `finished` may take it back."""
+        if lane.inline is None:
+            floor_ns = lane.cost.floor_ns(lane.limit_rows)
+            lane.inline = floor_ns is not None and floor_ns < self._inline_below_ns
+        return lane.inline
 
     def _left(self, lane: Lane, size_bytes: int) -> None:
         self.queued_bytes -= size_bytes

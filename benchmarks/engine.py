@@ -1,0 +1,128 @@
+"""The engine without a transport: request bytes in, answer bytes out, 64 in flight, everything on.
+
+What it favours: every request is there when it is asked for, no socket is touched, and 64 requests share each run of
+the model. It is the ceiling that a front can come near to, not what a client sees.
+"""
+
+import asyncio
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import uvloop
+
+from benchmarks.tiny import save_tiny, tiny_request
+from steelyard._native.observe import Segment
+from steelyard.clock import SystemClock
+from steelyard.errors import SteelyardError
+from steelyard.observe.layout import Stage
+from steelyard.observe.segment import SegmentReader, create_segment
+from steelyard.scheduling.scheduler import Scheduler
+from steelyard.serving.call import Metadata
+from steelyard.serving.catalog import Catalog
+from steelyard.serving.engine import Engine
+from steelyard.serving.loader import Loader
+from steelyard.serving.loading import Environment
+from steelyard.serving.verdicts import Verdicts
+
+IN_FLIGHT = 64
+ROUNDS = 7
+REQUESTS_A_ROUND = 64_000
+
+
+class BenchCall:
+    """A call that is asked anew as soon as it is answered, as long as the round lasts."""
+
+    __slots__ = ("bench", "cancelled", "deadline_ns", "peer", "place")
+
+    def __init__(self, bench: "Bench") -> None:
+        self.bench = bench
+        self.peer = "bench"
+        self.deadline_ns = 0
+        self.cancelled = False
+        self.place: object = None
+
+    def metadata(self) -> Sequence[tuple[str, str | bytes]]:
+        return ()
+
+    def answer(self, body: bytes, trailing: Metadata) -> None:
+        bench = self.bench
+        bench.answered += 1
+        if bench.asked < bench.wanted:
+            bench.asked += 1
+            bench.engine.submit(self, bench.body)
+        elif bench.answered == bench.wanted:
+            bench.done.set_result(None)
+
+    def fail(self, error: SteelyardError, trailing: Metadata) -> None:
+        raise AssertionError(error)
+
+
+class Bench:
+    """Keeps IN_FLIGHT calls in the engine until `wanted` were answered."""
+
+    def __init__(self, engine: Engine, body: bytes) -> None:
+        self.engine = engine
+        self.body = body
+        self.asked = self.answered = self.wanted = 0
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def round(self, requests: int) -> tuple[float, float]:
+        """Wall and CPU seconds for `requests` answers."""
+        self.asked = self.answered = 0
+        self.wanted = requests
+        self.done = asyncio.get_running_loop().create_future()
+        wall, cpu = time.perf_counter(), time.process_time()
+        for _ in range(IN_FLIGHT):
+            self.asked += 1
+            self.engine.submit(BenchCall(self), self.body)
+        await self.done
+        return time.perf_counter() - wall, time.process_time() - cpu
+
+
+async def run(rounds: int = ROUNDS, requests: int = REQUESTS_A_ROUND) -> dict[str, Any]:
+    """Requests a second and µs of CPU a request, medians over `rounds`, and the mean of every stage."""
+    loop = asyncio.get_running_loop()
+    descriptor = create_segment("bench")
+    with tempfile.TemporaryDirectory() as temporary:
+        repository = Path(temporary)
+        save_tiny(repository)
+        clock = SystemClock()
+        segment = Segment(descriptor, os.getpid(), clock.unix_ns())
+        catalog, scheduler = Catalog(), Scheduler(1, 1 << 30, 100_000)
+        engine = Engine(loop, clock, catalog, scheduler, segment.unknown)
+        loader = Loader(repository, catalog, segment, Environment(1, "dev", Verdicts(None)), 1)
+        await loader.load_all()
+        bench = Bench(engine, tiny_request())
+        await bench.round(requests // 4)
+        taken = [await bench.round(requests) for _ in range(rounds)]
+        loader.close()
+        engine.close()
+    counts = SegmentReader(descriptor).snapshot().slot("tiny", "1")
+    return {
+        "requests_per_s": statistics.median(requests / wall for wall, _ in taken),
+        "requests_per_cpu_s": statistics.median(requests / cpu for _, cpu in taken),
+        "requests_per_s_spread": [min(requests / w for w, _ in taken), max(requests / w for w, _ in taken)],
+        "cpu_us_per_request": statistics.median(cpu / requests * 1e6 for _, cpu in taken),
+        "mean_batch_rows": counts.rows / counts.batches,
+        "stage_mean_us": {stage.name.lower(): counts.stages[stage].mean_ns / 1000 for stage in Stage},
+    }
+
+
+def main() -> None:
+    """Prints the table."""
+    result = uvloop.run(run())
+    low, high = result["requests_per_s_spread"]
+    print(f"engine, tiny, {IN_FLIGHT} in flight: {result['requests_per_s']:,.0f} requests/s ({low:,.0f} to {high:,.0f})")
+    print(f"CPU: {result['cpu_us_per_request']:.2f} µs a request, mean batch {result['mean_batch_rows']:.1f} rows")
+    for stage, mean in result["stage_mean_us"].items():
+        print(f"  {stage:9} {mean:8.2f} µs (a request's time in it, shared with its batch)")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
