@@ -23,7 +23,7 @@ class Request:
     version: str | int = ""
     """Empty leaves the choice to the server."""
     outputs: Sequence[str] | None = None
-    """Which outputs to send back, in this order; None: all, or where `classes` is given, those named there."""
+    """Which outputs to send back, in this order; None: all, or where `classes` is given, those in it."""
     request_id: str = ""
     """The caller's own name for the request, at most 128 bytes; echoed."""
     priority: int = 0
@@ -55,7 +55,10 @@ def encode_request(request: Request) -> bytes:
             if count is not None:
                 output.parameters["classification"].int64_param = count
         parts: list[bytes | memoryview] = [message.SerializeToString()]
-    except (TypeError, ValueError) as exc:  # what protobuf says of text that is no UTF-8, or a number too large
+    except (
+        TypeError,
+        ValueError,
+    ) as exc:  # what protobuf says of text that is no UTF-8, or a number too large
         raise InvalidRequest(f"model {request.model!r}: {exc}") from None
     for tensor in tensors:
         parts += (_RAW_INPUT_TAG, _varint(len(tensor.raw)), tensor.raw)

@@ -1,5 +1,6 @@
 """What inference gives back: outputs as arrays, and which version, content and decision they come from."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from google.protobuf.message import DecodeError
@@ -27,7 +28,7 @@ class Result:
     request_id: str
     """The caller's name for the request, echoed."""
     elapsed_ns: int
-    """From before the first attempt was sent until the answer was decoded, waits between attempts included.
+    """From before the request was encoded until the answer had arrived, waits between attempts included.
     The two ways over the network and the server's share cannot be told apart from here."""
     attempts: int
     """How often the request was sent."""
@@ -55,19 +56,44 @@ def decode_response(body: bytes, elapsed_ns: int, attempts: int) -> Result:
     return _result(message, elapsed_ns, attempts)
 
 
-def decode_stream_response(body: bytes) -> tuple[str, str, pb.ModelInferResponse]:
-    """The request's id, the error's text (empty where there is none), and the message of a stream's answer."""
+def decode_stream_response(body: bytes, elapsed_ns_of: Callable[[str], int]) -> StreamAnswer:
+    """The answer in a serialized ModelStreamInferResponse. Raises SteelyardError where it is none.
+
+    elapsed_ns_of: how long ago the request of that id was sent.
+    """
     try:
         message = pb.ModelStreamInferResponse.FromString(body)
     except DecodeError as exc:
         raise SteelyardError(f"the answer is no ModelStreamInferResponse: {exc}") from None
-    return message.infer_response.id, message.error_message, message.infer_response
-
-
-def stream_answer(body: bytes, elapsed_ns_of: "ElapsedOf") -> StreamAnswer:
-    """The answer in a serialized ModelStreamInferResponse."""
-    request_id, problem, message = decode_stream_response(body)
+    request_id = message.infer_response.id
     elapsed_ns = elapsed_ns_of(request_id)
-    if problem:
-        return StreamAnswer(request_id, None, SteelyardError(problem))
-    return StreamAnswer(request_id, _result(message, elapsed_ns, 1), None)
+    if message.error_message:
+        return StreamAnswer(request_id, None, SteelyardError(message.error_message))
+    return StreamAnswer(request_id, _result(message.infer_response, elapsed_ns, 1), None)
+
+
+def _result(message: pb.ModelInferResponse, elapsed_ns: int, attempts: int) -> Result:
+    if len(message.raw_output_contents) != len(message.outputs):
+        raise SteelyardError(
+            f"model {message.model_name!r}: the answer has {len(message.outputs)} outputs and "
+            f"{len(message.raw_output_contents)} raw contents"
+        )
+    outputs = {
+        tensor.name: decode_tensor(tensor.name, tensor.datatype, tensor.shape, raw)
+        for tensor, raw in zip(message.outputs, message.raw_output_contents, strict=True)
+    }
+    return Result(
+        outputs=outputs,
+        datatypes={tensor.name: tensor.datatype for tensor in message.outputs},
+        model=message.model_name,
+        version=message.model_version,
+        digest=_text(message, "steelyard_model_digest"),
+        decision_id=_text(message, "steelyard_decision_id"),
+        request_id=message.id,
+        elapsed_ns=elapsed_ns,
+        attempts=attempts,
+    )
+
+
+def _text(message: pb.ModelInferResponse, parameter: str) -> str:
+    return message.parameters[parameter].string_param if parameter in message.parameters else ""
