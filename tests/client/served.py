@@ -62,12 +62,13 @@ def linear(weight: float) -> bytes:
     )
 
 
-def identity() -> bytes:
-    """An input and an output of every datatype: out_<datatype> is in_<datatype>, of any two dimensions."""
+def identity(*names: str) -> bytes:
+    """An input and an output of each datatype: out_<datatype> is in_<datatype>, of any two dimensions."""
+    types = {name: TYPES[name] for name in names}
     return model(
-        [helper.make_node("Identity", [f"in_{name}"], [f"out_{name}"]) for name in TYPES],
-        [helper.make_tensor_value_info(f"in_{name}", type_, ["n", None]) for name, type_ in TYPES.items()],
-        [helper.make_tensor_value_info(f"out_{name}", type_, ["n", None]) for name, type_ in TYPES.items()],
+        [helper.make_node("Identity", [f"in_{name}"], [f"out_{name}"]) for name in types],
+        [helper.make_tensor_value_info(f"in_{name}", type_, ["n", None]) for name, type_ in types.items()],
+        [helper.make_tensor_value_info(f"out_{name}", type_, ["n", None]) for name, type_ in types.items()],
     )
 
 
@@ -87,11 +88,13 @@ def onnx_file(path: Path, content: bytes) -> Path:
 
 
 def fill(repository: Path) -> None:
-    """The models that the tests ask: linear (versions 1 and 2), identity, and one that cannot be loaded."""
+    """The models that the tests ask: linear (versions 1 and 2), identity of every datatype but BF16, bfloat, which
+    is identity of that, and broken, which cannot be loaded."""
     put(repository, "linear", 1, linear(1))
     put(repository, "linear", 2, linear(2))
     (repository / "linear" / "model.toml").write_text("[serving]\nversions = { all = true }\n")
-    put(repository, "identity", 1, identity())
+    put(repository, "identity", 1, identity(*(name for name in TYPES if name != "BF16")))
+    put(repository, "bfloat", 1, identity("BF16"))
     put(repository, "broken", 1, b"no ONNX file")
 
 

@@ -31,7 +31,10 @@ def test_the_server_reads_what_is_written():
     assert read.parameters == {
         "flag": True, "count": -1, "large": 2**64 - 1, "half": 0.5, "text": "t", "priority": 2,
     }  # fmt: skip
-    assert [(t.name, t.datatype, t.shape) for t in read.inputs] == [("X", "INT16", (2, 3)), ("S", "BYTES", (2,))]
+    assert [(t.name, t.datatype, t.shape) for t in read.inputs] == [
+        ("X", "INT16", (2, 3)),
+        ("S", "BYTES", (2,)),
+    ]
     assert np.frombuffer(read.inputs[0].data, "<i2").tolist() == list(range(6))
     assert bytes(read.inputs[1].data) == b"\x02\0\0\0a\0\0\0\0\0"
     assert [(o.name, o.parameters) for o in read.outputs] == [("B", {}), ("A", {"classification": 5})]

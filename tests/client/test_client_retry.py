@@ -2,7 +2,7 @@
 
 import grpc
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from steelyard.client import AsyncClient, Client, Retry
@@ -112,6 +112,7 @@ failures = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(
     st.integers(1, 6),
     st.floats(0, 60),
@@ -133,7 +134,9 @@ def test_attempts_keep_every_bound(
     now_s = 0.0
     for failure in met:
         remaining_s, metadata = attempts.begin(now_s)
-        assert metadata == ((("grpc-previous-rpc-attempts", str(attempts.made - 1)),) if now_s or metadata else ())
+        assert metadata == (
+            (("grpc-previous-rpc-attempts", str(attempts.made - 1)),) if now_s or metadata else ()
+        )
         assert (remaining_s is None) == (deadline_s is None)
         wait_s = attempts.wait_s(failure, now_s)
         if wait_s is None:

@@ -39,7 +39,6 @@ EVERY = {
     "FP16": np.array([[0.5, np.inf]], np.float16),
     "FP32": np.array([[0.1, -np.inf]], np.float32),
     "FP64": np.array([[0.1, 1e300]], np.float64),
-    "BF16": np.array([[0x3F80, 0xC020]], np.uint16),
     "BYTES": np.array([[b"a\0b", b""]], object),
 }
 
@@ -76,10 +75,14 @@ def test_a_version_can_be_pinned(client: Client):
 
 def test_every_datatype_there_and_back(client: Client):
     inputs = {f"in_{name}": array for name, array in EVERY.items()}
-    result = client.infer("identity", {**inputs, "in_BF16": Tensor(EVERY["BF16"], "BF16")})
+    result = client.infer("identity", inputs)
     assert result.datatypes == {f"out_{name}": name for name in EVERY}
     for name, array in EVERY.items():
         assert result[f"out_{name}"].tolist() == array.tolist(), name
+    bits = np.array([[0x3F80, 0xC020]], np.uint16)
+    result = client.infer("bfloat", {"in_BF16": Tensor(bits, "BF16")})
+    assert result.datatypes == {"out_BF16": "BF16"}
+    assert result["out_BF16"].tolist() == bits.tolist()
 
 
 def test_layouts_are_converted(client: Client):
@@ -90,7 +93,6 @@ def test_layouts_are_converted(client: Client):
 
 def test_outputs_and_classes(client: Client):
     inputs = {f"in_{name}": array for name, array in EVERY.items()}
-    inputs["in_BF16"] = Tensor(EVERY["BF16"], "BF16")
     chosen = client.infer("identity", inputs, outputs=["out_INT8", "out_BOOL"])
     assert list(chosen.outputs) == ["out_INT8", "out_BOOL"]
     classes = client.infer("identity", inputs, classes={"out_INT8": 1})
@@ -239,13 +241,25 @@ def test_no_server():
                 client.infer("linear", {"X": X})
 
 
-def test_a_server_that_never_answers():
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        with (
-            Client(f"127.0.0.1:{silent.getsockname()[1]}") as client,
-            pytest.raises((DeadlineExpired, Unavailable)),
-        ):
-            client.infer("linear", {"X": X}, timeout_s=0.1)
+@pytest.fixture
+def silent() -> Iterator[str]:
+    """The address of something that takes connections and never says anything."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield f"127.0.0.1:{listener.getsockname()[1]}"
+
+
+def test_a_server_that_never_answers(silent: str):
+    with Client(silent) as client, pytest.raises((DeadlineExpired, Unavailable)):
+        client.infer("linear", {"X": X}, timeout_s=0.1)
+
+
+async def test_a_call_can_be_cancelled(silent: str):
+    async with AsyncClient(silent) as client:
+        call = asyncio.ensure_future(client.infer("linear", {"X": X}))
+        await asyncio.sleep(0)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
 
 
 def test_a_closed_client(server: Server):
@@ -291,6 +305,22 @@ async def test_async_streams(async_client: AsyncClient):
     assert ids == list(range(20))
     listed = [Request(model="linear", inputs={"X": X})]
     assert [answer.error async for answer in async_client.stream_infer(listed)] == [None]
+
+
+async def test_an_async_stream_may_be_left(async_client: AsyncClient):
+    stream = async_client.stream_infer([Request(model="linear", inputs={"X": X}) for _ in range(10)])
+    assert (await anext(stream)).error is None
+    await stream.aclose()
+    assert await async_client.server_ready()
+
+
+async def test_what_async_requests_raise_ends_the_stream(async_client: AsyncClient):
+    async def requests() -> AsyncIterator[Request]:
+        yield Request(model="linear", inputs={"X": X})
+        yield Request(model="linear", inputs={"X": [1]})
+
+    with pytest.raises(InvalidRequest, match="expected a numpy array"):
+        [answer async for answer in async_client.stream_infer(requests())]
 
 
 async def test_async_errors(async_client: AsyncClient):

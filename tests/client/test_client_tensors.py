@@ -3,7 +3,7 @@
 import ml_dtypes
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
@@ -28,6 +28,7 @@ def arrays(draw: st.DrawFn):
     return datatype, array
 
 
+@settings(deadline=None)
 @given(arrays())
 def test_numbers_there_and_back(made):
     datatype, array = made
@@ -39,6 +40,7 @@ def test_numbers_there_and_back(made):
     assert not back.flags.writeable
 
 
+@settings(deadline=None)
 @given(npst.arrays(object, shapes, elements=st.binary(max_size=5)))
 def test_bytes_there_and_back(array):
     encoded = encode_tensor("X", array)
