@@ -74,7 +74,7 @@ def error_of(failure: Failure, address: str) -> SteelyardError:
         error = Unavailable(f"server at {address}: {message}")
     else:
         error = _ERRORS.get(failure.code, SteelyardError)(message)
-    error.decision_id = failure.decision_id  # type: ignore[attr-defined]
+    error.decision_id = failure.decision_id
     return error
 
 

@@ -8,7 +8,7 @@ from steelyard.errors import SteelyardError
 from steelyard.serving.call import Metadata
 from steelyard.serving.engine import Engine
 from steelyard.serving.methods import Context, Methods
-from steelyard.wire import stream_error, wrap_stream_response
+from steelyard.wire import decode_request, stream_error, wrap_stream_response
 from steelyard.wire.status import message_of
 
 # Requests of one stream that may be in the server; the next is read when one of them has been answered. It is what
@@ -19,10 +19,11 @@ MAX_IN_FLIGHT = 256
 class StreamedCall:
     """One request of a stream, as the engine sees it."""
 
-    __slots__ = ("_stream", "cancelled", "deadline_ns", "peer", "place")
+    __slots__ = ("_body", "_stream", "cancelled", "deadline_ns", "peer", "place")
 
-    def __init__(self, stream: "Stream", context: Context) -> None:
+    def __init__(self, stream: "Stream", context: Context, body: bytes) -> None:
         self._stream = stream
+        self._body = body
         self.peer = context.peer
         self.deadline_ns = context.deadline_ns
         self.cancelled = False
@@ -35,7 +36,13 @@ class StreamedCall:
         self._stream.ended(self, wrap_stream_response(body))
 
     def fail(self, error: SteelyardError, trailing: Metadata) -> None:
-        self._stream.ended(self, stream_error(message_of(error)))
+        try:
+            request = decode_request(self._body)
+        except SteelyardError:
+            answer = stream_error(message_of(error))
+        else:
+            answer = stream_error(message_of(error), request.model_name, request.model_version, request.id)
+        self._stream.ended(self, answer)
 
 
 class Stream:
@@ -55,7 +62,7 @@ class Stream:
         try:
             async for body in bodies:
                 await self._room.acquire()
-                call = StreamedCall(self, self._context)
+                call = StreamedCall(self, self._context, body)
                 self._calls.add(call)
                 self._engine.submit(call, body)
         finally:
