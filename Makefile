@@ -36,7 +36,7 @@ lint: $(VENV)/.lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/cython-lint native
+	PATH=$(abspath $(BIN)):$$PATH $(BIN)/cython-lint native
 
 demo: $(VENV)/.demo
 	$(BIN)/steelyard demo $(if $(KEEP),--keep)

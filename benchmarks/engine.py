@@ -15,8 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import uvloop
-
-from benchmarks.tiny import save_tiny, tiny_request
 from steelyard._native.observe import Segment
 from steelyard.clock import SystemClock
 from steelyard.errors import SteelyardError
@@ -29,6 +27,8 @@ from steelyard.serving.engine import Engine
 from steelyard.serving.loader import Loader
 from steelyard.serving.loading import Environment
 from steelyard.serving.verdicts import Verdicts
+
+from benchmarks.tiny import save_tiny, tiny_request
 
 IN_FLIGHT = 64
 ROUNDS = 7
@@ -45,7 +45,7 @@ class BenchCall:
         self.peer = "bench"
         self.deadline_ns = 0
         self.cancelled = False
-        self.place: object = None
+        self.place: Any = None
 
     def metadata(self) -> Sequence[tuple[str, str | bytes]]:
         return ()
@@ -118,8 +118,12 @@ def main() -> None:
     """Prints the table."""
     result = uvloop.run(run())
     low, high = result["requests_per_s_spread"]
-    print(f"engine, tiny, {IN_FLIGHT} in flight: {result['requests_per_s']:,.0f} requests/s ({low:,.0f} to {high:,.0f})")
-    print(f"CPU: {result['cpu_us_per_request']:.2f} µs a request, mean batch {result['mean_batch_rows']:.1f} rows")
+    print(
+        f"engine, tiny, {IN_FLIGHT} in flight: {result['requests_per_s']:,.0f} requests/s ({low:,.0f} to {high:,.0f})"
+    )
+    print(
+        f"CPU: {result['cpu_us_per_request']:.2f} µs a request, mean batch {result['mean_batch_rows']:.1f} rows"
+    )
     for stage, mean in result["stage_mean_us"].items():
         print(f"  {stage:9} {mean:8.2f} µs (a request's time in it, shared with its batch)")
 

@@ -1,6 +1,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-from typing_extensions import Buffer
+import numpy as np
 
-def gather(target: Buffer, requests: Sequence[Any], index: int, expected_bytes: int) -> None: ...
+def gather(target: np.ndarray[Any, Any], requests: Sequence[Any], index: int, expected_bytes: int) -> None: ...

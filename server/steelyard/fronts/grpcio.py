@@ -49,7 +49,7 @@ class InferCall:
         self.future = future
         self.deadline_ns = _deadline_ns(context)
         self.cancelled = False
-        self.place: object = None
+        self.place: Any = None
         self.error: SteelyardError | None = None
         self.trailing: Metadata = ()
 
@@ -134,7 +134,9 @@ class _Table(grpc.GenericRpcHandler):  # type: ignore[misc]
     def __init__(self, methods: Methods, engine: Engine) -> None:
         self._handlers: dict[str, Any] = {methods.infer: _infer(engine)}
         self._handlers.update({name: _unary(handler) for name, handler in methods.unary.items()})
-        self._handlers.update({name: _server_stream(handler) for name, handler in methods.server_stream.items()})
+        self._handlers.update(
+            {name: _server_stream(handler) for name, handler in methods.server_stream.items()}
+        )
         self._handlers.update({name: _bidi_stream(handler) for name, handler in methods.bidi_stream.items()})
 
     def service(self, handler_call_details: Any) -> Any:

@@ -1,15 +1,17 @@
 """Putting a version into a repository: described from its graph, and there all at once or not at all."""
 
+import contextlib
 import errno
 import os
 import secrets
 import shutil
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import tomli_w
 
-from steelyard.errors import LoadFailed, RepositoryError
+from steelyard.errors import LoadFailed, ManifestError, RepositoryError
+from steelyard.models.companions import check_external_files, companion_problem
 from steelyard.models.graph import NodeArg, describe
 from steelyard.models.manifest import (
     MODEL_MANIFEST,
@@ -20,11 +22,10 @@ from steelyard.models.manifest import (
     VersionManifest,
 )
 from steelyard.models.names import MAX_VERSION, name_problem, parse_version
-from steelyard.models.onnx_file import external_files
 from steelyard.models.repository import GRAPH_FILE
 from steelyard.models.spec import ModelSpec
 
-_HEADER = "# Filled in from the graph. What each key means: docs/manifest.md\n\n"
+_HEADER = b"# What each key means: docs/manifest.md\n\n"
 
 
 def add_version(
@@ -44,7 +45,7 @@ def add_version(
     and may be given only where there is none. The repository is made if its parent is there.
 
     Everything is written and synced under a hidden name and then renamed, so a server that watches sees the
-    version whole. Raises RepositoryError, LoadFailed where ONNX Runtime refuses the graph, and ManifestError.
+    version whole. Raises RepositoryError, ManifestError, and LoadFailed where the graph cannot be served.
     """
     if problem := name_problem(name):
         raise RepositoryError(problem)
@@ -54,6 +55,8 @@ def add_version(
     companions = _companions(source, given)
     directory = repository / name
     try:
+        if version is not None and os.path.lexists(directory / str(version)):
+            raise RepositoryError(f"{directory / str(version)}: is there already")
         repository.mkdir(exist_ok=True)
         made = not directory.exists()
         directory.mkdir(exist_ok=True)
@@ -73,26 +76,20 @@ def add_version(
             return _publish(staging, directory, version)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
-            if made and not any(directory.iterdir()):
-                directory.rmdir()
+            if made:
+                with contextlib.suppress(OSError):  # not empty: the version is there
+                    directory.rmdir()
     except OSError as exc:
         raise RepositoryError(f"cannot add {source} to {directory}: {exc}") from exc
 
 
-def _companions(source: Path, given: VersionManifest) -> list[PurePosixPath]:
+def _companions(source: Path, given: VersionManifest) -> list[str]:
     """Paths, relative to the source's directory, of what must be copied beside the graph."""
     label_files = [tensor.labels for tensor in given.output if isinstance(tensor.labels, str)]
-    companions: dict[PurePosixPath, None] = {}
-    for name in [*external_files(source), *label_files]:
-        path = PurePosixPath(name)
-        if path.is_absolute() or ".." in path.parts or "\0" in name:
-            raise RepositoryError(f"{source}: refers to {name!r}, which does not lie beside it")
-        if path in (PurePosixPath(GRAPH_FILE), PurePosixPath(VERSION_MANIFEST)):
-            raise RepositoryError(f"{source}: refers to {name!r}, a name that every version has for itself")
-        if not (source.parent / path).is_file():
-            raise RepositoryError(f"{source}: refers to {name!r}, but there is no such file beside it")
-        companions[path] = None
-    return list(companions)
+    for name in label_files:
+        if problem := companion_problem(source.parent, name):
+            raise ManifestError(f"{source}: its file of labels {problem}")
+    return sorted({*check_external_files(source), *label_files})
 
 
 def _tensors(graph: Path, source: Path) -> tuple[Sequence[NodeArg], Sequence[NodeArg]]:
@@ -107,7 +104,8 @@ def _tensors(graph: Path, source: Path) -> tuple[Sequence[NodeArg], Sequence[Nod
     try:
         session = onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
     except Exception as exc:  # its errors share no base below Exception
-        raise LoadFailed(f"{source}: ONNX Runtime refuses the graph: {exc}") from exc
+        said = " ".join(str(exc).replace(str(graph), str(source)).split())
+        raise LoadFailed(f"{source}: ONNX Runtime refuses the graph: {said}") from exc
     return session.get_inputs(), session.get_outputs()
 
 
@@ -138,19 +136,21 @@ def _write_model_manifest(path: Path, model: ModelManifest, staging: Path) -> No
 
 
 def _publish(staging: Path, directory: Path, version: int | None) -> Path:
+    """Where others add at the same time, each takes the next number that is still free."""
     while True:
-        number = version if version is not None else _next_version(directory)
-        target = directory / str(number)
-        if os.path.lexists(target):
-            raise RepositoryError(f"{target}: is there already")
+        target = directory / str(version if version is not None else _next_version(directory))
         try:
+            if os.path.lexists(target):  # a rename would replace an empty directory
+                raise FileExistsError
             staging.rename(target)
         except OSError as exc:
-            if version is None and exc.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
-                continue
-            raise
-        _sync_directory(directory)
-        return target
+            if not isinstance(exc, FileExistsError) and exc.errno not in (errno.ENOTEMPTY, errno.ENOTDIR):
+                raise
+            if version is not None:
+                raise RepositoryError(f"{target}: is there already") from None
+        else:
+            _sync_directory(directory)
+            return target
 
 
 def _next_version(directory: Path) -> int:
@@ -169,7 +169,7 @@ def _copy(source: Path, target: Path) -> None:
 
 def _write(path: Path, document: dict[str, object]) -> None:
     with path.open("wb") as stream:
-        stream.write(_HEADER.encode())
+        stream.write(_HEADER)
         tomli_w.dump(document, stream)
         stream.flush()
         os.fsync(stream.fileno())

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from steelyard.errors import ManifestError
+from steelyard.models.companions import companion_problem
 from steelyard.models.manifest import VERSION_MANIFEST, OutputManifest, check_labels
 
 # A million labels of sixteen characters; a larger file is a vocabulary or a mistake.
@@ -18,7 +19,9 @@ def read_labels(output: OutputManifest, directory: Path) -> tuple[str, ...]:
     if not isinstance(output.labels, str):
         return output.labels
     where = f"{directory / VERSION_MANIFEST}: labels of output '{output.name}'"
-    path = _inside(directory, output.labels, where)
+    if problem := companion_problem(directory, output.labels):
+        raise ManifestError(f"{where}: {problem}")
+    path = directory / output.labels
     try:
         with path.open("rb") as stream:
             raw = stream.read(MAX_LABEL_FILE_BYTES + 1)
@@ -32,11 +35,3 @@ def read_labels(output: OutputManifest, directory: Path) -> tuple[str, ...]:
     except ValueError as exc:
         raise ManifestError(f"{where}: {path}: {exc}") from exc
     return tuple(lines) if raw else ()
-
-
-def _inside(directory: Path, relative: str, where: str) -> Path:
-    """The digest covers what lies in the directory, so labels that lie elsewhere could change unseen."""
-    path = Path(relative)
-    if path.is_absolute() or ".." in path.parts or "\0" in relative:
-        raise ManifestError(f"{where}: expected a path inside the version's directory, got {relative!r}")
-    return directory / path

@@ -1,42 +1,33 @@
 """The manifests: model.toml, how a model is served and who owns it, and version.toml, what one version is."""
 
-import datetime
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal, Self, TypeVar
+from typing import Annotated, Literal, Self
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
-    ValidationError,
     field_validator,
     model_validator,
 )
 
-from steelyard.errors import ManifestError
 from steelyard.models.datatypes import BY_NAME
-from steelyard.toml import Bytes, describe_problems, did_you_mean, read_toml
+from steelyard.models.governance import Governance
+from steelyard.models.table import Table, Text, read_table
+from steelyard.toml import Bytes, did_you_mean
 
 MODEL_MANIFEST = "model.toml"
 VERSION_MANIFEST = "version.toml"
 
-# ONNX Runtime refuses longer keys and values of session configuration than these.
-MAX_OPTION_KEY_CHARS = 1023
-MAX_OPTION_VALUE_CHARS = 2047
-# A line for people in an inventory, a log and a metric's help; a document belongs behind a link.
-MAX_TEXT_CHARS = 4096
+# ONNX Runtime refuses longer keys of session configuration. Values are switches, sizes and paths.
+MAX_OPTION_KEY_CHARS = 1024
+MAX_OPTION_VALUE_CHARS = 4096
 # One label a class: the largest public classifiers have some tens of thousands.
 MAX_LABELS = 1_000_000
 MAX_LABEL_CHARS = 1024
 
 _DEVICE = re.compile(r"auto|cpu|(cuda|tensorrt)(:[0-9]{1,3})?", re.ASCII)
-
-
-class _Table(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 def _device(value: object) -> object:
@@ -47,16 +38,21 @@ def _device(value: object) -> object:
     return f"{value}:0" if value in ("cuda", "tensorrt") else value
 
 
+def _batching(value: object) -> object:
+    if value != "auto" and not isinstance(value, bool):
+        raise ValueError("expected true, false or 'auto'")
+    return value
+
+
 def _runs(value: object) -> object:
     return int(value) if isinstance(value, bool) else value
 
 
-Text = Annotated[str, Field(min_length=1, max_length=MAX_TEXT_CHARS)]
 TensorName = Annotated[str, Field(min_length=1, max_length=1024)]
 Positive = Annotated[int, Field(ge=1)]
 
 
-class BatchTolerance(_Table):
+class BatchTolerance(Table):
     """How far a row may move among others and count as the same: |a - b| <= absolute + relative * |b|."""
 
     absolute: float = Field(
@@ -73,11 +69,11 @@ class BatchTolerance(_Table):
     )
 
 
-class VersionPolicy(_Table):
+class VersionPolicy(Table):
     """Which versions are served: exactly one of the three."""
 
     latest: int | None = Field(default=None, ge=1, le=1000, description="The so many highest versions.")
-    all: Literal[True] | None = Field(default=None, description="Every version.")
+    all: bool | None = Field(default=None, description="Every version.")
     list: tuple[Positive, ...] | None = Field(
         default=None, min_length=1, max_length=1000, strict=False, description="These versions."
     )
@@ -85,13 +81,15 @@ class VersionPolicy(_Table):
     @model_validator(mode="after")
     def _one_policy(self) -> Self:
         given = [key for key in ("latest", "all", "list") if getattr(self, key) is not None]
+        if self.all is False:
+            raise ValueError("all: expected true, got false")
         if len(given) != 1:
             came = " and ".join(given) or "none"
             raise ValueError(f"expected exactly one of latest, all and list, got {came}")
         return self
 
 
-class SessionOptions(_Table):
+class SessionOptions(Table):
     """What ONNX Runtime is told when it makes the session."""
 
     graph_optimization: Literal["all", "extended", "basic", "off"] = Field(
@@ -103,7 +101,7 @@ class SessionOptions(_Table):
     ] = Field(default={}, max_length=64, description="Session configuration entries, handed on as they are.")
 
 
-class Serving(_Table):
+class Serving(Table):
     """`[serving]` of model.toml."""
 
     device: Annotated[str, BeforeValidator(_device)] = Field(
@@ -136,7 +134,7 @@ class Serving(_Table):
         strict=False,
         description="Batch sizes to cut at when more rows wait; ascending, none above max_batch.",
     )
-    batching: Literal["auto", True, False] = Field(
+    batching: Annotated[Literal["auto"] | bool, BeforeValidator(_batching)] = Field(
         default="auto",
         description='"auto": batch if the check at load finds rows independent; true and false overrule it.',
     )
@@ -163,12 +161,6 @@ class Serving(_Table):
         le=86_400_000,
         description="Timeout of a request that brings none, in milliseconds; 0: none.",
     )
-    priority_levels: int = Field(
-        default=16,
-        ge=1,
-        le=1024,
-        description="Priorities that a request may name: 1, the most urgent, up to this.",
-    )
     warmup: Annotated[int, BeforeValidator(_runs)] = Field(
         default=1, ge=0, le=1000, description="Runs before a version is ready; true is 1 and false is 0."
     )
@@ -192,44 +184,11 @@ class Serving(_Table):
         return self
 
 
-class Rollout(_Table):
+class Rollout(Table):
     """`[rollout]` of model.toml: nothing can be set yet."""
 
 
-class Governance(_Table):
-    """`[governance]` of model.toml: who answers for the model, and until when."""
-
-    owner: Text | None = Field(
-        default=None, description="Who answers for the model: a person or a team, with a way to reach them."
-    )
-    backup_owner: Text | None = Field(default=None, description="Who answers when the owner cannot.")
-    tier: Text | None = Field(
-        default=None, description="How much rests on the model, in the organisation's own words."
-    )
-    purpose: Text | None = Field(default=None, description="What the model is for.")
-    intended_use: Text | None = Field(default=None, description="Who may use it, and for what.")
-    restrictions: Text | None = Field(default=None, description="What it must not be used for.")
-    developed_by: Text | None = Field(default=None, description="Who made the model.")
-    validated_by: Text | None = Field(default=None, description="Who checked it; not who made it.")
-    last_validation: datetime.date | None = Field(default=None, description="When it was last checked.")
-    next_validation: datetime.date | None = Field(default=None, description="When it must be checked again.")
-    retire_on: datetime.date | None = Field(default=None, description="When it goes out of service.")
-    retirement_runbook: Text | None = Field(
-        default=None, description="Where it stands how to take it out of service."
-    )
-    replacement: Text | None = Field(default=None, description="What takes its place.")
-
-    @model_validator(mode="after")
-    def _independent_and_in_order(self) -> Self:
-        by = (self.validated_by, self.developed_by)
-        if by[0] is not None and by[1] is not None and by[0].strip().casefold() == by[1].strip().casefold():
-            raise ValueError("validated_by: expected someone else than developed_by")
-        if self.last_validation and self.next_validation and self.next_validation <= self.last_validation:
-            raise ValueError("next_validation: expected a date after last_validation")
-        return self
-
-
-class ModelManifest(_Table):
+class ModelManifest(Table):
     """model.toml."""
 
     serving: Serving = Serving()
@@ -237,7 +196,7 @@ class ModelManifest(_Table):
     governance: Governance = Governance()
 
 
-class TensorManifest(_Table):
+class TensorManifest(Table):
     """`[[input]]` of version.toml. What is not given is taken from the graph."""
 
     name: TensorName = Field(description="The tensor's name in the graph.")
@@ -292,7 +251,7 @@ def check_labels(labels: Sequence[object]) -> None:
             )
 
 
-class Lineage(_Table):
+class Lineage(Table):
     """`[lineage]` of version.toml: where the version comes from."""
 
     training_data_digest: Text | None = Field(
@@ -304,7 +263,7 @@ class Lineage(_Table):
     notes: Text | None = Field(default=None, description="Anything else.")
 
 
-class VersionManifest(_Table):
+class VersionManifest(Table):
     """version.toml."""
 
     batched: bool | None = Field(
@@ -326,28 +285,14 @@ class VersionManifest(_Table):
         return tensors
 
 
-M = TypeVar("M", bound=_Table)
-
-
 def read_model_manifest(path: Path) -> ModelManifest:
     """model.toml at `path`, or the defaults where no file is. Raises ManifestError."""
-    return _read(path, ModelManifest)
+    return read_table(path, ModelManifest)
 
 
 def read_version_manifest(path: Path) -> VersionManifest:
     """version.toml at `path`, or an empty one where no file is. Raises ManifestError."""
-    return _read(path, VersionManifest)
-
-
-def _read(path: Path, model: type[M]) -> M:
-    try:
-        document = read_toml(path, ManifestError)
-    except FileNotFoundError:
-        return model()
-    try:
-        return model.model_validate(document)
-    except ValidationError as exc:
-        raise ManifestError(f"{path}: {'; '.join(describe_problems(exc, model))}") from exc
+    return read_table(path, VersionManifest)
 
 
 def unowned(manifest: ModelManifest) -> list[str]:

@@ -1,6 +1,6 @@
 """The files that an ONNX file refers to, read from its protobuf without loading a weight."""
 
-import mmap
+import os
 from pathlib import Path
 
 from steelyard.errors import LoadFailed
@@ -28,6 +28,10 @@ _EXTERNAL = 1
 # Loops in loops in branches: graphs nest three messages a level, and protobuf itself stops at a hundred
 # messages.
 _MAX_DEPTH = 100
+# The longest path that Linux takes.
+_MAX_TEXT_BYTES = 4096
+# Weights are skipped and what is read lies close together, so a page at a time does.
+_BLOCK_BYTES = 4096
 
 _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
 
@@ -41,23 +45,28 @@ def external_files(path: Path) -> tuple[str, ...]:
     """
     try:
         with path.open("rb") as stream:
-            if not stream.read(1):
+            size = os.fstat(stream.fileno()).st_size
+            if size == 0:
                 raise LoadFailed(f"{path}: expected an ONNX model, got an empty file")
-            with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
-                return tuple(sorted(_Reader(content, path).locations()))
+            return tuple(sorted(_Reader(stream.fileno(), size, path).locations()))
     except OSError as exc:
         raise LoadFailed(f"{path}: cannot be read: {exc.strerror}") from exc
 
 
 class _Reader:
-    def __init__(self, content: mmap.mmap, path: Path) -> None:
-        self._content = content
+    """Walks the messages, block by block; of a map, a file that shrinks meanwhile would end the process."""
+
+    def __init__(self, descriptor: int, size: int, path: Path) -> None:
+        self._descriptor = descriptor
+        self._size = size
         self._path = path
         self._at = 0
+        self._block = b""
+        self._block_number = -1
 
     def locations(self) -> set[str]:
         found: set[str] = set()
-        pending = [("model", 0, len(self._content), 1)]
+        pending = [("model", 0, self._size, 1)]
         while pending:
             kind, start, end, depth = pending.pop()
             if depth > _MAX_DEPTH:
@@ -105,7 +114,9 @@ class _Reader:
         while self._at < end:
             number, wire, value, stop = self._field(end)
             if number in texts and wire == _LENGTH:
-                texts[number] = self._content[value:stop]
+                if stop - value > _MAX_TEXT_BYTES:
+                    raise self._wrong(f"a text of {stop - value} bytes about external data")
+                texts[number] = os.pread(self._descriptor, stop - value, value)
         return texts[1], texts[2]
 
     def _field(self, end: int) -> tuple[int, int, int, int]:
@@ -133,12 +144,21 @@ class _Reader:
         for shift in range(0, 70, 7):
             if self._at >= end:
                 raise self._wrong("the end inside a number; is the file cut off?")
-            byte = self._content[self._at]
+            byte = self._byte(self._at)
             self._at += 1
             value |= (byte & 0x7F) << shift
             if byte < 0x80:
                 return value
         raise self._wrong("a number longer than ten bytes")
+
+    def _byte(self, at: int) -> int:
+        number, offset = divmod(at, _BLOCK_BYTES)
+        if number != self._block_number:
+            self._block = os.pread(self._descriptor, _BLOCK_BYTES, number * _BLOCK_BYTES)
+            self._block_number = number
+        if offset >= len(self._block):
+            raise self._wrong("the end of a file that was longer before")
+        return self._block[offset]
 
     def _wrong(self, met: str) -> LoadFailed:
         return LoadFailed(f"{self._path}: expected an ONNX model, met {met} at byte {self._at}")

@@ -8,7 +8,7 @@ from pathlib import Path
 from steelyard.errors import RepositoryError
 from steelyard.models.manifest import MODEL_MANIFEST
 from steelyard.models.names import name_problem, parse_version
-from steelyard.models.tree import TreeFile, walk
+from steelyard.models.tree import TreeFile, read_directory, walk
 
 GRAPH_FILE = "model.onnx"
 
@@ -57,7 +57,7 @@ class ModelDir:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something in the repository that cannot be served, and why."""
+    """Something that cannot be served, and why; what is no UTF-8 in a path stands escaped."""
 
     path: Path
     message: str
@@ -105,7 +105,7 @@ def scan(root: Path) -> Listing:
                 raise RepositoryError(f"expected at most {MAX_MODELS} models in a repository, got more")
             model = _scan_model(entry, problems)
         except RepositoryError as exc:
-            problems.append(Problem(Path(entry.path), str(exc)))
+            problems.append(_problem(entry, exc))
         else:
             models[entry.name] = model
     return Listing(models, tuple(problems))
@@ -114,23 +114,21 @@ def scan(root: Path) -> Listing:
 def _scan_model(model: os.DirEntry[str], problems: list[Problem]) -> ModelDir:
     versions: list[VersionDir] = []
     manifest: Fingerprint | None = None
-    met_version = False
-    for entry in _entries(model.path):
+    met_broken = False
+    for entry in read_directory(model.path):
         if entry.name == MODEL_MANIFEST:
             manifest = _stat_manifest(entry)
         elif (number := parse_version(entry.name)) is not None:
             try:
                 if not _is_directory(entry):
                     continue
-                met_version = True
                 versions.append(VersionDir(number, entry.path, _scan_version(entry.path)))
             except RepositoryError as exc:
-                problems.append(Problem(Path(entry.path), str(exc)))
+                met_broken = True
+                problems.append(_problem(entry, exc))
     if not versions:
-        what = (
-            "no version that can be served" if met_version else f"no version: expected 1/{GRAPH_FILE} in it"
-        )
-        raise RepositoryError(f"model '{model.name}' has {what}")
+        what = "no version that can be served" if met_broken else f"no version, expected 1/{GRAPH_FILE}"
+        raise RepositoryError(f"{model.path}: {what}")
     versions.sort(key=lambda version: version.number)
     return ModelDir(model.name, model.path, tuple(versions), manifest)
 
@@ -138,16 +136,8 @@ def _scan_model(model: os.DirEntry[str], problems: list[Problem]) -> ModelDir:
 def _scan_version(path: str) -> Fingerprint:
     files = tuple(walk(path))
     if not any(file.relative == GRAPH_FILE for file in files):
-        raise RepositoryError(f"no {GRAPH_FILE}")
+        raise RepositoryError(f"{path}: no {GRAPH_FILE}")
     return files
-
-
-def _entries(path: str) -> list[os.DirEntry[str]]:
-    try:
-        with os.scandir(path) as entries:
-            return list(entries)
-    except OSError as exc:
-        raise RepositoryError(f"cannot be read: {exc.strerror}") from exc
 
 
 def _is_directory(entry: os.DirEntry[str]) -> bool:
@@ -155,9 +145,9 @@ def _is_directory(entry: os.DirEntry[str]) -> bool:
         if entry.is_dir():
             return True
     except OSError as exc:
-        raise RepositoryError(f"cannot be read: {exc.strerror}") from exc
+        raise RepositoryError(f"{entry.path}: cannot be read: {exc.strerror}") from exc
     if entry.is_symlink() and not os.path.exists(entry.path):
-        raise RepositoryError("is a link that leads nowhere")
+        raise RepositoryError(f"{entry.path}: is a link that leads nowhere")
     return False
 
 
@@ -168,6 +158,14 @@ def _stat_manifest(entry: os.DirEntry[str]) -> Fingerprint:
     except OSError:
         return (TreeFile(MODEL_MANIFEST, -1, 0, 0),)
     return (TreeFile(MODEL_MANIFEST, status.st_size, status.st_mtime_ns, status.st_ino),)
+
+
+def _problem(entry: os.DirEntry[str], error: RepositoryError) -> Problem:
+    return Problem(Path(_printable(entry.path)), _printable(str(error)))
+
+
+def _printable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _name(entry: os.DirEntry[str]) -> str:

@@ -15,7 +15,9 @@ def gather(target: np.ndarray[Any, Any], requests: Sequence[Any], index: int, ex
     for request in requests:
         data = np.frombuffer(request.inputs[index].data, dtype=np.uint8)
         if data.size > expected_bytes - offset:
-            raise ValueError(f"the batch has room for {expected_bytes - offset} bytes more, a tensor has {data.size}")
+            raise ValueError(
+                f"the batch has room for {expected_bytes - offset} bytes more, a tensor has {data.size}"
+            )
         flat[offset : offset + data.size] = data
         offset += data.size
     if offset != expected_bytes:

@@ -53,7 +53,7 @@ def resolve(device: str, available: list[str], installed: list[str]) -> Device:
     match = _DEVICE.fullmatch(device)
     if match is None:
         raise DeviceUnavailable(f"device {device!r}: expected 'auto', 'cpu', 'cuda:N' or 'tensorrt:N'")
-    cpu = ("CPUExecutionProvider", {})
+    cpu: tuple[str, dict[str, Any]] = ("CPUExecutionProvider", {})
     if device == "cpu":
         return Device("cpu", (cpu,))
     if device == "auto":
@@ -81,5 +81,5 @@ def confirm(device: Device, session_providers: list[str]) -> None:
     if wanted not in session_providers:
         raise DeviceUnavailable(
             f"device {device.name!r} needs {wanted}, but ONNX Runtime could not start it and would run on "
-            f"{', '.join(session_providers)}: look for its warning above (most often a CUDA or cuDNN library is missing)"
+            f"{', '.join(session_providers)}: its warning above says why (often a missing CUDA library)"
         )

@@ -18,7 +18,9 @@ class Verdict:
     reason: str
 
 
-def check(run: Run, inputs: Mapping[str, Array], outputs: Sequence[str], absolute: float, relative: float) -> Verdict:
+def check(
+    run: Run, inputs: Mapping[str, Array], outputs: Sequence[str], absolute: float, relative: float
+) -> Verdict:
     """Runs `inputs` (at least two rows along the first axis) together, together again, and row by row.
 
     Two results are equal where |a - b| <= absolute + relative * |b|; NaN equals NaN, strings must be the same.
@@ -28,12 +30,16 @@ def check(run: Run, inputs: Mapping[str, Array], outputs: Sequence[str], absolut
     together = run(inputs)
     for name, output in zip(outputs, together, strict=True):
         if output.ndim == 0 or output.shape[0] != rows:
-            return Verdict(False, f"output {name!r} has shape {list(output.shape)} for a batch of {rows} rows")
+            return Verdict(
+                False, f"output {name!r} has shape {list(output.shape)} for a batch of {rows} rows"
+            )
     again = run(inputs)
     for name, first, second in zip(outputs, together, again, strict=True):
         distance = difference(first, second, absolute, relative)
         if distance is not None:
-            return Verdict(False, f"the same batch gave different answers twice: output {name!r} differs by {distance}")
+            return Verdict(
+                False, f"the same batch gave different answers twice: output {name!r} differs by {distance}"
+            )
     for row in range(rows):
         alone = run({name: array[row : row + 1] for name, array in inputs.items()})
         for name, whole, own in zip(outputs, together, alone, strict=True):
@@ -42,7 +48,8 @@ def check(run: Run, inputs: Mapping[str, Array], outputs: Sequence[str], absolut
             distance = difference(whole[row], own[0], absolute, relative)
             if distance is not None:
                 return Verdict(
-                    False, f"a row's answer depends on the rows beside it: output {name!r}, row {row}, differs by {distance}"
+                    False,
+                    f"a row's answer depends on the rows beside it: output {name!r}, row {row}, differs by {distance}",
                 )
     return Verdict(True, f"{rows} rows gave the same answers together and one by one")
 

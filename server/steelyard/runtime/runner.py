@@ -66,7 +66,7 @@ class Runner:
         self.may_bind = not self._has_strings and all(is_static(t, spec.batched) for t in spec.outputs)
         self._shapes: dict[object, Shape] = {}
 
-    def fill(self, requests: list[InferRequest], rows: int, key: object) -> tuple[Shape | None, list[Array]]:
+    def fill(self, requests: Sequence[InferRequest], rows: int, key: object) -> tuple[Shape | None, list[Array]]:
         """Assembles the inputs of `requests`, which share `key` (their dynamic dimensions) and hold `rows` rows.
 
         Returns the buffers that were used, where they are the kept ones, and the inputs as arrays of `rows` rows.
@@ -143,7 +143,9 @@ class Runner:
     def _bind(self, arrays: list[Array], rows: int) -> Any:
         binding = self._session.io_binding()
         for tensor, array in zip(self._spec.inputs, arrays, strict=True):
-            binding.bind_input(tensor.name, "cpu", 0, _element(tensor), self._sized(array, rows), array.ctypes.data)
+            binding.bind_input(
+                tensor.name, "cpu", 0, _element(tensor), self._sized(array, rows), array.ctypes.data
+            )
         return binding
 
     def _sized(self, array: Array, rows: int) -> tuple[int, ...]:
@@ -180,10 +182,12 @@ def _element(tensor: TensorSpec) -> Any:
     return tensor.element.element_type if tensor.datatype == "BF16" else tensor.element.dtype
 
 
-def _strings(requests: list[InferRequest], index: int, shape: tuple[int, ...]) -> Array:
+def _strings(requests: Sequence[InferRequest], index: int, shape: tuple[int, ...]) -> Array:
     """BYTES tensors as the array of `str` that ONNX Runtime takes; their UTF-8 was checked when they came."""
     values = [
-        element.decode("utf-8") for request in requests for element in decode_bytes_tensor(request.inputs[index].data)
+        element.decode("utf-8")
+        for request in requests
+        for element in decode_bytes_tensor(request.inputs[index].data)
     ]
     array = np.empty(len(values), dtype=object)
     array[:] = values

@@ -19,12 +19,16 @@ WHOLE_BELOW = (100, 2, 1)
 SCALES = (1.0, 8.0, 0.1, 3.0)
 
 
-def sample_rows(tensor: TensorSpec, dims: Sequence[int], rows: int, below: int, rng: np.random.Generator) -> Array:
+def sample_rows(
+    tensor: TensorSpec, dims: Sequence[int], rows: int, below: int, rng: np.random.Generator
+) -> Array:
     """`rows` rows of `tensor`, each of shape `dims`; whole numbers are in [0, below)."""
     shape = (rows, *dims)
     dtype = tensor.element.dtype
     if tensor.datatype == "BYTES":
-        words = np.array([f"sample {i}" for i in range(rows * int(np.prod(dims, dtype=np.int64)))], dtype=object)
+        words = np.array(
+            [f"sample {i}" for i in range(rows * int(np.prod(dims, dtype=np.int64)))], dtype=object
+        )
         return words.reshape(shape)
     if tensor.datatype == "BOOL":
         return rng.integers(0, 2, shape).astype(dtype)
@@ -46,14 +50,19 @@ def candidates(spec: ModelSpec, rows: int, seed: int = 7) -> Iterator[Mapping[st
 
     rows: rows in the batch where the spec is batched; ignored where it is not.
     """
-    dynamic = any(dim < 0 for tensor in spec.inputs for dim in (tensor.dims[1:] if spec.batched else tensor.dims))
+    dynamic = any(
+        dim < 0 for tensor in spec.inputs for dim in (tensor.dims[1:] if spec.batched else tensor.dims)
+    )
     whole = any(tensor.element.dtype.kind in "iu" for tensor in spec.inputs)
     for dimension in DIMENSIONS if dynamic else DIMENSIONS[:1]:
         for below in WHOLE_BELOW if whole else WHOLE_BELOW[:1]:
             rng = np.random.default_rng(seed)
             inputs = {}
             for tensor in spec.inputs:
-                dims = [dim if dim >= 0 else dimension for dim in (tensor.dims[1:] if spec.batched else tensor.dims)]
+                dims = [
+                    dim if dim >= 0 else dimension
+                    for dim in (tensor.dims[1:] if spec.batched else tensor.dims)
+                ]
                 made = sample_rows(tensor, dims, rows if spec.batched else 1, below, rng)
                 inputs[tensor.name] = made if spec.batched else made[0]
             yield inputs

@@ -2,6 +2,7 @@
 
 from collections import deque
 from dataclasses import dataclass
+from typing import Any
 
 from steelyard.errors import Overloaded
 from steelyard.scheduling.cost import CostModel
@@ -55,9 +56,21 @@ class Lane:
     the front; the counts below leave them out at once.
     """
 
-    __slots__ = ("_dead", "_groups", "cost", "inline", "limit_rows", "name", "owner", "policy", "queued", "queued_bytes", "running")
+    __slots__ = (
+        "_dead",
+        "_groups",
+        "cost",
+        "inline",
+        "limit_rows",
+        "name",
+        "owner",
+        "policy",
+        "queued",
+        "queued_bytes",
+        "running",
+    )
 
-    def __init__(self, name: str, policy: LanePolicy, cost: CostModel, owner: object = None) -> None:
+    def __init__(self, name: str, policy: LanePolicy, cost: CostModel, owner: Any = None) -> None:
         self.name = name
         self.policy = policy
         self.cost = cost

@@ -123,7 +123,11 @@ class Scheduler:
         for lane in self._waiting:
             if lane.policy.max_queue_delay_ns and lane.running < lane.policy.instances:
                 ready_at_ns = lane.ready_at_ns()
-                if ready_at_ns is not None and ready_at_ns > now_ns and (wakeup is None or ready_at_ns < wakeup):
+                if (
+                    ready_at_ns is not None
+                    and ready_at_ns > now_ns
+                    and (wakeup is None or ready_at_ns < wakeup)
+                ):
                     wakeup = ready_at_ns
         return wakeup
 

@@ -1,7 +1,7 @@
 """What a handler knows of a call, whichever front brought it."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from steelyard.errors import SteelyardError
 
@@ -20,11 +20,15 @@ class Call(Protocol):
     has told the engine that the call is gone.
     """
 
-    peer: str
     deadline_ns: int
     """Monotonic nanoseconds; 0 where the caller set none."""
     cancelled: bool
-    place: object
+    place: Any
+
+    @property
+    def peer(self) -> str:
+        """Who calls: an address, or whatever the front knows of the connection."""
+        ...
 
     def metadata(self) -> Sequence[tuple[str, str | bytes]]:
         """What the caller sent beside the message."""

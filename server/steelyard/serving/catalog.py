@@ -21,7 +21,9 @@ class VersionState(Enum):
 
 TRANSITIONS: dict[VersionState, frozenset[VersionState]] = {
     VersionState.LOADING: frozenset({VersionState.READY, VersionState.FAILED, VersionState.UNLOADED}),
-    VersionState.READY: frozenset({VersionState.LOADING, VersionState.READY, VersionState.FAILED, VersionState.UNLOADED}),
+    VersionState.READY: frozenset(
+        {VersionState.LOADING, VersionState.READY, VersionState.FAILED, VersionState.UNLOADED}
+    ),
     VersionState.FAILED: frozenset({VersionState.LOADING, VersionState.UNLOADED}),
     VersionState.UNLOADED: frozenset({VersionState.LOADING}),
 }
@@ -72,11 +74,10 @@ class Catalog:
         Raises `ModelNotFound` where there is no such thing, `Unavailable` where it is known and not served.
         """
         routes = self._routes.get(model)
-        if routes is not None:
-            served = routes.get(version)
-            if served is not None:
-                return served
-        self._explain(model, version)
+        served = None if routes is None else routes.get(version)
+        if served is None:
+            self._explain(model, version)
+        return served
 
     def _explain(self, model: str, version: str) -> NoReturn:
         entry = self._models.get(model)
@@ -87,7 +88,9 @@ class Catalog:
                 f"version {v.number} is {v.state.name}{': ' + v.reason if v.reason else ''}"
                 for v in entry.versions.values()
             )
-            raise Unavailable(f"model {model!r} has no version that is ready ({entry.reason or states or 'no versions'})")
+            raise Unavailable(
+                f"model {model!r} has no version that is ready ({entry.reason or states or 'no versions'})"
+            )
         known = entry.versions.get(int(version)) if version.isascii() and version.isdigit() else None
         if known is None or str(known.number) != version:
             ready = ", ".join(str(v.number) for v in entry.versions.values() if v.served) or "none"
@@ -136,7 +139,9 @@ class Catalog:
         if known.served is None:
             known.move(VersionState.FAILED, reason)
         else:
-            known.move(VersionState.READY, f"its new content could not be loaded, the old one is served: {reason}")
+            known.move(
+                VersionState.READY, f"its new content could not be loaded, the old one is served: {reason}"
+            )
 
     def withdraw(self, name: str, number: int, state: VersionState, reason: str) -> ServedVersion | None:
         """Stops serving a version; returns it where it was served."""
@@ -165,7 +170,9 @@ class Catalog:
         return name in self._routes
 
     def _reroute(self, entry: ModelEntry) -> None:
-        routes = {str(known.number): known.served for known in entry.versions.values() if known.served is not None}
+        routes = {
+            str(known.number): known.served for known in entry.versions.values() if known.served is not None
+        }
         default = entry.default()
         if default is None:
             self._routes.pop(entry.name, None)

@@ -6,7 +6,9 @@ from steelyard.errors import InvalidRequest
 from steelyard.runtime.runner import Array
 
 
-def classify(array: Array, top: int, labels: tuple[str, ...], batched: bool, model: str, output: str) -> Array:
+def classify(
+    array: Array, top: int, labels: tuple[str, ...], batched: bool, model: str, output: str
+) -> Array:
     """The `top` best classes of each row, best first, ties by the lower index.
 
     array: numbers, shape [rows, ...] where batched, else [...]; everything but the rows counts as the classes.
@@ -14,7 +16,9 @@ def classify(array: Array, top: int, labels: tuple[str, ...], batched: bool, mod
     Raises `InvalidRequest` for an output of strings or booleans.
     """
     if array.dtype.kind not in "fiu":
-        raise InvalidRequest(f"model {model!r}: output {output!r} cannot be classified, it does not hold numbers")
+        raise InvalidRequest(
+            f"model {model!r}: output {output!r} cannot be classified, it does not hold numbers"
+        )
     rows = array.reshape(array.shape[0] if batched else 1, -1)
     k = min(top, rows.shape[1])
     order = np.argsort(-rows.astype(np.float64), axis=1, kind="stable")[:, :k]

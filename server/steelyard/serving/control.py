@@ -38,7 +38,9 @@ EXTENSIONS = (
 class Control:
     """Handlers over what is served; each takes and gives serialized messages."""
 
-    def __init__(self, catalog: Catalog, loader: Loader, lifecycle: Lifecycle, segment: SegmentReader) -> None:
+    def __init__(
+        self, catalog: Catalog, loader: Loader, lifecycle: Lifecycle, segment: SegmentReader
+    ) -> None:
         self._catalog = catalog
         self._loader = loader
         self._lifecycle = lifecycle
@@ -120,7 +122,13 @@ class Control:
             for number, known in sorted(entry.versions.items()):
                 if request.ready and known.served is None:
                     continue
-                state = "READY" if known.served is not None else "LOADING" if known.state.name == "LOADING" else "UNAVAILABLE"
+                state = (
+                    "READY"
+                    if known.served is not None
+                    else "LOADING"
+                    if known.state.name == "LOADING"
+                    else "UNAVAILABLE"
+                )
                 response.models.add(
                     name=entry.name, version=str(number), state=state, reason=known.reason or entry.reason
                 )
@@ -144,7 +152,9 @@ class Control:
         return pb.RepositoryModelUnloadResponse()
 
 
-def serialized(message: Any, handle: Callable[[Any], Awaitable[Any]]) -> Callable[[bytes, Context], Awaitable[bytes]]:
+def serialized(
+    message: Any, handle: Callable[[Any], Awaitable[Any]]
+) -> Callable[[bytes, Context], Awaitable[bytes]]:
     """A handler on messages as a handler on bytes."""
 
     async def handler(body: bytes, context: Context) -> bytes:
@@ -163,7 +173,9 @@ def parse(message: Any, body: bytes) -> Any:
 
 
 def _tensor_metadata(tensor: TensorSpec) -> Any:
-    return pb.ModelMetadataResponse.TensorMetadata(name=tensor.name, datatype=tensor.datatype, shape=tensor.dims)
+    return pb.ModelMetadataResponse.TensorMetadata(
+        name=tensor.name, datatype=tensor.datatype, shape=tensor.dims
+    )
 
 
 def model_config(served: ServedVersion) -> Any:
@@ -185,13 +197,21 @@ def model_config(served: ServedVersion) -> Any:
     else:
         config.version_policy.all.SetInParent()
     for tensor in served.spec.inputs:
-        config.input.add(name=tensor.name, data_type=_config_type(tensor), dims=tensor.dims[1:] if batched else tensor.dims)
+        config.input.add(
+            name=tensor.name, data_type=_config_type(tensor), dims=tensor.dims[1:] if batched else tensor.dims
+        )
     for tensor in served.spec.outputs:
-        config.output.add(name=tensor.name, data_type=_config_type(tensor), dims=tensor.dims[1:] if batched else tensor.dims)
+        config.output.add(
+            name=tensor.name, data_type=_config_type(tensor), dims=tensor.dims[1:] if batched else tensor.dims
+        )
     if batched:
         config.dynamic_batching.max_queue_delay_microseconds = policy.max_queue_delay_ns // 1000
         config.dynamic_batching.preferred_batch_size.extend(policy.preferred)
-    kind = config_pb.ModelInstanceGroup.KIND_CPU if served.device == "cpu" else config_pb.ModelInstanceGroup.KIND_GPU
+    kind = (
+        config_pb.ModelInstanceGroup.KIND_CPU
+        if served.device == "cpu"
+        else config_pb.ModelInstanceGroup.KIND_GPU
+    )
     config.instance_group.add(name=served.device, count=policy.instances, kind=kind)
     return config
 

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from typing import Any
 
 from steelyard._native.decision import new_ids
+from steelyard._native.observe import Slot
 from steelyard.clock import Clock
 from steelyard.errors import DeadlineExpired, InvalidRequest, SteelyardError, Unavailable
-from steelyard._native.observe import Slot
 from steelyard.observe.layout import refusal_of
 from steelyard.runtime.executor import Executor
 from steelyard.scheduling.lane import PRIORITY_DEFAULT, PRIORITY_LAST
@@ -73,7 +73,7 @@ class Engine:
         place = call.place
         if place is None:
             return
-        version, ticket = place  # type: ignore[misc]
+        version, ticket = place
         if self._scheduler.cancel(version.lane, ticket):
             call.place = None
             self._left(version)
@@ -127,9 +127,13 @@ class Engine:
                 deadline_ns = received_ns + version.default_timeout_ns
             decoded_ns = self._now_ns()
             if deadline_ns and deadline_ns <= decoded_ns:
-                raise DeadlineExpired(f"model {version.model!r}: the deadline had passed when the request was read")
-            ticket = Ticket(call, request, rows, key, received_ns, decoded_ns, deadline_ns, priority, len(body))
-            group = key
+                raise DeadlineExpired(
+                    f"model {version.model!r}: the deadline had passed when the request was read"
+                )
+            ticket = Ticket(
+                call, request, rows, key, received_ns, decoded_ns, deadline_ns, priority, len(body)
+            )
+            group: object = key
             if not rows or (self._suspects and self._suspects.is_suspect(call.peer, received_ns)):
                 group = ticket
             self._scheduler.offer(version.lane, ticket, group)
@@ -165,13 +169,14 @@ class Engine:
                 version = ticket.call.place[0]
                 self._left(version)
                 waited_ms = (now_ns - ticket.received_ns) / 1e6
-                error = DeadlineExpired(f"model {version.model!r}: the deadline passed after {waited_ms:.1f} ms in the queue")
+                error = DeadlineExpired(
+                    f"model {version.model!r}: the deadline passed after {waited_ms:.1f} ms in the queue"
+                )
                 self._refuse(ticket.call, version.slot, error, ticket.received_ns)
             batch = scheduler.next_batch(now_ns)
             if batch is None:
                 break
-            version = batch.lane.owner
-            job = Job(batch, version)
+            job = Job(batch, batch.lane.owner)
             if batch.inline:
                 execute(job)
                 self._settle(job)
@@ -275,5 +280,3 @@ class Engine:
     def _if_idle(self) -> None:
         if not self.in_flight and self._idle is not None and not self._idle.done():
             self._idle.set_result(None)
-
-

@@ -13,8 +13,7 @@ from steelyard.scheduling.lane import Batch
 from steelyard.scheduling.ticket import Ticket
 from steelyard.serving.classification import classify
 from steelyard.serving.version import ServedVersion, labels_of
-from steelyard.wire import encode_bytes_tensor, encode_response
-from steelyard.wire.types import InferRequest
+from steelyard.wire import InferRequest, encode_bytes_tensor, encode_response
 
 now_ns = time.monotonic_ns
 
@@ -25,7 +24,17 @@ class Job:
     `outcomes` stands in the order of the batch's tickets: an encoded answer, or the error that ticket gets.
     """
 
-    __slots__ = ("assembled_ns", "batch", "decision_ids", "encoded_ns", "executed_ns", "failed", "outcomes", "runs", "version")
+    __slots__ = (
+        "assembled_ns",
+        "batch",
+        "decision_ids",
+        "encoded_ns",
+        "executed_ns",
+        "failed",
+        "outcomes",
+        "runs",
+        "version",
+    )
 
     def __init__(self, batch: Batch, version: ServedVersion) -> None:
         self.batch = batch
@@ -98,7 +107,11 @@ def failure(version: ServedVersion, error: Exception) -> SteelyardError:
 
 
 def encode(
-    version: ServedVersion, requests: list[InferRequest], rows: list[int], ids: list[str], outputs: list[Array]
+    version: ServedVersion,
+    requests: list[InferRequest],
+    rows: list[int],
+    ids: list[str],
+    outputs: list[Array],
 ) -> list[bytes | SteelyardError]:
     """One answer a request from the outputs of all of them."""
     batched = version.spec.batched
@@ -126,7 +139,9 @@ def wants_classes(request: InferRequest) -> bool:
     return bool(outputs) and any("classification" in output.parameters for output in outputs)
 
 
-def encode_generally(version: ServedVersion, request: InferRequest, decision_id: str, outputs: list[Array]) -> bytes:
+def encode_generally(
+    version: ServedVersion, request: InferRequest, decision_id: str, outputs: list[Array]
+) -> bytes:
     """An answer with strings or classifications in it."""
     by_name = {spec.name: (spec, array) for spec, array in zip(version.spec.outputs, outputs, strict=True)}
     wanted: list[tuple[str, Any]]
@@ -138,7 +153,9 @@ def encode_generally(version: ServedVersion, request: InferRequest, decision_id:
     for name, top in wanted:
         spec, array = by_name[name]
         if top:
-            array = classify(array, int(top), labels_of(version, name), version.spec.batched, version.model, name)
+            array = classify(
+                array, int(top), labels_of(version, name), version.spec.batched, version.model, name
+            )
             tensors.append((name, "BYTES", array.shape, encode_bytes_tensor(array.ravel().tolist())))
         elif spec.datatype == "BYTES":
             tensors.append((name, "BYTES", array.shape, encode_bytes_tensor(array.ravel().tolist())))

@@ -34,7 +34,7 @@ class Health:
         methods.unary["/grpc.health.v1.Health/Check"] = self._check
         methods.server_stream["/grpc.health.v1.Health/Watch"] = self._watch
 
-    def status(self, service: str) -> int:
+    def status(self, service: str) -> pb.HealthCheckResponse.ServingStatus:
         """SERVING, NOT_SERVING or SERVICE_UNKNOWN, as things stand."""
         if not service:
             return SERVING if self._lifecycle.is_ready else NOT_SERVING
@@ -73,6 +73,6 @@ class Health:
             changed.set()
 
 
-def _response(status: int) -> bytes:
+def _response(status: pb.HealthCheckResponse.ServingStatus) -> bytes:
     body: bytes = pb.HealthCheckResponse(status=status).SerializeToString()
     return body

@@ -1,4 +1,4 @@
-"""Keeps the catalog equal to the repository: loads, swaps and unloads, in the background, one step a model at a time."""
+"""Keeps the catalog equal to the repository: loads, swaps and unloads, in the background."""
 
 import asyncio
 import logging
@@ -7,7 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from steelyard._native.observe import Segment
-from steelyard.errors import InvalidRequest, ManifestError, ModelNotFound, RepositoryError, SteelyardError, Unavailable
+from steelyard.errors import (
+    InvalidRequest,
+    ManifestError,
+    ModelNotFound,
+    RepositoryError,
+    SteelyardError,
+    Unavailable,
+)
 from steelyard.models.manifest import ModelManifest, read_model_manifest, unowned
 from steelyard.models.names import name_problem
 from steelyard.models.repository import Listing, ModelDir, scan
@@ -68,7 +75,7 @@ class Loader:
             await self.look()
 
     async def look(self) -> None:
-        """Looks at the repository once, and takes up what is the same as at the last look and new since it was taken up."""
+        """Looks at the repository once, and takes up what has changed and stood still since the last look."""
         try:
             listing = await self._scan()
         except RepositoryError as error:
@@ -77,7 +84,12 @@ class Loader:
         known = {problem.path for problem in self.listing.problems}
         for problem in listing.problems:
             if problem.path not in known:
-                log("repository.problem", level=logging.WARNING, path=str(problem.path), reason=problem.message)
+                log(
+                    "repository.problem",
+                    level=logging.WARNING,
+                    path=str(problem.path),
+                    reason=problem.message,
+                )
         self.listing = listing
         changes = self._watcher.observe(listing)
         changed: dict[str, set[int] | None] = {}
@@ -99,7 +111,9 @@ class Loader:
         self._watcher = Watcher(self.listing)
         if name not in self.listing.models:
             own = [p.message for p in self.listing.problems if p.path.is_relative_to(self.root / name)]
-            raise ModelNotFound(f"no model {name!r} in the repository" + (f": {'; '.join(own)}" if own else ""))
+            raise ModelNotFound(
+                f"no model {name!r} in the repository" + (f": {'; '.join(own)}" if own else "")
+            )
         self._keep_out(name, False)
         await self._apply(name, None)
         entry = self._catalog.model(name)
@@ -147,7 +161,11 @@ class Loader:
                 log("model.refused", level=logging.ERROR, model=name, reason=entry.reason)
                 return
             entry.reason = ""
-            numbers = [] if name in self._kept_out else wanted(manifest.serving.versions, [v.number for v in directory.versions])
+            numbers = (
+                []
+                if name in self._kept_out
+                else wanted(manifest.serving.versions, [v.number for v in directory.versions])
+            )
             present = {version.number for version in directory.versions}
             loads = []
             for number in numbers:
@@ -159,7 +177,11 @@ class Loader:
                 if number not in present:
                     self._retire(self._catalog.forget(name, number))
                 elif number not in numbers and entry.versions[number].state is not VersionState.UNLOADED:
-                    reason = "unloaded by request" if name in self._kept_out else "not wanted by the version policy"
+                    reason = (
+                        "unloaded by request"
+                        if name in self._kept_out
+                        else "not wanted by the version policy"
+                    )
                     self._retire(self._catalog.withdraw(name, number, VersionState.UNLOADED, reason))
 
     async def _load(self, directory: ModelDir, number: int, manifest: ModelManifest) -> None:

@@ -85,7 +85,8 @@ def load_version(name: str, path: Path, manifest: ModelManifest, environment: En
     missing = unowned(manifest)
     if environment.profile == "production" and missing:
         raise LoadFailed(
-            f"model {name!r}: profile 'production' serves no model without an owner; [governance] lacks {', '.join(missing)}"
+            f"model {name!r}: profile 'production' serves no model that nobody owns; "
+            f"[governance] lacks {', '.join(missing)}"
         )
     digest = version_digest(path)
     version_manifest = read_version_manifest(path / VERSION_MANIFEST)
@@ -123,7 +124,9 @@ def load_version(name: str, path: Path, manifest: ModelManifest, environment: En
         instances=serving.instances or max(1, environment.threads // threads),
         threads=threads,
     )
-    return LoadedVersion(digest, version_manifest, spec, device.name, session, batching, cost, policy, bindable)
+    return LoadedVersion(
+        digest, version_manifest, spec, device.name, session, batching, cost, policy, bindable
+    )
 
 
 class Trial:
@@ -206,10 +209,8 @@ def made_up(spec: ModelSpec, inputs: Mapping[str, Array]) -> InferRequest:
     tensors = []
     for tensor in spec.inputs:
         array = np.ascontiguousarray(inputs[tensor.name])
-        if tensor.datatype == "BYTES":
-            data = encode_bytes_tensor(array.ravel().tolist())
-        else:
-            data = array.tobytes()
+        is_bytes = tensor.datatype == "BYTES"
+        data = encode_bytes_tensor(array.ravel().tolist()) if is_bytes else array.tobytes()
         tensors.append(MadeUpTensor(tensor.name, tensor.datatype, array.shape, memoryview(data)))
     return MadeUpRequest(tensors)  # type: ignore[return-value]
 
@@ -224,7 +225,12 @@ def decide_batching(
     if wish != "auto":
         return Batching(bool(wish), f"model.toml says batching = {str(wish).lower()}")
     tolerance = manifest.serving.batch_tolerance
-    conditions = (digest, f"{tolerance.absolute!r},{tolerance.relative!r}", f"onnxruntime {ort.__version__}", device)
+    conditions = (
+        digest,
+        f"{tolerance.absolute!r},{tolerance.relative!r}",
+        f"onnxruntime {ort.__version__}",
+        device,
+    )
     verdict = verdicts.find(*conditions)
     if verdict is None:
         if trial.inputs is None:
@@ -239,6 +245,8 @@ def decide_batching(
         except SteelyardError as error:
             return Batching(False, f"rows could not be checked for independence: {error}")
         except Exception as error:  # as above
-            return Batching(False, f"rows could not be checked for independence: {' '.join(str(error).split())[:300]}")
+            return Batching(
+                False, f"rows could not be checked for independence: {' '.join(str(error).split())[:300]}"
+            )
         verdicts.keep(verdict, *conditions)
     return Batching(verdict.independent, verdict.reason)

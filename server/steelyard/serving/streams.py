@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 from steelyard.errors import SteelyardError
 from steelyard.serving.call import Metadata
@@ -25,7 +26,7 @@ class StreamedCall:
         self.peer = context.peer
         self.deadline_ns = context.deadline_ns
         self.cancelled = False
-        self.place: object = None
+        self.place: Any = None
 
     def metadata(self) -> Sequence[tuple[str, str | bytes]]:
         return ()

@@ -1,13 +1,12 @@
 """A version that is loaded, warm and served: all that the request path needs to know of it."""
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import onnxruntime as ort
 
+from steelyard._native.observe import Slot
 from steelyard.models.manifest import ModelManifest, VersionManifest
 from steelyard.models.spec import ModelSpec
-from steelyard._native.observe import Slot
 from steelyard.runtime.runner import Runner
 from steelyard.scheduling.lane import Lane
 from steelyard.serving.call import MODEL_DIGEST, MODEL_VERSION, Metadata
@@ -82,5 +81,3 @@ class ServedVersion:
 def labels_of(version: ServedVersion, output: str) -> tuple[str, ...]:
     """The class labels of an output, empty where there are none."""
     return next((tensor.labels for tensor in version.spec.outputs if tensor.name == output), ())
-
-

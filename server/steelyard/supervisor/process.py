@@ -26,7 +26,9 @@ STOP_MARGIN_S = 5.0
 class WorkerProcess:
     """Keeps one worker running until `stop`. The segment outlives the process, so that its counters go on."""
 
-    def __init__(self, number: int, settings: Settings, address: Address, changed: Callable[[], None]) -> None:
+    def __init__(
+        self, number: int, settings: Settings, address: Address, changed: Callable[[], None]
+    ) -> None:
         self.number = number
         self.ready = False
         self.pid = 0

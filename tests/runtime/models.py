@@ -1,0 +1,107 @@
+"""Small ONNX models for the tests of the runtime."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+FLOAT = TensorProto.FLOAT
+
+
+def save(
+    path: Path,
+    nodes: list[onnx.NodeProto],
+    inputs: list[tuple[str, int, list[int | str] | None]],
+    outputs: list[tuple[str, int, list[int | str] | None]],
+    constants: dict[str, np.ndarray] | None = None,
+) -> Path:
+    """Saves a graph as `path`/model.onnx and returns that file."""
+    graph = helper.make_graph(
+        nodes,
+        "graph",
+        [helper.make_tensor_value_info(*value) for value in inputs],
+        [helper.make_tensor_value_info(*value) for value in outputs],
+        [numpy_helper.from_array(array, name) for name, array in (constants or {}).items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    path.mkdir(parents=True, exist_ok=True)
+    file = path / "model.onnx"
+    onnx.save(model, file)
+    return file
+
+
+def identity(path: Path, element: int, shape: list[int | str]) -> Path:
+    """Y = X."""
+    return save(path, [helper.make_node("Identity", ["X"], ["Y"])], [("X", element, shape)], [("Y", element, shape)])
+
+
+def scaled(path: Path) -> Path:
+    """Y = 2 X over float rows of 3."""
+    return save(
+        path,
+        [helper.make_node("Mul", ["X", "two"], ["Y"])],
+        [("X", FLOAT, ["n", 3])],
+        [("Y", FLOAT, ["n", 3])],
+        {"two": np.float32(2)},
+    )
+
+
+def centred(path: Path) -> Path:
+    """Y = X - mean of X over the batch: each row depends on the others."""
+    return save(
+        path,
+        [helper.make_node("ReduceMean", ["X"], ["m"], axes=[0], keepdims=1), helper.make_node("Sub", ["X", "m"], ["Y"])],
+        [("X", FLOAT, ["n", 3])],
+        [("Y", FLOAT, ["n", 3])],
+    )
+
+
+def noisy(path: Path) -> Path:
+    """Y = X + noise: no two runs are alike."""
+    return save(
+        path,
+        [helper.make_node("RandomNormalLike", ["X"], ["r"]), helper.make_node("Add", ["X", "r"], ["Y"])],
+        [("X", FLOAT, ["n", 3])],
+        [("Y", FLOAT, ["n", 3])],
+    )
+
+
+def dynamically_quantized(path: Path) -> Path:
+    """Y = X W in 8 bits, with one scale for the whole batch."""
+    weights = np.random.default_rng(1).integers(-100, 100, (16, 8)).astype(np.int8)
+    return save(
+        path,
+        [
+            helper.make_node("DynamicQuantizeLinear", ["X"], ["q", "scale", "zero"]),
+            helper.make_node("MatMulInteger", ["q", "W", "zero"], ["i"]),
+            helper.make_node("Cast", ["i"], ["f"], to=FLOAT),
+            helper.make_node("Mul", ["f", "scale"], ["Y"]),
+        ],
+        [("X", FLOAT, ["n", 16])],
+        [("Y", FLOAT, ["n", 8])],
+        {"W": weights},
+    )
+
+
+def summed(path: Path) -> Path:
+    """Y = sum over the batch: an output without rows."""
+    return save(
+        path,
+        [helper.make_node("ReduceSum", ["X", "axes"], ["Y"], keepdims=0)],
+        [("X", FLOAT, ["n", 3])],
+        [("Y", FLOAT, ["m"])],
+        {"axes": np.array([0], np.int64)},
+    )
+
+
+def embedding(path: Path, vocabulary: int = 50) -> Path:
+    """Y = E[X]: fails for an index outside the vocabulary."""
+    table = np.arange(vocabulary * 2, dtype=np.float32).reshape(vocabulary, 2)
+    return save(
+        path,
+        [helper.make_node("Gather", ["E", "X"], ["Y"])],
+        [("X", TensorProto.INT64, ["n", "t"])],
+        [("Y", FLOAT, ["n", "t", 2])],
+        {"E": table},
+    )

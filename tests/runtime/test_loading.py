@@ -1,0 +1,137 @@
+"""Loading real models: what may be batched and what may not, warm-up, kept verdicts, and what cannot be loaded."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper
+
+from steelyard.errors import LoadFailed, SteelyardError
+from steelyard.models.manifest import ModelManifest
+from steelyard.runtime.warmup import measure
+from steelyard.serving.loading import Environment, LoadedVersion, load_version
+from steelyard.serving.verdicts import Verdicts
+from tests.runtime import models
+
+
+def load(path: Path, serving: dict[str, object] | None = None, verdicts: Path | None = None) -> LoadedVersion:
+    manifest = ModelManifest.model_validate({"serving": serving or {}})
+    return load_version("m", path, manifest, Environment(2, "dev", Verdicts(verdicts)))
+
+
+def test_independent_rows_are_batched(tmp_path: Path) -> None:
+    models.scaled(tmp_path)
+    loaded = load(tmp_path)
+    assert loaded.batching.allowed, loaded.batching.reason
+    assert loaded.policy.max_batch == 64
+    assert loaded.cost.measured[1] > 0
+    assert loaded.bindable
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (models.centred, "depends on the rows beside it"),
+        (models.noisy, "different answers twice"),
+        (models.dynamically_quantized, "depends on the rows beside it"),
+        (models.summed, "for a batch of 4 rows"),
+    ],
+)
+def test_what_cannot_be_batched_is_found_out(tmp_path: Path, make, reason: str) -> None:
+    make(tmp_path)
+    loaded = load(tmp_path)
+    assert not loaded.batching.allowed
+    assert reason in loaded.batching.reason
+    assert loaded.policy.max_batch == 1
+
+
+def test_the_manifest_overrules_the_check(tmp_path: Path) -> None:
+    models.centred(tmp_path)
+    assert load(tmp_path, {"batching": True}).batching.allowed
+    models.scaled(tmp_path)
+    assert not load(tmp_path, {"batching": False}).batching.allowed
+
+
+def test_a_wide_tolerance_lets_dynamic_quantization_pass(tmp_path: Path) -> None:
+    models.dynamically_quantized(tmp_path)
+    assert load(tmp_path, {"batch_tolerance": {"absolute": 1e6, "relative": 0.0}}).batching.allowed
+
+
+def test_no_batch_axis(tmp_path: Path) -> None:
+    models.identity(tmp_path, TensorProto.FLOAT, [4])
+    loaded = load(tmp_path)
+    assert not loaded.batching.allowed
+    assert loaded.batching.reason == "the model has no batch axis"
+
+
+def test_token_models_are_tried_with_ids_inside_their_vocabulary(tmp_path: Path) -> None:
+    models.embedding(tmp_path, vocabulary=2)
+    assert load(tmp_path).batching.allowed
+
+
+def test_a_verdict_is_kept_by_digest_and_not_trusted_for_another(tmp_path: Path) -> None:
+    models.scaled(tmp_path / "a")
+    models.centred(tmp_path / "b")
+    kept = tmp_path / "verdicts"
+    first = load(tmp_path / "a", verdicts=kept)
+    assert load(tmp_path / "a", verdicts=kept).batching == first.batching
+    assert len(list(kept.iterdir())) == 1
+    assert not load(tmp_path / "b", verdicts=kept).batching.allowed
+    next(iter(kept.iterdir())).write_text("{")
+    assert load(tmp_path / "a", verdicts=kept).batching.allowed, "a broken file costs a check, nothing more"
+
+
+@pytest.mark.parametrize("content", [b"", b"\x08\x08\x12", b"not a model"])
+def test_a_broken_file_is_refused_with_a_reason(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "model.onnx").write_bytes(content)
+    with pytest.raises(LoadFailed, match=r"model\.onnx: ONNX Runtime cannot load it: \S"):
+        load(tmp_path)
+
+
+def test_a_file_that_was_cut_off_is_refused(tmp_path: Path) -> None:
+    file = models.embedding(tmp_path)
+    file.write_bytes(file.read_bytes()[:-100])
+    with pytest.raises(LoadFailed, match="cannot load it"):
+        load(tmp_path)
+
+
+def test_an_operator_that_does_not_exist(tmp_path: Path) -> None:
+    models.save(
+        tmp_path,
+        [helper.make_node("Levitate", ["X"], ["Y"])],
+        [("X", TensorProto.FLOAT, ["n"])],
+        [("Y", TensorProto.FLOAT, ["n"])],
+    )
+    with pytest.raises(LoadFailed, match="Levitate"):
+        load(tmp_path)
+
+
+def test_a_device_that_is_not_there(tmp_path: Path) -> None:
+    models.scaled(tmp_path)
+    with pytest.raises(SteelyardError, match="CUDAExecutionProvider"):
+        load(tmp_path, {"device": "cuda:0"})
+
+
+def test_production_serves_nothing_that_nobody_owns(tmp_path: Path) -> None:
+    models.scaled(tmp_path)
+    with pytest.raises(LoadFailed, match="lacks owner, validated_by, purpose, retire_on"):
+        load_version("m", tmp_path, ModelManifest(), Environment(1, "production", Verdicts(None)))
+
+
+def test_warm_up_stops_where_larger_batches_no_longer_pay() -> None:
+    """With runs that cost n squared, no size after the first can pay."""
+    spent = []
+
+    def run(rows: int) -> None:
+        spent.append(rows)
+        np.linalg.norm(np.ones((rows * 400, rows * 400)))
+
+    measured = measure(run, 64)
+    assert set(measured) == {1, 2}
+    assert max(spent) == 2
+
+
+def test_warm_up_reaches_the_largest_size_where_it_pays() -> None:
+    measured = measure(lambda rows: None, 48)
+    assert sorted(measured)[-1] == 48 or sorted(measured)[-1] < 48
+    assert 1 in measured
