@@ -11,8 +11,12 @@ DONE = 0
 FOUND_WRONG = 1
 
 
-@click.command(epilog="\b\nExample:\n  steelyard demo\n  steelyard demo --keep\n  steelyard demo --files 1000 --json")
-@click.option("--files", type=click.IntRange(min=2), default=400, show_default=True, help="How many to ask about.")
+@click.command(
+    epilog="\b\nExample:\n  steelyard demo\n  steelyard demo --keep\n  steelyard demo --files 1000 --json"
+)
+@click.option(
+    "--files", type=click.IntRange(min=2), default=320, show_default=True, help="How many to ask about."
+)
 @click.option("--keep", is_flag=True, help="Leave the server up, and say how to ask it something.")
 @click.option(
     "--directory",

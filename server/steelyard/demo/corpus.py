@@ -15,7 +15,7 @@ MAX_FILES_A_ROOT = 20_000
 # Of one directory: the next one is likelier to hold another kind.
 MAX_FILES_A_DIRECTORY = 16
 # The commonest suffixes; beyond them, most are version numbers and other accidents of a name.
-MAX_KINDS = 128
+MAX_KINDS = 160
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,10 @@ def _walk(root: Path) -> Iterator[str]:
             found += 1
             if found > MAX_FILES_A_ROOT:
                 return
-            yield os.path.join(directory, name)
+            path = os.path.join(directory, name)
+            # Paths are shown to people: none may move a terminal's cursor, or have no form in UTF-8.
+            if path.isprintable():
+                yield path
 
 
 def _spread(paths: Sequence[str]) -> list[str]:

@@ -25,6 +25,18 @@ class Reference:
             advance()
         return labels
 
+    def confirmed(
+        self, questions: Sequence[Question], expected: Sequence[str], came: Sequence[str]
+    ) -> list[str]:
+        """`expected`, but `came` where that is what the package says of the file in company."""
+        labels = list(expected)
+        for index, question in enumerate(questions):
+            if expected[index] != came[index]:
+                other = questions[index - 1]
+                if self.label_in_company(question, other) == came[index]:
+                    labels[index] = came[index]
+        return labels
+
     def label_in_company(self, question: Question, other: Question) -> str:
         """The label of a file that is asked about together with another one.
 

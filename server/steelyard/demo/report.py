@@ -1,53 +1,27 @@
-"""The demonstration for people: progress on stderr while it runs, and what it found."""
+"""What the demonstration found, as people read it."""
 
 import shlex
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.panel import Panel
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
 from steelyard.demo.figures import Figures
-from steelyard.demo.repository import INPUT, MODEL, OUTPUT
-from steelyard.demo.run import SAMPLE, Advance, Outcome
+from steelyard.demo.repository import INPUT, MODEL
+from steelyard.demo.run import SAMPLE, Outcome
 from steelyard.demo.stages import StageHistogram, VersionAccount
 from steelyard.demo.traffic import CLIENTS, IN_FLIGHT_A_CLIENT, Pass
 
 SHOWN_TYPES = 15
 SHOWN_DIFFERENCES = 8
 TYPE_BAR_CELLS = 24
+# Columns that are aligned on the right.
+NUMBERS = frozenset(("files", "requests", "a second", "rows a batch", "mean ms", "p50 ms", "p99 ms"))
 LEVELS = " ▁▂▃▄▅▆▇█"
-
-
-class Shown:
-    """Tells people, on stderr."""
-
-    def __init__(self) -> None:
-        self._console = Console(stderr=True, highlight=False)
-
-    def say(self, text: str) -> None:
-        """Prints it on a line."""
-        self._console.print(f"[dim]·[/dim] {text}")
-
-    @contextmanager
-    def bar(self, text: str, total: int) -> Iterator[Advance]:
-        """A bar that moves."""
-        columns = (
-            TextColumn("[dim]·[/dim] {task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TaskProgressColumn(show_speed=True),
-            TimeElapsedColumn(),
-        )
-        with Progress(*columns, console=self._console) as progress:
-            task = progress.add_task(text, total=total)
-            yield lambda: progress.advance(task)
 
 
 def print_outcome(outcome: Outcome, directory: Path) -> None:
@@ -61,7 +35,7 @@ def print_outcome(outcome: Outcome, directory: Path) -> None:
     console.print(_verdict(figures))
     if outcome.kept:
         # Not through rich, which would break the command at the terminal's width.
-        print("\nThe server is still up. Ask it something:\n", file=sys.stdout)
+        print(f"\nThe server is still up. Ask it about {outcome.sample}:\n")
         print(f"  {ask_command(directory)}\n")
         print(f"gRPC {outcome.server.grpc_address}, metrics http://{outcome.server.http_address}/metrics")
         print(f"Stop it: kill {outcome.server.pid}")
@@ -97,7 +71,7 @@ def _types(figures: Figures) -> RenderableType:
 
 
 def _passes(figures: Figures) -> RenderableType:
-    table = _table("version", "requests", "a second", "p50 ms", "p99 ms", "rows a batch", "batched")
+    table = _table("version", "requests", "a second", "p50 ms", "p99 ms", "rows a batch")
     for name, asked, account in (
         ("1, as packaged", figures.packaged, figures.packaged_account),
         ("2, eight bits", figures.quantized, figures.quantized_account),
@@ -109,9 +83,13 @@ def _passes(figures: Figures) -> RenderableType:
             f"{asked.latency_ms(50):.1f}",
             f"{asked.latency_ms(99):.1f}",
             f"{account.mean_batch_rows:.2f}",
-            Text(asked.batching),
         )
-    return _titled(f"As {CLIENTS} clients saw it, each with {IN_FLIGHT_A_CLIENT} requests in flight", table)
+    verdicts = [
+        Text(f"Version {asked.version}, rows checked before batching: {asked.batching}\n", style="dim")
+        for asked in (figures.packaged, figures.quantized)
+    ]
+    title = f"As {CLIENTS} clients saw it, each with {IN_FLIGHT_A_CLIENT} requests in flight"
+    return Group(_titled(title, table), *verdicts)
 
 
 def _stages(asked: Pass, account: VersionAccount) -> RenderableType:
@@ -127,7 +105,9 @@ def _stages(asked: Pass, account: VersionAccount) -> RenderableType:
             f"{stage.percentile_ms(99):.3f}",
             Text(_bars(stage, shown), style="cyan"),
         )
-    return _titled(f"Where version {asked.version}'s requests spent their time, as the server counted it", table)
+    return _titled(
+        f"Where version {asked.version}'s requests spent their time, as the server counted it", table
+    )
 
 
 def _shown_buckets(account: VersionAccount) -> range:
@@ -160,10 +140,14 @@ def _verdict(figures: Figures) -> RenderableType:
     ]
     if figures.near_ties:
         lines.append(
-            Text(f"  {figures.near_ties} of them are near ties, where the package says the same in a batch only.")
+            Text(
+                f"  {figures.near_ties} of them are near ties, where the package says the same in a batch only."
+            )
         )
-    for difference in magika.differences[:SHOWN_DIFFERENCES]:
-        lines.append(Text(f"  {difference.path}: expected {difference.expected}, came {difference.came}"))
+    lines += [
+        Text(f"  {difference.path}: expected {difference.expected}, came {difference.came}")
+        for difference in magika.differences[:SHOWN_DIFFERENCES]
+    ]
     share = packaged.equal / packaged.files
     lines.append(
         Text(
@@ -172,15 +156,14 @@ def _verdict(figures: Figures) -> RenderableType:
         )
     )
     if figures.too_small:
-        lines.append(Text(f"  {figures.too_small} files were too small to ask the model about, and left out."))
+        lines.append(Text(f"  Left out, being too small to ask the model about: {figures.too_small}."))
     return Panel(Group(*lines), box=box.ROUNDED, expand=False)
 
 
 def _table(*columns: str) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for column in columns:
-        right = column in ("files", "requests", "a second", "rows a batch") or column.endswith(" ms") and "…" not in column
-        table.add_column(column, justify="right" if right else "left", no_wrap=column != "batched")
+        table.add_column(column, justify="right" if column in NUMBERS else "left", no_wrap=True)
     return table
 
 

@@ -12,8 +12,8 @@ from steelyard.demo.features import MODEL_FILE, FeatureSpec
 from steelyard.demo.quantize import CALIBRATION_FILES, RECIPE, quantize
 from steelyard.demo.questions import Question, choose
 from steelyard.models.add import add_version
+from steelyard.models.governance import Governance
 from steelyard.models.manifest import (
-    Governance,
     Lineage,
     ModelManifest,
     OutputManifest,
@@ -32,7 +32,8 @@ QUANTIZED = 2
 CALIBRATION_LIST = "calibration.txt"
 
 MANIFEST = ModelManifest(
-    serving=Serving(versions=VersionPolicy(all=True)),
+    # Batches of four are what this model is fastest with on CPUs; larger ones are slower than single rows.
+    serving=Serving(versions=VersionPolicy(all=True), max_batch=4, preferred_batch_sizes=(4,)),
     governance=Governance(
         owner="demo",
         tier="demonstration",
@@ -67,14 +68,14 @@ def prepare(directory: Path, spec: FeatureSpec, roots: Sequence[Path], say: Call
         chosen = choose(find_files(roots), spec, CALIBRATION_FILES).asked
         _add_quantized(repository, spec, source, chosen)
         paths = "".join(f"{question.file.path}\n" for question in chosen)
-        (directory / CALIBRATION_LIST).write_text(paths, errors="surrogateescape")
+        (directory / CALIBRATION_LIST).write_text(paths, encoding="utf-8")
     return repository
 
 
 def calibrated_on(directory: Path) -> frozenset[str]:
     """The files that version 2 was calibrated on: asking it about those would flatter it."""
-    text = (directory / CALIBRATION_LIST).read_text(errors="surrogateescape")
-    return frozenset(text.split("\n")) - {""}
+    text = (directory / CALIBRATION_LIST).read_text(encoding="utf-8")
+    return frozenset(text.splitlines())
 
 
 def _add_quantized(repository: Path, spec: FeatureSpec, source: Path, chosen: Sequence[Question]) -> None:

@@ -1,51 +1,28 @@
 """A run of the demonstration, from the model to the figures."""
 
 import importlib.util
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
 from steelyard.demo.corpus import default_roots, find_files
 from steelyard.demo.features import FeatureSpec
 from steelyard.demo.figures import Agreement, Difference, Figures
+from steelyard.demo.progress import Progress
 from steelyard.demo.questions import Question, choose
 from steelyard.demo.reference import Reference
 from steelyard.demo.repository import AS_PACKAGED, MODEL, QUANTIZED, calibrated_on, prepare
-from steelyard.demo.server import ServerProcess
+from steelyard.demo.server import ServerProcess, refuse_second
 from steelyard.demo.stages import account_of, fetch_metrics
 from steelyard.demo.traffic import ask_all
 from steelyard.errors import ConfigError
 from steelyard.supervisor.datadir import RunningServer
 
 NEEDED = ("magika", "onnx")
+# In the demo's directory: one row, to ask a kept server about.
 SAMPLE = "sample.npy"
-
-Advance = Callable[[], None]
-
-
-class Progress(Protocol):
-    """How a run tells what it is doing."""
-
-    def say(self, text: str) -> None:
-        """One step has begun."""
-
-    def bar(self, text: str, total: int) -> AbstractContextManager[Advance]:
-        """A step of `total` parts has begun; what it gives is called after each."""
-
-
-class Silent:
-    """Tells nobody."""
-
-    def say(self, text: str) -> None:
-        """Nothing."""
-
-    def bar(self, text: str, total: int) -> AbstractContextManager[Advance]:
-        """Nothing."""
-        return nullcontext(lambda: None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +33,8 @@ class Outcome:
     server: RunningServer
     kept: bool
     """Whether the server is still up."""
+    sample: str
+    """The file whose row is in SAMPLE."""
 
 
 def run(directory: Path, files: int, keep: bool, progress: Progress) -> Outcome:
@@ -70,6 +49,8 @@ def run(directory: Path, files: int, keep: bool, progress: Progress) -> Outcome:
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         raise ConfigError(f"the demo needs {' and '.join(missing)}: pip install 'steelyard[demo]'")
+    data = directory / "data"
+    refuse_second(data)
     spec = FeatureSpec.packaged()
     roots = default_roots()
     repository = prepare(directory, spec, roots, progress.say)
@@ -82,7 +63,7 @@ def run(directory: Path, files: int, keep: bool, progress: Progress) -> Outcome:
     with progress.bar("asking the magika package", len(questions.asked)) as advance:
         expected = reference.labels(questions.asked, advance)
     progress.say("starting steelyard serve")
-    server = ServerProcess(repository, directory / "data", directory / "server.log")
+    server = ServerProcess(repository, data, directory / "server.log")
     kept = False
     try:
         running = server.wait_ready()
@@ -91,7 +72,7 @@ def run(directory: Path, files: int, keep: bool, progress: Progress) -> Outcome:
     finally:
         if not kept:
             server.stop()
-    return Outcome(figures, running, kept)
+    return Outcome(figures, running, kept, questions.asked[0].file.path)
 
 
 def _ask(
@@ -108,31 +89,17 @@ def _ask(
     with progress.bar("asking version 2", len(half)) as advance:
         quantized = ask_all(running.grpc_address, QUANTIZED, half, advance)
     page = fetch_metrics(running.http_address)
-    against_magika = _agreement(questions, expected, packaged.labels)
-    confirmed = _in_company(questions, expected, packaged.labels, reference)
+    confirmed = reference.confirmed(questions, expected, packaged.labels)
     return Figures(
         too_small=too_small,
         packaged=packaged,
         packaged_account=account_of(page, MODEL, packaged.version),
         against_magika=_agreement(questions, confirmed, packaged.labels),
-        near_ties=len(against_magika.differences) - len(_agreement(questions, confirmed, packaged.labels).differences),
+        near_ties=sum(one != other for one, other in zip(expected, confirmed, strict=True)),
         quantized=quantized,
         quantized_account=account_of(page, MODEL, quantized.version),
         against_packaged=_agreement(half, packaged.labels[: len(half)], quantized.labels),
     )
-
-
-def _in_company(
-    questions: Sequence[Question], expected: Sequence[str], came: Sequence[str], reference: Reference
-) -> list[str]:
-    """`expected`, and in its place for each file that differs what the package says of it beside another file."""
-    confirmed = list(expected)
-    for index, question in enumerate(questions):
-        if expected[index] != came[index]:
-            in_company = reference.label_in_company(question, questions[index - 1])
-            if in_company == came[index]:
-                confirmed[index] = in_company
-    return confirmed
 
 
 def _agreement(questions: Sequence[Question], expected: Sequence[str], came: Sequence[str]) -> Agreement:
