@@ -33,8 +33,9 @@ def demo(files: int, keep: bool, directory: Path, as_json: bool) -> int:
     it in a process of its own, asks it about files of this machine, and prints what happened. Ends with 1 where
     an answer is not what magika itself says.
     """
-    from steelyard.demo.report import Shown, print_outcome
-    from steelyard.demo.run import Silent, run
+    from steelyard.demo.progress import Shown, Silent
+    from steelyard.demo.report import print_outcome
+    from steelyard.demo.run import run
 
     # Whoever ends the demo ends its server with it.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
