@@ -84,14 +84,13 @@ def dynamically_quantized(path: Path) -> Path:
     )
 
 
-def summed(path: Path) -> Path:
-    """Y = sum over the batch: an output without rows."""
+def doubled(path: Path) -> Path:
+    """Y = X twice, one under the other: an output with other rows than the input."""
     return save(
         path,
-        [helper.make_node("ReduceSum", ["X", "axes"], ["Y"], keepdims=0)],
+        [helper.make_node("Concat", ["X", "X"], ["Y"], axis=0)],
         [("X", FLOAT, ["n", 3])],
-        [("Y", FLOAT, ["m"])],
-        {"axes": np.array([0], np.int64)},
+        [("Y", FLOAT, ["m", 3])],
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from steelyard.cli.output import json_option, print_json, print_table
+from steelyard.cli.output import json_option, print_json, print_table, short_digest
 from steelyard.cli.settings import resolved, settings_options
 from steelyard.config import Settings
 from steelyard.errors import SteelyardError
@@ -158,8 +158,9 @@ def _print(findings: list[Finding], wrong: int) -> None:
             detail = finding.reason
         version = "" if finding.version is None else str(finding.version)
         state = "ok" if finding.ok else "WRONG"
-        rows.append((finding.model, version, state, finding.digest[:19], finding.device, detail))
-    print_table(("model", "version", "", "digest", "device", "what it is, or what is wrong"), rows)
+        rows.append((finding.model, version, state, short_digest(finding.digest), finding.device, detail))
+    columns = ("model", "version", "", "digest", "device", "what it is, or what is wrong")
+    print_table(columns, rows, right=("version",))
     click.echo(
         f"{len(findings) - wrong} of {len(findings)} can be served" + (f", {wrong} wrong" if wrong else "")
     )

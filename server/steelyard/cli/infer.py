@@ -62,7 +62,7 @@ def infer(
     data: Path | None,
     as_json: bool,
 ) -> None:
-    """Ask a server for one inference of MODEL.
+    """Ask a server for one inference.
 
     Finds the server by its data directory, or asks that at --address. Prints the outputs, which version and
     which content answered, and the decision id, by which the server knows the request.

@@ -7,13 +7,15 @@ from typing import Any
 
 import click
 
-from steelyard.cli.output import json_option, print_json, print_table
+from steelyard.cli.output import json_option, print_json, print_table, printable, short_digest
 from steelyard.cli.server import dialled, running_server
 from steelyard.cli.settings import resolved, settings_options
 from steelyard.config import Resolved
 from steelyard.errors import ConfigError, ModelNotFound, SteelyardError, Unavailable
 
 TIMEOUT_S = 30.0
+# Models that are named where one note is about many.
+NAMES_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,7 @@ def models(
         print_json({"server": asked, "models": [asdict(row) for row in rows]})
         return
     click.echo(f"Server at {asked}" if asked is not None else "No server is running; on disk:")
-    _print(rows)
+    _print(rows, counted=asked is not None)
 
 
 def _from_server(address: str) -> Iterator[Row]:
@@ -141,37 +143,26 @@ def _from_disk(repository: Path) -> Iterator[Row]:
         yield Row(name, number, "UNAVAILABLE", problem.message)
 
 
-def _print(rows: list[Row]) -> None:
-    def number(value: float | None, decimals: int = 0) -> str:
-        return "" if value is None else f"{value:,.{decimals}f}"
+def _print(rows: list[Row], counted: bool) -> None:
+    """Without the columns of counts and times where none were asked for."""
+    counts = ["answered", "failed", "rows", "batch", "ms"] if counted else []
+    cells = []
+    notes: dict[str, list[str]] = {}
+    for row in rows:
+        version = "" if row.version is None else str(row.version)
+        line = [row.name, version, row.state, short_digest(row.digest)]
+        if counted:
+            line += [_number(row.requests), _number(row.failures), _number(row.rows)]
+            line += [_number(row.mean_batch_rows, 1), _number(row.mean_ms, 2)]
+        cells.append(line)
+        if note := row.reason or (row.batching and f"batching: {row.batching}"):
+            notes.setdefault(note, []).append(f"{row.name} {version}".rstrip())
+    print_table(["model", "version", "state", "digest", *counts], cells, right=("version", *counts))
+    # Below the table, as they are as long as a terminal is wide and most models have the same.
+    for note, whose in notes.items():
+        more = f" and {len(whose) - NAMES_SHOWN} more" if len(whose) > NAMES_SHOWN else ""
+        click.echo(printable(f"{', '.join(whose[:NAMES_SHOWN])}{more}: {note}"))
 
-    cells = [
-        (
-            row.name,
-            number(row.version).replace(",", ""),
-            row.state,
-            row.digest[:19],
-            number(row.requests),
-            number(row.failures),
-            number(row.rows),
-            number(row.mean_batch_rows, 1),
-            number(row.mean_ms, 2),
-            row.batching,
-            row.reason,
-        )
-        for row in rows
-    ]
-    columns = (
-        "model",
-        "version",
-        "state",
-        "digest",
-        "answered",
-        "failed",
-        "rows",
-        "mean batch",
-        "mean ms",
-        "batching",
-        "reason",
-    )
-    print_table(columns, cells, right=("version", "answered", "failed", "rows", "mean batch", "mean ms"))
+
+def _number(value: float | None, decimals: int = 0) -> str:
+    return "" if value is None else f"{value:,.{decimals}f}"

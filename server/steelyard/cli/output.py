@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import click
 
@@ -37,8 +37,13 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
+def short_digest(digest: str) -> str:
+    """As much of "sha256:..." as people compare."""
+    return digest.removeprefix("sha256:")[:10]
+
+
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Iterable[str] = ()) -> None:
-    """Prints a table; the columns named in `right` are numbers."""
+    """Prints a table; the columns named in `right` are numbers. What has no room is folded."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -47,9 +52,10 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, right:
     to_right = frozenset(right)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for column in columns:
-        table.add_column(column, justify="right" if column in to_right else "left", overflow="fold")
+        justify: Literal["left", "right"] = "right" if column in to_right else "left"
+        table.add_column(column, justify=justify, overflow="fold", min_width=len(column))
     for row in rows:
-        table.add_row(*(Text(printable(cell)) for cell in row))
+        table.add_row(*(Text("\n".join(map(printable, cell.split("\n")))) for cell in row))
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=PIPE_COLUMNS)

@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin
 import click
 from pydantic.fields import FieldInfo
 
-from steelyard.config import Address, Resolved, Settings, resolve
+from steelyard.config import Resolved, Settings, resolve
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -49,9 +49,7 @@ def resolved(config_file: Path | None, flags: Mapping[str, object]) -> Resolved:
 
 def shown(value: object) -> str:
     """A setting's value as people write it."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    return str(value)
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _option(name: str, field: FieldInfo) -> Callable[[F], F]:
@@ -74,6 +72,7 @@ def _option(name: str, field: FieldInfo) -> Callable[[F], F]:
 
 
 def _default(name: str, value: object) -> str:
-    if name.endswith("_bytes") and isinstance(value, int) and value % (1 << 20) == 0:
-        return f"{value >> 20} MiB"
-    return shown(value) if not isinstance(value, Address) else str(value)
+    if name.endswith("_bytes") and isinstance(value, int):
+        unit, shift = ("GiB", 30) if value % (1 << 30) == 0 else ("MiB", 20)
+        return f"{value >> shift} {unit}"
+    return shown(value)

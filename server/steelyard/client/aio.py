@@ -3,7 +3,16 @@
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -94,7 +103,7 @@ class AsyncClient:
 
     async def stream_infer(
         self, requests: Iterable[Request] | AsyncIterable[Request], *, timeout_s: float | None = None
-    ) -> AsyncIterator[StreamAnswer]:
+    ) -> AsyncGenerator[StreamAnswer, None]:
         """As `Client.stream_infer`; `requests` may be asynchronous, and is consumed ahead of the answers."""
         codec = StreamCodec()
         problems: list[Exception] = []

@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -103,7 +103,7 @@ class Client:
 
     def stream_infer(
         self, requests: Iterable[Request], *, timeout_s: float | None = None
-    ) -> Iterator[StreamAnswer]:
+    ) -> Generator[StreamAnswer, None, None]:
         """Sends requests over one stream and yields their answers as they are done, not as they were sent.
 
         A request without an id gets its position (from 0) as one. What is wrong with one request is an answer

@@ -17,23 +17,28 @@ BUDGET_NS = 600_000_000
 WORSE_BY = 1.08
 
 
-def measure(run: Callable[[int], object], max_batch: int, extra_runs: int = 0) -> dict[int, int]:
+def measure(
+    run: Callable[[int], object],
+    max_batch: int,
+    extra_runs: int = 0,
+    now_ns: Callable[[], int] = time.monotonic_ns,
+) -> dict[int, int]:
     """Runs batches of 1, 2, 4, … up to `max_batch` rows and returns rows to nanoseconds of one run.
 
     run: runs a batch of so many rows to its end.
     extra_runs: further runs of one row that are not measured, first.
     """
-    started = time.monotonic_ns()
+    started = now_ns()
     for _ in range(extra_runs):
         run(1)
     measured: dict[int, int] = {}
     rows = 1
     while rows <= max_batch:
-        measured[rows] = best = _fastest(run, rows)
+        measured[rows] = best = _fastest(run, rows, now_ns)
         cheapest = min(ns / size for size, ns in measured.items())
         if best / rows > cheapest * WORSE_BY:
             break
-        spent = time.monotonic_ns() - started
+        spent = now_ns() - started
         if spent + 2 * best * (RUNS + 1) > BUDGET_NS:
             break
         if rows < max_batch < rows * 2:
@@ -43,12 +48,12 @@ def measure(run: Callable[[int], object], max_batch: int, extra_runs: int = 0) -
     return measured
 
 
-def _fastest(run: Callable[[int], object], rows: int) -> int:
+def _fastest(run: Callable[[int], object], rows: int, now_ns: Callable[[], int]) -> int:
     """Nanoseconds of the fastest of some runs, after one that does not count."""
     run(rows)
     taken: list[int] = []
     while len(taken) < RUNS or (len(taken) < CHEAP_RUNS and sum(taken) < CHEAP_NS):
-        before = time.monotonic_ns()
+        before = now_ns()
         run(rows)
-        taken.append(time.monotonic_ns() - before)
+        taken.append(now_ns() - before)
     return min(taken)

@@ -24,6 +24,22 @@ from steelyard.wire.types import InferRequest
 
 RequestLog = Callable[[str, ServedVersion | None, SteelyardError | None, int], None]
 
+# Requests are gathered over passes of a busy loop until there are so many, or the first has waited so long: enough
+# for most of what sharing a run saves, and little beside what a request waits at a loop that is busy for that long.
+GATHERED = 64
+GATHER_NS = 3_000_000
+
+# Rows that a request may have without a byte for each of them (where another dimension is 0). A model that makes
+# something of nothing would otherwise let a request of 50 bytes ask for 2^31 rows of output.
+MAX_EMPTY_ROWS = 65_536
+
+# What a pass of the loop takes that has nothing to do: a system call and a callback, 3 µs measured, with room for
+# slower machines. The shortest pass that brings a request of another front takes several times as long.
+IDLE_PASS_NS = 15_000
+
+# Idle passes in a row that end the gathering where requests have come together before.
+MAX_PATIENCE = 16
+
 
 class Engine:
     """Everything between a front and ONNX Runtime; lives on one event loop and is called there only.
@@ -53,6 +69,7 @@ class Engine:
         self._suspects = Suspects()
         self._touched: set[ServedVersion] = set()
         self._inbox: list[tuple[Call, bytes, int]] = []
+        self._patience = 1
         self._timer: asyncio.TimerHandle | None = None
         self._timer_ns = 0
         self._idle: asyncio.Future[None] | None = None
@@ -62,10 +79,14 @@ class Engine:
     def submit(self, call: Call, body: bytes) -> None:
         """Takes a ModelInferRequest. `call` hears of the outcome later, never from within this."""
         self.in_flight += 1
+        now_ns = self._now_ns()
+        if not self.accepting:
+            self._loop.call_soon(self._refuse_late, call, now_ns)
+            return
         inbox = self._inbox
-        inbox.append((call, body, self._now_ns()))
+        inbox.append((call, body, now_ns))
         if len(inbox) == 1:
-            self._loop.call_soon(self._pump)
+            self._loop.call_soon(self._gather, now_ns, 0)
 
     def cancel(self, call: Call) -> None:
         """The caller is gone: what waits is withdrawn, what runs is thrown away when it is done."""
@@ -93,6 +114,24 @@ class Engine:
             self._timer.cancel()
         self._executor.close()
 
+    def _gather(self, since_ns: int, idle_passes: int) -> None:
+        """Lets the loop go round while that is likely to bring more requests, then pumps.
+
+        While passes are busy the thread has other work, so a run made later loses nothing, and one run for several
+        requests saves most of what a run costs beside a busy front: measured with `grpc.aio`, which brings requests
+        one a pass, 45 µs each. Idle passes end it: after one where requests come alone, after up to `MAX_PATIENCE`
+        (some 60 µs) where the last times have shown that others follow.
+        """
+        inbox = self._inbox
+        now_ns = self._now_ns()
+        idle_passes = idle_passes + 1 if now_ns - since_ns < IDLE_PASS_NS else 0
+        gathered = len(inbox)
+        if idle_passes < self._patience and gathered < GATHERED and now_ns - inbox[0][2] < GATHER_NS:
+            self._loop.call_soon(self._gather, now_ns, idle_passes)
+            return
+        self._patience = min(self._patience * 2, MAX_PATIENCE) if gathered > 1 else max(self._patience // 2, 1)
+        self._pump()
+
     def _pump(self) -> None:
         inbox, self._inbox = self._inbox, []
         admit = self._admit
@@ -103,6 +142,7 @@ class Engine:
     def _admit(self, call: Call, body: bytes, received_ns: int) -> None:
         """Decode, route, check against the version's signature, queue."""
         slot = self._unknown
+        started_ns = self._now_ns()
         try:
             request = decode_request(body)
             version = self._catalog.route(request.model_name, request.model_version)
@@ -111,8 +151,6 @@ class Engine:
             if call.cancelled:
                 self._gone(slot)
                 return
-            if not self.accepting:
-                raise Unavailable("the server is stopping")
             bound = version.signature.bind(request)
             if bound is None:
                 explain_misfit(request, version.model, version.input_specs, version.spec.batched)
@@ -125,14 +163,18 @@ class Engine:
                 priority, deadline_ns = self._wishes(request, received_ns, deadline_ns)
             if not deadline_ns and version.default_timeout_ns:
                 deadline_ns = received_ns + version.default_timeout_ns
+            if rows > MAX_EMPTY_ROWS and rows > len(body):
+                raise InvalidRequest(
+                    f"model {version.model!r}: expected at most {MAX_EMPTY_ROWS} rows where rows hold no data, got {rows}"
+                )
             decoded_ns = self._now_ns()
             if deadline_ns and deadline_ns <= decoded_ns:
                 raise DeadlineExpired(
                     f"model {version.model!r}: the deadline had passed when the request was read"
                 )
-            ticket = Ticket(
-                call, request, rows, key, received_ns, decoded_ns, deadline_ns, priority, len(body)
-            )
+            decode_ns = decoded_ns - started_ns
+            size = request.held_bytes
+            ticket = Ticket(call, request, rows, key, received_ns, decode_ns, deadline_ns, priority, size)
             group: object = key
             if not rows or (self._suspects and self._suspects.is_suspect(call.peer, received_ns)):
                 group = ticket
@@ -144,6 +186,14 @@ class Engine:
             if slot is self._unknown:
                 slot.received(1)
             self._refuse(call, slot, error, received_ns)
+
+    def _refuse_late(self, call: Call, received_ns: int) -> None:
+        """Ends a call that came after the last that will be served."""
+        self._unknown.received(1)
+        if call.cancelled:
+            self._gone(self._unknown)
+        else:
+            self._refuse(call, self._unknown, Unavailable("the server is stopping"), received_ns)
 
     def _wishes(self, request: InferRequest, received_ns: int, deadline_ns: int) -> tuple[int, int]:
         """Priority level and deadline, from the request's parameters; their types were checked by the codec."""

@@ -11,6 +11,7 @@ import numpy as np
 import onnxruntime as ort
 
 from steelyard.errors import LoadFailed, SteelyardError
+from steelyard.models.companions import check_external_files
 from steelyard.models.digest import version_digest
 from steelyard.models.graph import describe
 from steelyard.models.manifest import (
@@ -88,6 +89,7 @@ def load_version(name: str, path: Path, manifest: ModelManifest, environment: En
             f"model {name!r}: profile 'production' serves no model that nobody owns; "
             f"[governance] lacks {', '.join(missing)}"
         )
+    check_external_files(path / GRAPH_FILE)
     digest = version_digest(path)
     version_manifest = read_version_manifest(path / VERSION_MANIFEST)
     serving = manifest.serving
