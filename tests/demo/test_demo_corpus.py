@@ -4,6 +4,7 @@ from collections import Counter
 
 from hypothesis import given
 from hypothesis import strategies as st
+
 from steelyard.demo import corpus
 from steelyard.demo.corpus import FoundFile, default_roots, find_files
 from steelyard.demo.features import FeatureSpec

@@ -9,6 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from magika import Magika
 from magika.types import Seekable
+
 from steelyard.demo.corpus import default_roots, find_files
 from steelyard.demo.features import FeatureSpec, extract
 from steelyard.errors import ConfigError

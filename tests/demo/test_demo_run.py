@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from steelyard.demo import run as demo_run
 from steelyard.demo.progress import Silent
 from steelyard.demo.report import ask_command, print_outcome

@@ -3,6 +3,7 @@
 import os
 
 import pytest
+
 from steelyard._native.observe import Segment, Ticket
 from steelyard.demo.stages import STAGES, StageHistogram, account_of
 from steelyard.observe.collector import WorkerView, exposition, metrics_registry
