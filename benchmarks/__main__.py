@@ -19,7 +19,11 @@ RESULTS = Path(".bench")
 def host() -> dict[str, Any]:
     """What the figures were taken on."""
     cpu = next(
-        (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
+        (
+            line.split(":")[1].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if "model name" in line
+        ),
         platform.machine(),
     )
     packages = ("onnxruntime", "grpcio", "uvloop", "numpy", "protobuf")

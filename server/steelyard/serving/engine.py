@@ -129,7 +129,9 @@ class Engine:
         if idle_passes < self._patience and gathered < GATHERED and now_ns - inbox[0][2] < GATHER_NS:
             self._loop.call_soon(self._gather, now_ns, idle_passes)
             return
-        self._patience = min(self._patience * 2, MAX_PATIENCE) if gathered > 1 else max(self._patience // 2, 1)
+        self._patience = (
+            min(self._patience * 2, MAX_PATIENCE) if gathered > 1 else max(self._patience // 2, 1)
+        )
         self._pump()
 
     def _pump(self) -> None:
@@ -165,7 +167,7 @@ class Engine:
                 deadline_ns = received_ns + version.default_timeout_ns
             if rows > MAX_EMPTY_ROWS and rows > len(body):
                 raise InvalidRequest(
-                    f"model {version.model!r}: expected at most {MAX_EMPTY_ROWS} rows where rows hold no data, got {rows}"
+                    f"model {version.model!r}: expected at most {MAX_EMPTY_ROWS} rows where they hold no data, got {rows}"
                 )
             decoded_ns = self._now_ns()
             if deadline_ns and deadline_ns <= decoded_ns:
