@@ -103,6 +103,7 @@ async def run(rounds: int = ROUNDS, requests: int = REQUESTS_A_ROUND) -> dict[st
         loader.close()
         engine.close()
     counts = SegmentReader(descriptor).snapshot().slot("tiny", "1")
+    os.close(descriptor)
     return {
         "requests_per_s": statistics.median(requests / wall for wall, _ in taken),
         "requests_per_cpu_s": statistics.median(requests / cpu for _, cpu in taken),

@@ -98,6 +98,7 @@ def ceiling(front: str) -> Iterator[int]:
     finally:
         process.terminate()
         process.wait(30)
+        process.stdout.close()
 
 
 @dataclass(frozen=True, slots=True)

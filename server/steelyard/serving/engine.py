@@ -167,7 +167,7 @@ class Engine:
                 deadline_ns = received_ns + version.default_timeout_ns
             if rows > MAX_EMPTY_ROWS and rows > len(body):
                 raise InvalidRequest(
-                    f"model {version.model!r}: expected at most {MAX_EMPTY_ROWS} rows where they hold no data, got {rows}"
+                    f"model {version.model!r}: rows without data are at most {MAX_EMPTY_ROWS}, got {rows}"
                 )
             decoded_ns = self._now_ns()
             if deadline_ns and deadline_ns <= decoded_ns:
