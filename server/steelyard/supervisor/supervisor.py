@@ -14,7 +14,7 @@ from steelyard.observe.collector import metrics_registry
 from steelyard.observe.logs import configure_logs, log
 from steelyard.runtime.devices import installed_distributions, refuse_both_distributions
 from steelyard.supervisor.datadir import DataDirectory, RunningServer
-from steelyard.supervisor.listening import bound_address, reserve
+from steelyard.supervisor.listening import ReservedPort, listen
 from steelyard.supervisor.process import WorkerProcess
 
 Started = Callable[[RunningServer], None]
@@ -41,12 +41,13 @@ async def supervise(settings: Settings, when_ready: Started | None = None) -> No
     settings = settings.model_copy(
         update={"repository": settings.repository.absolute(), "data": settings.data.absolute()}
     )
-    grpc_kept = reserve("grpc_address", settings.grpc_address)
-    http_listener = reserve("http_address", settings.http_address)
+    grpc_port = ReservedPort("grpc_address", settings.grpc_address)
+    http_listener, http_address = listen("http_address", settings.http_address)
     data = DataDirectory(settings.data)
     loop = asyncio.get_running_loop()
-    grpc_address, http_address = bound_address(grpc_kept), bound_address(http_listener)
-    announced = RunningServer(os.getpid(), str(grpc_address), str(http_address), str(settings.repository))
+    announced = RunningServer(
+        os.getpid(), str(grpc_port.address), str(http_address), str(settings.repository)
+    )
 
     def changed() -> None:
         if worker.ready:
@@ -54,7 +55,7 @@ async def supervise(settings: Settings, when_ready: Started | None = None) -> No
             if when_ready is not None:
                 when_ready(announced)
 
-    worker = WorkerProcess(0, settings, grpc_address, changed)
+    worker = WorkerProcess(0, settings, grpc_port.address, changed)
     http = HttpFront(metrics_registry(lambda: [worker.view()], runtime), lambda: worker.ready)
     signals = 0
     stopping = asyncio.Event()
@@ -85,7 +86,7 @@ async def supervise(settings: Settings, when_ready: Started | None = None) -> No
     finally:
         worker.kill()
         await http.stop()
-        grpc_kept.close()
+        grpc_port.close()
         http_listener.close()
         data.close()
         worker.close()
