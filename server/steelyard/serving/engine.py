@@ -1,26 +1,33 @@
 """The request path: bytes come in with a call, are decoded, admitted, queued, run in batches, and leave as bytes."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import Any
 
 from steelyard._native.decision import new_ids
 from steelyard._native.observe import Slot
 from steelyard.clock import Clock
-from steelyard.errors import DeadlineExpired, InvalidRequest, SteelyardError, Unavailable
+from steelyard.errors import DeadlineExpired, ExecutionFailed, InvalidRequest, SteelyardError, Unavailable
 from steelyard.observe.layout import refusal_of
+from steelyard.observe.logs import log
 from steelyard.runtime.executor import Executor
 from steelyard.scheduling.lane import PRIORITY_DEFAULT, PRIORITY_LAST
 from steelyard.scheduling.scheduler import Scheduler
 from steelyard.scheduling.ticket import State, Ticket
 from steelyard.serving.call import DECISION_ID, Call
 from steelyard.serving.catalog import Catalog
+from steelyard.serving.classification import check_classes
+from steelyard.serving.empty_tensors import check_empty
 from steelyard.serving.execution import Job, execute
 from steelyard.serving.suspects import Suspects
 from steelyard.serving.version import ServedVersion
 from steelyard.wire import decode_request
 from steelyard.wire.check import check_outputs, explain_misfit
 from steelyard.wire.types import InferRequest
+
+# Deadlines past this are none.
+NO_DEADLINE_NS = 1 << 62
 
 RequestLog = Callable[[str, ServedVersion | None, SteelyardError | None, int], None]
 
@@ -119,12 +126,18 @@ class Engine:
             rows, key = bound
             if request.outputs:
                 check_outputs(request, version.model, version.output_names)
+                check_classes(request, version)
+            if not rows or 0 in key:
+                check_empty(request, version.model)
             deadline_ns = call.deadline_ns
             priority = PRIORITY_DEFAULT
             if request.parameters:
                 priority, deadline_ns = self._wishes(request, received_ns, deadline_ns)
             if not deadline_ns and version.default_timeout_ns:
                 deadline_ns = received_ns + version.default_timeout_ns
+            # A caller may name any: the ticket holds 64 bits, and who waits three centuries has no deadline.
+            if deadline_ns >= NO_DEADLINE_NS:
+                deadline_ns = 0
             decoded_ns = self._now_ns()
             if deadline_ns and deadline_ns <= decoded_ns:
                 raise DeadlineExpired(
@@ -144,6 +157,11 @@ class Engine:
             if slot is self._unknown:
                 slot.received(1)
             self._refuse(call, slot, error, received_ns)
+        except Exception as error:  # a fault of ours: it must not take the calls with it that came beside this one
+            if slot is self._unknown:
+                slot.received(1)
+            log("request.fault", level=logging.ERROR, exception=repr(error))
+            self._refuse(call, slot, ExecutionFailed("the server failed on this request"), received_ns)
 
     def _wishes(self, request: InferRequest, received_ns: int, deadline_ns: int) -> tuple[int, int]:
         """Priority level and deadline, from the request's parameters; their types were checked by the codec."""
@@ -210,7 +228,7 @@ class Engine:
         answered: list[Ticket] = []
         rows = 0
         trailing = version.trailing
-        log = self._log_request
+        log_request = self._log_request
         for ticket, outcome, decision_id in zip(batch.tickets, job.outcomes, job.decision_ids, strict=True):
             ticket.state = State.DONE
             call = ticket.call
@@ -223,16 +241,16 @@ class Engine:
                 rows += ticket.rows
                 self.in_flight -= 1
                 call.answer(outcome, ((DECISION_ID, decision_id), *trailing))
-                if log is not None:
-                    log(decision_id, version, None, job.encoded_ns - ticket.received_ns)
+                if log_request is not None:
+                    log_request(decision_id, version, None, job.encoded_ns - ticket.received_ns)
             else:
                 assert isinstance(outcome, SteelyardError)
                 slot.failed()
                 self.in_flight -= 1
                 self._suspects.blame(call.peer, job.encoded_ns)
                 call.fail(outcome, ((DECISION_ID, decision_id), *trailing))
-                if log is not None:
-                    log(decision_id, version, outcome, job.encoded_ns - ticket.received_ns)
+                if log_request is not None:
+                    log_request(decision_id, version, outcome, job.encoded_ns - ticket.received_ns)
         if answered:
             slot.record_batch(
                 answered,

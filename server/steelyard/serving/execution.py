@@ -98,6 +98,8 @@ def take_apart(
 def failure(version: ServedVersion, error: Exception) -> SteelyardError:
     """What the caller of a request that failed by itself is told."""
     where = f"model {version.model!r} version {version.number}"
+    if isinstance(error, InvalidRequest):
+        return InvalidRequest(f"{where}: {error}")
     if isinstance(error, SteelyardError):
         return ExecutionFailed(f"{where} failed in execution: {error}")
     blamed, reason = execution_error(error)
@@ -114,7 +116,7 @@ def encode(
     outputs: list[Array],
 ) -> list[bytes | SteelyardError]:
     """One answer a request from the outputs of all of them."""
-    batched = version.spec.batched
+    batched = version.spec.batched and version.batching.allowed
     if version.plain_outputs and not any(wants_classes(request) for request in requests):
         shapes = [output.shape[1:] if batched else output.shape for output in outputs]
         answers: list[bytes | SteelyardError] = list(
@@ -126,10 +128,7 @@ def encode(
     for request, count, decision_id in zip(requests, rows, ids, strict=True):
         own = [output[start : start + count] for output in outputs] if batched else outputs
         start += count
-        try:
-            answers.append(encode_generally(version, request, decision_id, own))
-        except InvalidRequest as error:
-            answers.append(error)
+        answers.append(encode_generally(version, request, decision_id, own))
     return answers
 
 
@@ -153,9 +152,7 @@ def encode_generally(
     for name, top in wanted:
         spec, array = by_name[name]
         if top:
-            array = classify(
-                array, int(top), labels_of(version, name), version.spec.batched, version.model, name
-            )
+            array = classify(array, spec.datatype, int(top), labels_of(version, name), version.spec.batched)
             tensors.append((name, "BYTES", array.shape, encode_bytes_tensor(array.ravel().tolist())))
         elif spec.datatype == "BYTES":
             tensors.append((name, "BYTES", array.shape, encode_bytes_tensor(array.ravel().tolist())))
