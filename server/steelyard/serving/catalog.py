@@ -6,7 +6,7 @@ from enum import Enum
 from typing import NoReturn
 
 from steelyard.errors import ModelNotFound, Unavailable
-from steelyard.models.names import shown
+from steelyard.models.names import parse_version, shown
 from steelyard.serving.version import ServedVersion
 
 
@@ -91,8 +91,9 @@ class Catalog:
             raise Unavailable(
                 f"model {model!r} has no version that is ready ({entry.reason or states or 'no versions'})"
             )
-        known = entry.versions.get(int(version)) if version.isascii() and version.isdigit() else None
-        if known is None or str(known.number) != version:
+        number = parse_version(version)
+        known = entry.versions.get(number) if number is not None else None
+        if known is None:
             ready = ", ".join(str(v.number) for v in entry.versions.values() if v.served) or "none"
             raise ModelNotFound(f"model {model!r} has no version {shown(version)}; ready: {ready}")
         reason = f": {known.reason}" if known.reason else ""

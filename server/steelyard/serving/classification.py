@@ -1,5 +1,7 @@
 """The `classification` parameter of a requested output: the k best classes as "score:index[:label]" strings."""
 
+from math import prod
+
 import numpy as np
 
 from steelyard.errors import InvalidRequest
@@ -40,7 +42,7 @@ def classify(array: Array, datatype: str, top: int, labels: tuple[str, ...], bat
     if datatype == "BF16":
         array = (array.astype(np.uint32) << 16).view(np.float32)
     count = array.shape[0] if batched and array.ndim else 1
-    rows = array.reshape(count, array.size // count if count else 0)
+    rows = array.reshape(count, prod(array.shape[1:] if batched else array.shape))
     k = min(top, rows.shape[1])
     order = np.argsort(-rows.astype(np.float64), axis=1, kind="stable")[:, :k]
     found = np.empty((count, k), dtype=object)

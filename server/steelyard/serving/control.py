@@ -7,6 +7,7 @@ from google.protobuf.message import DecodeError
 
 from steelyard import __version__
 from steelyard.errors import InvalidRequest, ModelNotFound, Unavailable
+from steelyard.models.names import shown
 from steelyard.models.spec import TensorSpec
 from steelyard.observe.segment import SegmentReader
 from steelyard.observe.statistics import Duration, model_statistics
@@ -71,7 +72,7 @@ class Control:
 
     async def _model_ready(self, request: Any) -> Any:
         if request.name not in self._catalog:
-            raise ModelNotFound(f"no model {request.name!r} in the repository")
+            raise ModelNotFound(f"no model {shown(request.name)} in the repository")
         try:
             self._catalog.route(request.name, request.version)
         except Unavailable:

@@ -8,7 +8,7 @@ from typing import Any
 from steelyard._native.decision import new_ids
 from steelyard._native.observe import Slot
 from steelyard.clock import Clock
-from steelyard.errors import DeadlineExpired, ExecutionFailed, InvalidRequest, SteelyardError, Unavailable
+from steelyard.errors import DeadlineExpired, ExecutionFailed, InvalidRequest, SteelyardError, TooLarge, Unavailable
 from steelyard.observe.layout import refusal_of
 from steelyard.observe.logs import log
 from steelyard.runtime.executor import Executor
@@ -24,7 +24,7 @@ from steelyard.serving.suspects import Suspects
 from steelyard.serving.version import ServedVersion
 from steelyard.wire import decode_request
 from steelyard.wire.check import check_outputs, explain_misfit
-from steelyard.wire.types import InferRequest
+from steelyard.wire.types import MAX_MESSAGE_BYTES, InferRequest
 
 # Deadlines past this are none.
 NO_DEADLINE_NS = 1 << 62
@@ -48,6 +48,7 @@ class Engine:
         scheduler: Scheduler,
         unknown: Slot,
         log_request: RequestLog | None = None,
+        max_answer_bytes: int = MAX_MESSAGE_BYTES,
     ) -> None:
         self._loop = loop
         self._clock = clock
@@ -56,6 +57,7 @@ class Engine:
         self._scheduler = scheduler
         self._unknown = unknown
         self._log_request = log_request
+        self._max_answer_bytes = max_answer_bytes
         self._executor: Executor[Job] = Executor(loop, scheduler.threads, execute, self._finish)
         self._suspects = Suspects()
         self._touched: set[ServedVersion] = set()
@@ -236,6 +238,11 @@ class Engine:
             if call.cancelled:
                 self._gone(slot)
                 continue
+            if type(outcome) is bytes and len(outcome) > self._max_answer_bytes:
+                outcome = TooLarge(
+                    f"model {version.model!r}: the answer has {len(outcome)} bytes, and the limit is "
+                    f"{self._max_answer_bytes} (max_message_bytes): ask with fewer rows, or for fewer outputs"
+                )
             if type(outcome) is bytes:
                 answered.append(ticket)
                 rows += ticket.rows
