@@ -208,10 +208,14 @@ def test_cheap_lanes_run_inline_and_take_no_permit() -> None:
     assert batch.inline
     assert s.free_threads == 1
     s.finished(batch, 3_000_000)
-    s.offer(m, ticket(), ())
-    later = s.next_batch(2)
-    assert later is not None
-    assert not later.inline, "a run of 3 ms on the caller's thread is the last one there"
+    inline = []
+    for _ in range(8):
+        s.offer(m, ticket(), ())
+        later = s.next_batch(2)
+        assert later is not None
+        inline.append(later.inline)
+        s.finished(later, 3_000_000)
+    assert inline == [True] * 4 + [False] * 4, "one slow run is chance, some in a row are the model's"
 
 
 def test_a_lane_is_never_batched_past_its_cheapest_size() -> None:

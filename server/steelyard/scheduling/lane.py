@@ -68,6 +68,7 @@ class Lane:
         "queued",
         "queued_bytes",
         "running",
+        "slow_inline",
     )
 
     def __init__(self, name: str, policy: LanePolicy, cost: CostModel, owner: Any = None) -> None:
@@ -79,6 +80,7 @@ class Lane:
         self.queued_bytes = 0
         self.running = 0
         self.inline: bool | None = None
+        self.slow_inline = 0.0
         self._groups: dict[object, dict[int, deque[Ticket]]] = {}
         self._dead = 0
         efficient = cost.efficient_rows

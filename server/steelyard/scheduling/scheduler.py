@@ -7,9 +7,12 @@ from steelyard.errors import Overloaded
 from steelyard.scheduling.lane import Batch, Lane
 from steelyard.scheduling.ticket import State, Ticket
 
-# A run on the caller's thread that took this many times the threshold moves its lane to other threads for good: the
-# model's cost depends on its input, and everything else on that thread waited.
-SLOW_INLINE = 40
+# A run on the caller's thread is slow at this many times the threshold. One is the machine's doing: a thread that
+# loses its core is away for milliseconds. Some among few others are the model's, whose cost then depends on its input;
+# its lane moves to other threads for good, because everything else on the caller's thread waits.
+SLOW_INLINE = 20
+SLOW_INLINE_SCORE = 4.0
+SCORE_KEPT = 0.9
 
 
 class Scheduler:
@@ -114,8 +117,10 @@ class Scheduler:
             self.free_threads += min(lane.policy.threads, self.threads)
         if execute_ns:
             lane.cost.observe(batch.rows, execute_ns)
-            if batch.inline and execute_ns > SLOW_INLINE * self._inline_below_ns:
-                lane.inline = False
+            if batch.inline:
+                slow = execute_ns > SLOW_INLINE * self._inline_below_ns
+                lane.slow_inline = lane.slow_inline * SCORE_KEPT + slow
+                lane.inline = lane.slow_inline < SLOW_INLINE_SCORE
 
     def next_wakeup_ns(self, now_ns: int) -> int | None:
         """When `expire` or `next_batch` may have something to say although no event came; None is never."""

@@ -31,6 +31,18 @@ NO_DEADLINE_NS = 1 << 62
 
 RequestLog = Callable[[str, ServedVersion | None, SteelyardError | None, int], None]
 
+# Requests are gathered over passes of a busy loop until there are so many, or the first has waited so long: enough
+# for most of what sharing a run saves, and little beside what a request waits at a loop that is busy for that long.
+GATHERED = 64
+GATHER_NS = 3_000_000
+
+# What a pass of the loop takes that has nothing to do: a system call and a callback, 3 µs measured, with room for
+# slower machines. The shortest pass that brings a request of another front takes several times as long.
+IDLE_PASS_NS = 15_000
+
+# Idle passes in a row that end the gathering where requests have come together before.
+MAX_PATIENCE = 16
+
 
 class Engine:
     """Everything between a front and ONNX Runtime; lives on one event loop and is called there only.
@@ -62,6 +74,7 @@ class Engine:
         self._suspects = Suspects()
         self._touched: set[ServedVersion] = set()
         self._inbox: list[tuple[Call, bytes, int]] = []
+        self._patience = 1
         self._timer: asyncio.TimerHandle | None = None
         self._timer_ns = 0
         self._idle: asyncio.Future[None] | None = None
@@ -72,9 +85,10 @@ class Engine:
         """Takes a ModelInferRequest. `call` hears of the outcome later, never from within this."""
         self.in_flight += 1
         inbox = self._inbox
-        inbox.append((call, body, self._now_ns()))
+        now_ns = self._now_ns()
+        inbox.append((call, body, now_ns))
         if len(inbox) == 1:
-            self._loop.call_soon(self._pump)
+            self._loop.call_soon(self._gather, now_ns, 0)
 
     def cancel(self, call: Call) -> None:
         """The caller is gone: what waits is withdrawn, what runs is thrown away when it is done."""
@@ -101,6 +115,24 @@ class Engine:
         if self._timer is not None:
             self._timer.cancel()
         self._executor.close()
+
+    def _gather(self, since_ns: int, idle_passes: int) -> None:
+        """Lets the loop go round while that is likely to bring more requests, then pumps.
+
+        While passes are busy the thread has other work, so a run made later loses nothing, and one run for several
+        requests saves most of what a run costs beside a busy front: measured with `grpc.aio`, which brings requests
+        one a pass, 45 µs each. Idle passes end it: after one where requests come alone, after up to `MAX_PATIENCE`
+        (some 60 µs) where the last times have shown that others follow.
+        """
+        inbox = self._inbox
+        now_ns = self._now_ns()
+        idle_passes = idle_passes + 1 if now_ns - since_ns < IDLE_PASS_NS else 0
+        gathered = len(inbox)
+        if idle_passes < self._patience and gathered < GATHERED and now_ns - inbox[0][2] < GATHER_NS:
+            self._loop.call_soon(self._gather, now_ns, idle_passes)
+            return
+        self._patience = min(self._patience * 2, MAX_PATIENCE) if gathered > 1 else max(self._patience // 2, 1)
+        self._pump()
 
     def _pump(self) -> None:
         inbox, self._inbox = self._inbox, []
