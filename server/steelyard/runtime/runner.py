@@ -36,9 +36,6 @@ class Shape:
     inputs: list[Array]
     outputs: list[Array] | None
     bindings: dict[int, Any]
-    proven: bool = False
-    """Whether a bound run has succeeded: from then on a failure is its input's, and before that perhaps a wrong
-    output shape's in the graph."""
 
 
 def row_dims(tensor: TensorSpec, dims: Sequence[int], batched: bool) -> tuple[int, ...]:
@@ -99,24 +96,14 @@ class Runner:
         return shape, arrays
 
     def run(self, shape: Shape | None, arrays: list[Array], rows: int) -> list[Array]:
-        """Runs the assembled inputs; gives one array an output, valid until the next run.
+        """Runs the assembled inputs; gives one array an output, valid until the next run. Without `shape`, plainly.
 
         Raises what ONNX Runtime raises, and `ExecutionFailed` where an output of a batched version that is shared does
         not have `rows` rows.
         """
         if shape is not None and shape.outputs is not None and self.may_bind:
-            try:
-                outputs = self._run_bound(shape, rows)
-            except Exception:  # ONNX Runtime's exceptions have no common base
-                if shape.proven:
-                    raise
-            else:
-                shape.proven = True
-                return outputs
+            return self._run_bound(shape, rows)
         outputs = self._run_bound_once(arrays) if self._needs_binding else self._run_plain(arrays)
-        if shape is not None:
-            # It ran without: what was bound has another shape than the graph says.
-            self.may_bind = False
         if self._spec.batched and self._shared:
             for tensor, output in zip(self._spec.outputs, outputs, strict=True):
                 if output.ndim == 0 or output.shape[0] != rows:

@@ -75,10 +75,10 @@ def take_apart(
 ) -> list[bytes | SteelyardError]:
     """The outcomes of tickets whose run together failed with `error`: each half is run by itself, and so on.
 
-    Takes at most 2·log2(n) runs for each culprit among n tickets.
+    Takes at most 2·log2(n) runs for each culprit among n tickets, and one more to learn whose fault it was.
     """
     if len(tickets) == 1:
-        return [failure(job.version, error)]
+        return run_plainly(job, runner, tickets[0], ids[0], error)
     middle = len(tickets) // 2
     outcomes: list[bytes | SteelyardError] = []
     for part in (slice(0, middle), slice(middle, None)):
@@ -92,6 +92,28 @@ def take_apart(
             outcomes += encode(job.version, requests, [t.rows for t in some], some_ids, outputs)
         except Exception as part_error:  # as in execute
             outcomes += take_apart(job, runner, some, some_ids, part_error)
+    return outcomes
+
+
+def run_plainly(
+    job: Job, runner: Runner, ticket: Ticket, decision_id: str, error: Exception
+) -> list[bytes | SteelyardError]:
+    """The outcome of a ticket whose run by itself failed with `error`.
+
+    A run into bound outputs also fails where the graph states an output's shape wrongly, and does not say whether the
+    input was to blame: a plain one does.
+    """
+    if not runner.may_bind or isinstance(error, SteelyardError):
+        return [failure(job.version, error)]
+    request = ticket.request
+    try:
+        job.runs += 1
+        _, arrays = runner.fill([request], ticket.rows, ticket.key)
+        outputs = runner.run(None, arrays, ticket.rows)
+        outcomes = encode(job.version, [request], [ticket.rows], [decision_id], outputs)
+    except Exception as plain_error:  # as in execute
+        return [failure(job.version, plain_error)]
+    runner.may_bind = job.version.bindable = False
     return outcomes
 
 
