@@ -77,14 +77,14 @@ cdef class Ticket:
     cdef public object key
     cdef public int64_t rows
     cdef public int64_t received_ns
-    cdef public int64_t decoded_ns
+    cdef public int64_t decode_ns
     cdef public int64_t deadline_ns
     cdef public int64_t size_bytes
     cdef public int64_t priority
     cdef public int state
 
     def __init__(
-        self, call, request, int64_t rows, key, int64_t received_ns, int64_t decoded_ns,
+        self, call, request, int64_t rows, key, int64_t received_ns, int64_t decode_ns,
         int64_t deadline_ns=0, int64_t priority=0, int64_t size_bytes=0,
     ):
         self.call = call
@@ -92,7 +92,7 @@ cdef class Ticket:
         self.rows = rows
         self.key = key
         self.received_ns = received_ns
-        self.decoded_ns = decoded_ns
+        self.decode_ns = decode_ns
         self.deadline_ns = deadline_ns
         self.priority = priority
         self.size_bytes = size_bytes
@@ -159,8 +159,8 @@ cdef class Slot:
                 raise TypeError(f"item {i} of a batch is a Ticket, got {type(tickets[i]).__name__}")
         for i in range(n):
             ticket = <Ticket>tickets[i]
-            decode_ns = sy_duration(ticket.received_ns, ticket.decoded_ns)
-            queue_ns = sy_duration(ticket.decoded_ns, taken_ns)
+            decode_ns = sy_duration(0, ticket.decode_ns)
+            queue_ns = sy_duration(ticket.received_ns + decode_ns, taken_ns)
             total_ns = sy_duration(ticket.received_ns, encoded_ns)
             sy_add(&stages[DECODE].buckets[sy_bucket_of(<int64_t>decode_ns)], 1)
             sy_add(&stages[QUEUE].buckets[sy_bucket_of(<int64_t>queue_ns)], 1)

@@ -1,15 +1,17 @@
-"""Open Inference Protocol messages, straight between bytes and tensors; the twin is `steelyard.wire.plain`."""
+"""Open Inference Protocol messages, straight between bytes and tensors; `wire.plain` is the twin."""
 
 cimport cython
 from cpython.buffer cimport PyBuffer_FillInfo, PyBuffer_Release, PyObject_GetBuffer, PyBUF_SIMPLE
+from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE, PyByteArray_Resize
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.float cimport PyFloat_FromDouble
 from cpython.list cimport PyList_Append, PyList_GET_ITEM, PyList_GET_SIZE
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
+from cpython.memoryview cimport PyMemoryView_GET_BUFFER
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF, Py_XDECREF
 from cpython.tuple cimport PyTuple_New, PyTuple_SET_ITEM
-from libc.stdint cimport INT64_MAX, UINT32_MAX, int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport INT64_MAX, UINT32_MAX, int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy
 
 cdef extern from "Python.h":
@@ -41,17 +43,19 @@ include "wire_encode.pxi"
 def decode_request(bytes body not None):
     """Decode a serialized ModelInferRequest; the tensors are views into `body` wherever its form allows it.
 
-    Raises InvalidRequest for bytes that are no such message and for whatever breaks a rule of the protocol, and
-    Unsupported for tensors in shared memory.
+    Raises InvalidRequest for bytes that are no such message and for whatever breaks a rule of the protocol,
+    and Unsupported for tensors in shared memory.
     """
     cdef InferRequest request = InferRequest.__new__(InferRequest)
     cdef Parse parse
     cdef int status
     parse.input_count = 0
+    parse.parameter_count = 0
     parse.output_count = 0
     parse.raw_count = 0
     parse.id_bytes = 0
     request.body_bytes = PyBytes_GET_SIZE(body)
+    request.held_bytes = request.body_bytes
     request.inputs = []
     status = parse_request(request, body, &parse)
     if status == MALFORMED:

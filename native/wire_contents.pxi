@@ -1,5 +1,5 @@
-# Typed contents (InferTensorContents): checked and counted while the request is parsed, made into raw form once the
-# tensor's datatype and shape are known to be right.
+# Typed contents (InferTensorContents): checked and counted while the request is parsed, made into raw form
+# once the tensor's datatype and shape are known to be right.
 
 # Lists of InferTensorContents by field number.
 cdef enum:
@@ -17,7 +17,8 @@ cdef enum:
 cdef int[DATATYPE_COUNT] contents_of
 contents_of[:] = [
     0, CONTENTS_BOOL, CONTENTS_UINT, CONTENTS_UINT, CONTENTS_UINT, CONTENTS_UINT64,
-    CONTENTS_INT, CONTENTS_INT, CONTENTS_INT, CONTENTS_INT64, 0, CONTENTS_FP32, CONTENTS_FP64, CONTENTS_BYTES, 0,
+    CONTENTS_INT, CONTENTS_INT, CONTENTS_INT, CONTENTS_INT64,
+    0, CONTENTS_FP32, CONTENTS_FP64, CONTENTS_BYTES, 0,
 ]
 
 cdef tuple contents_names = (
@@ -37,8 +38,8 @@ highest[:] = [0, 0, 0xFF, 0xFFFF, 0xFFFFFFFF, 0, 0x7F, 0x7FFF, 0x7FFFFFFF, 0, 0,
 cdef class Contents:
     """The contents of one tensor, as they stand in the body."""
 
-    # More than one occurrence is merged, and merging is the same as parsing them one after the other.
-    cdef list occurrences
+    # All occurrences one after the other, where there are more than one: parsing that merges them.
+    cdef bytearray merged
     cdef const uint8_t* first
     cdef Py_ssize_t first_bytes
     cdef Py_ssize_t[CONTENTS_COUNT] counts
@@ -52,11 +53,19 @@ cdef class Contents:
         if self.first == NULL:
             self.first = p
             self.first_bytes = size
-        else:
-            if self.occurrences is None:
-                self.occurrences = [PyBytes_FromStringAndSize(<const char*>self.first, self.first_bytes)]
-            self.occurrences.append(PyBytes_FromStringAndSize(<const char*>p, size))
+        elif size > 0:
+            if self.merged is None:
+                self.merged = bytearray()
+                append_bytes(self.merged, self.first, self.first_bytes)
+            append_bytes(self.merged, p, size)
         return OK
+
+
+cdef int append_bytes(bytearray target, const uint8_t* p, Py_ssize_t size) except -1:
+    cdef Py_ssize_t before = PyByteArray_GET_SIZE(target)
+    PyByteArray_Resize(target, before + size)
+    put_bytes(<uint8_t*>PyByteArray_AS_STRING(target) + before, p, size)
+    return 0
 
 
 cdef int scan_contents(const uint8_t* p, const uint8_t* end, Contents contents, int depth_left) noexcept:
@@ -144,7 +153,7 @@ cdef inline uint8_t* put_number(
 cdef void convert_contents(
     const uint8_t* p, const uint8_t* end, int datatype, uint8_t* out, Range* allowed
 ) noexcept nogil:
-    """Write the raw form of contents that scan_contents took and that hold the list of `datatype` and no other."""
+    """Write the raw form of contents that scan_contents took and that hold no list but that of `datatype`."""
     cdef uint32_t tag
     cdef uint32_t little
     cdef int number = contents_of[datatype]
@@ -197,7 +206,7 @@ cdef const uint8_t* only_chunk(Contents contents, int number, Py_ssize_t size) n
     cdef const uint8_t* end = p + contents.first_bytes
     cdef uint32_t tag
     cdef Py_ssize_t length
-    if contents.occurrences is not None or read_tag(&p, end, &tag) != OK:
+    if contents.merged is not None or read_tag(&p, end, &tag) != OK:
         return NULL
     if tag != <uint32_t>(number << 3 | WIRE_LENGTH) or read_length(&p, end, &length) != OK:
         return NULL

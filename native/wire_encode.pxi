@@ -1,11 +1,5 @@
 # Responses: sizes are added up first, so that each response is one allocation and every output one copy.
 
-cdef enum:
-    MAX_VARINT_BYTES = 10
-
-# Protobuf messages are at most this long; parsers refuse what is longer.
-cdef int64_t MAX_MESSAGE_BYTES = 0x7FFFFFFF
-
 cdef bytes DECISION_KEY = b"\n\x15steelyard_decision_id\x12"
 
 
@@ -28,7 +22,7 @@ cdef struct Output:
 
 @cython.final
 cdef class ResponseEncoder:
-    """Writes the responses of a version; `outputs` are name and datatype of each of its outputs, in its order.
+    """Writes the responses of a version; `outputs` are name and datatype of each output, in order.
 
     BYTES outputs and the forms that a caller can ask for go through `encode_response`.
     """
@@ -44,13 +38,13 @@ cdef class ResponseEncoder:
     def __init__(self, str model_name, str model_version, str digest, outputs):
         cdef tuple specs = tuple(outputs)
         self.prefix = text_field(1, model_name) + text_field(2, model_version)
-        self.digest_entry = length_field(4, parameter_entry("steelyard_model_digest", digest))
+        self.digest_entry = parameter_field("steelyard_model_digest", digest)
         self.names = tuple([remember_name(name) for name, _ in specs])
         self.heads = tuple([text_field(1, name) + text_field(2, datatype) for name, datatype in specs])
         self.datatypes = [datatype_of(datatype) for _, datatype in specs]
         self.index_of = {name: i for i, name in enumerate(self.names)}
         if DATATYPE_UNKNOWN in self.datatypes:
-            raise ValueError(f"expected datatypes of the protocol, came {[datatype for _, datatype in specs]}")
+            raise ValueError(f"expected datatypes of the protocol, came {specs}")
         if len(specs) > MAX_TENSORS:
             raise ValueError(f"expected at most {MAX_TENSORS} outputs, came {len(specs)}")
         if len(self.index_of) != len(specs):
@@ -65,7 +59,7 @@ cdef class ResponseEncoder:
         requests: as decoded; their requested outputs have passed `check_outputs`.
         rows: of each request, in the order in which they stand in the arrays.
         decision_ids: of each request.
-        arrays: one C-contiguous buffer for each output, little-endian; rows after those of the requests are ignored.
+        arrays: one C-contiguous buffer for each output, little-endian; surplus rows are ignored.
         shapes: of each output, without the batch axis.
         batched: False where there is no batch axis: then there is one request, and the shapes are whole.
 
@@ -78,10 +72,13 @@ cdef class ResponseEncoder:
         cdef Py_ssize_t request_rows
         cdef int64_t total_rows = 0
         cdef list responses = []
+        cdef bytes response
         cdef Output* plan
         if len(rows) != count or len(decision_ids) != count:
-            raise ValueError(f"expected rows and decision ids of {count} requests, came {len(rows)} and"
-                             f" {len(decision_ids)}")
+            raise ValueError(
+                f"expected rows and decision ids of {count} requests,"
+                f" came {len(rows)} and {len(decision_ids)}"
+            )
         if len(arrays) != outputs or len(shapes) != outputs:
             raise ValueError(f"expected {outputs} arrays and shapes, came {len(arrays)} and {len(shapes)}")
         if not batched and count != 1:
@@ -98,9 +95,10 @@ cdef class ResponseEncoder:
             self.prepare(plan, arrays, shapes, total_rows if batched else 1)
             for i in range(count):
                 request_rows = rows[i] if batched else 1
-                responses.append(
-                    self.encode_one(<InferRequest?>requests[i], decision_ids[i], plan, row, request_rows, batched)
+                response = self.encode_one(
+                    <InferRequest?>requests[i], decision_ids[i], plan, row, request_rows, batched
                 )
+                responses.append(response)
                 row += request_rows
         finally:
             for i in range(outputs):
@@ -121,7 +119,9 @@ cdef class ResponseEncoder:
             if datatype == DATATYPE_BYTES:
                 raise ValueError(f"output {self.names[i]!r}: BYTES are encoded one response at a time")
             if len(shapes[i]) > MAX_RANK:
-                raise ValueError(f"output {self.names[i]!r}: expected at most {MAX_RANK} dimensions, came {shapes[i]}")
+                raise ValueError(
+                    f"output {self.names[i]!r}: expected at most {MAX_RANK} dimensions, came {shapes[i]}"
+                )
             p = plan[i].dims
             size = item_bytes[datatype]
             for dim in shapes[i]:
@@ -148,62 +148,56 @@ cdef class ResponseEncoder:
         return 0
 
     cdef bytes encode_one(
-        self, InferRequest request, str decision_id, Output* plan, Py_ssize_t row, Py_ssize_t rows, bint batched
+        self, InferRequest request, str decision_id, Output* plan, Py_ssize_t row, Py_ssize_t rows,
+        bint batched
     ):
         cdef Py_ssize_t[MAX_TENSORS] chosen
         cdef Py_ssize_t outputs = self.choose(request, chosen)
         cdef Py_ssize_t id_bytes, decision_bytes, entry_bytes
         cdef const char* id = PyUnicode_AsUTF8AndSize(request.id, &id_bytes)
         cdef const char* decision = PyUnicode_AsUTF8AndSize(decision_id, &decision_bytes)
-        cdef Py_ssize_t value_bytes = 1 + varint_bytes(decision_bytes) + decision_bytes
+        cdef Py_ssize_t choice_bytes = field_bytes(decision_bytes)
         cdef Py_ssize_t i
         cdef Output* output
         cdef int64_t total
         cdef bytes response
         cdef uint8_t* p
-        entry_bytes = PyBytes_GET_SIZE(DECISION_KEY) + varint_bytes(value_bytes) + value_bytes
+        entry_bytes = PyBytes_GET_SIZE(DECISION_KEY) + varint_bytes(choice_bytes) + choice_bytes
         total = PyBytes_GET_SIZE(self.prefix) + PyBytes_GET_SIZE(self.digest_entry)
-        total += 1 + varint_bytes(entry_bytes) + entry_bytes
+        total += field_bytes(entry_bytes)
         if id_bytes > 0:
-            total += 1 + varint_bytes(id_bytes) + id_bytes
+            total += field_bytes(id_bytes)
         for i in range(outputs):
             output = &plan[chosen[i]]
             output.shape_bytes = output.dims_bytes + (varint_bytes(rows) if batched else 0)
             output.tensor_bytes = output.head_bytes
             if output.shape_bytes > 0:
-                output.tensor_bytes += 1 + varint_bytes(output.shape_bytes) + output.shape_bytes
+                output.tensor_bytes += field_bytes(output.shape_bytes)
             output.data_bytes = rows * output.row_bytes
-            total += 1 + varint_bytes(output.tensor_bytes) + output.tensor_bytes
-            total += 1 + varint_bytes(output.data_bytes) + output.data_bytes
+            total += field_bytes(output.tensor_bytes) + field_bytes(output.data_bytes)
         if total > MAX_MESSAGE_BYTES:
             raise refusals().large_response(total)
         response = PyBytes_FromStringAndSize(NULL, total)
         p = <uint8_t*>PyBytes_AS_STRING(response)
         p = put_bytes(p, PyBytes_AS_STRING(self.prefix), PyBytes_GET_SIZE(self.prefix))
         if id_bytes > 0:
-            p[0] = 3 << 3 | WIRE_LENGTH
-            p = put_bytes(put_varint(p + 1, id_bytes), id, id_bytes)
-        p[0] = 4 << 3 | WIRE_LENGTH
-        p = put_varint(p + 1, entry_bytes)
+            p = put_bytes(put_header(p, 3, id_bytes), id, id_bytes)
+        p = put_header(p, 4, entry_bytes)
         p = put_bytes(p, PyBytes_AS_STRING(DECISION_KEY), PyBytes_GET_SIZE(DECISION_KEY))
-        p = put_varint(p, value_bytes)
-        p[0] = 3 << 3 | WIRE_LENGTH
-        p = put_bytes(put_varint(p + 1, decision_bytes), decision, decision_bytes)
+        p = put_varint(p, choice_bytes)
+        p = put_bytes(put_header(p, 3, decision_bytes), decision, decision_bytes)
         p = put_bytes(p, PyBytes_AS_STRING(self.digest_entry), PyBytes_GET_SIZE(self.digest_entry))
         for i in range(outputs):
             output = &plan[chosen[i]]
-            p[0] = 5 << 3 | WIRE_LENGTH
-            p = put_bytes(put_varint(p + 1, output.tensor_bytes), output.head, output.head_bytes)
+            p = put_bytes(put_header(p, 5, output.tensor_bytes), output.head, output.head_bytes)
             if output.shape_bytes > 0:
-                p[0] = 3 << 3 | WIRE_LENGTH
-                p = put_varint(p + 1, output.shape_bytes)
+                p = put_header(p, 3, output.shape_bytes)
                 if batched:
                     p = put_varint(p, rows)
                 p = put_bytes(p, output.dims, output.dims_bytes)
         for i in range(outputs):
             output = &plan[chosen[i]]
-            p[0] = 6 << 3 | WIRE_LENGTH
-            p = put_varint(p + 1, output.data_bytes)
+            p = put_header(p, 6, output.data_bytes)
             p = put_bytes(p, <const uint8_t*>output.buffer.buf + row * output.row_bytes, output.data_bytes)
         return response
 

@@ -1,96 +1,211 @@
-# Responses of any form, messages of a stream, and the raw form of BYTES tensors: off the path of most requests.
+# Responses of any form, messages of a stream, and the raw form of BYTES tensors: off most requests' path.
+# All is measured first and then written into one allocation; nothing that could run a caller's code
+# stands between.
 
 
-cdef bytes varint(uint64_t value):
-    cdef uint8_t[MAX_VARINT_BYTES] buffer
-    cdef uint8_t* end = put_varint(buffer, value)
-    return PyBytes_FromStringAndSize(<const char*>buffer, end - buffer)
+cdef inline Py_ssize_t field_bytes(Py_ssize_t size) noexcept nogil:
+    """Size of a field that has a length, with a number below 16."""
+    return 1 + varint_bytes(size) + size
 
 
-cdef bytes length_field(int number, bytes content):
-    return varint(number << 3 | WIRE_LENGTH) + varint(PyBytes_GET_SIZE(content)) + content
+cdef inline uint8_t* put_header(uint8_t* p, int number, Py_ssize_t size) noexcept nogil:
+    p[0] = <uint8_t>(number << 3 | WIRE_LENGTH)
+    return put_varint(p + 1, size)
+
+
+cdef Py_ssize_t text_bytes(str text) except -1:
+    """Size of a string field; 0 where it is empty, as proto3 leaves those out."""
+    cdef Py_ssize_t size
+    PyUnicode_AsUTF8AndSize(text, &size)
+    return field_bytes(size) if size > 0 else 0
+
+
+cdef uint8_t* put_text(uint8_t* p, int number, str text) except NULL:
+    cdef Py_ssize_t size
+    cdef const char* data = PyUnicode_AsUTF8AndSize(text, &size)
+    return put_bytes(put_header(p, number, size), data, size) if size > 0 else p
+
+
+cdef Py_ssize_t value_bytes(object value) except -1:
+    """Size of an InferParameter."""
+    cdef Py_ssize_t size
+    if isinstance(value, bool):
+        return 2
+    if isinstance(value, int):
+        return 1 + varint_bytes(value if value > INT64_MAX else <uint64_t><int64_t>value)
+    if isinstance(value, float):
+        return 9
+    PyUnicode_AsUTF8AndSize(value, &size)
+    return field_bytes(size)
+
+
+cdef uint8_t* put_value(uint8_t* p, object value) except NULL:
+    cdef Py_ssize_t size
+    cdef const char* data
+    cdef double real
+    if isinstance(value, bool):
+        p[0] = 1 << 3 | WIRE_VARINT
+        p[1] = value
+        return p + 2
+    if isinstance(value, int):
+        if value > INT64_MAX:
+            p[0] = 5 << 3 | WIRE_VARINT
+            return put_varint(p + 1, value)
+        p[0] = 2 << 3 | WIRE_VARINT
+        return put_varint(p + 1, <uint64_t><int64_t>value)
+    if isinstance(value, float):
+        real = value
+        p[0] = 4 << 3 | WIRE_FIXED64
+        return put_bytes(p + 1, &real, 8)
+    data = PyUnicode_AsUTF8AndSize(value, &size)
+    return put_bytes(put_header(p, 3, size), data, size)
+
+
+cdef Py_ssize_t parameter_bytes(str name, object value) except -1:
+    """Size of an entry of a map of parameters, without its header."""
+    cdef Py_ssize_t size
+    PyUnicode_AsUTF8AndSize(name, &size)
+    return field_bytes(size) + field_bytes(value_bytes(value))
+
+
+cdef uint8_t* put_parameter(uint8_t* p, str name, object value) except NULL:
+    """The parameter as a field of the response."""
+    cdef Py_ssize_t size
+    cdef const char* data = PyUnicode_AsUTF8AndSize(name, &size)
+    p = put_header(p, 4, parameter_bytes(name, value))
+    p = put_bytes(put_header(p, 1, size), data, size)
+    return put_value(put_header(p, 2, value_bytes(value)), value)
 
 
 cdef bytes text_field(int number, str text):
-    """A string field; nothing where it is empty, as proto3 has it."""
-    return length_field(number, text.encode()) if text else b""
+    cdef bytes field = PyBytes_FromStringAndSize(NULL, text_bytes(text))
+    put_text(<uint8_t*>PyBytes_AS_STRING(field), number, text)
+    return field
 
 
-cdef bytes parameter_entry(str name, object value):
-    """An entry of a map of parameters."""
-    cdef double real
-    cdef bytes content
-    if isinstance(value, bool):
-        content = b"\x08\x01" if value else b"\x08\x00"
-    elif isinstance(value, int):
-        if value > INT64_MAX:
-            content = b"\x28" + varint(value)
-        else:
-            content = b"\x10" + varint(<uint64_t><int64_t>value)
-    elif isinstance(value, float):
-        real = value
-        content = b"\x21" + PyBytes_FromStringAndSize(<const char*>&real, 8)
-    else:
-        content = length_field(3, (<str?>value).encode())
-    return length_field(1, name.encode()) + length_field(2, content)
+cdef bytes parameter_field(str name, object value):
+    cdef bytes field = PyBytes_FromStringAndSize(NULL, field_bytes(parameter_bytes(name, value)))
+    put_parameter(<uint8_t*>PyBytes_AS_STRING(field), name, value)
+    return field
 
 
-def encode_response(str model_name not None, str model_version not None, str id not None, parameters, outputs):
+cdef bytes tensor_of(str name, str datatype, object shape):
+    """An InferOutputTensor without content."""
+    cdef uint8_t[MAX_RANK * MAX_VARINT_BYTES] dims
+    cdef uint8_t* p = dims
+    cdef Py_ssize_t dims_bytes
+    cdef Py_ssize_t size = text_bytes(name) + text_bytes(datatype)
+    cdef int64_t dim
+    cdef bytes tensor
+    if len(shape) > MAX_RANK:
+        raise ValueError(f"output {name!r}: expected at most {MAX_RANK} dimensions, came {len(shape)}")
+    for dim in tuple(shape)[:MAX_RANK]:
+        p = put_varint(p, <uint64_t>dim)
+    dims_bytes = p - dims
+    if dims_bytes > 0:
+        size += field_bytes(dims_bytes)
+    tensor = PyBytes_FromStringAndSize(NULL, size)
+    p = put_text(put_text(<uint8_t*>PyBytes_AS_STRING(tensor), 1, name), 2, datatype)
+    if dims_bytes > 0:
+        put_bytes(put_header(p, 3, dims_bytes), dims, dims_bytes)
+    return tensor
+
+
+def encode_response(
+    str model_name not None, str model_version not None, str id not None, parameters, outputs
+):
     """A serialized ModelInferResponse.
 
     parameters: bool, int (of 64 bits), float or str by name.
-    outputs: name, datatype, shape and raw content (any contiguous buffer) of each, the content in the protocol's raw
-    form. Its size is not held against the shape.
+    outputs: name, datatype, shape and content of each, the content as a contiguous buffer in the protocol's
+    raw form. Its size is not held against the shape.
     """
-    cdef list pieces = [text_field(1, model_name), text_field(2, model_version), text_field(3, id)]
+    cdef dict given = dict(parameters)
+    cdef list tensors = []
     cdef list contents = []
     cdef bytes tensor
-    cdef bytes dims
+    cdef Py_buffer* content
+    cdef int64_t size
     cdef bytes response
-    cdef Py_ssize_t size
-    for name, value in parameters.items():
-        pieces.append(length_field(4, parameter_entry(name, value)))
-    for name, datatype, shape, content in outputs:
-        dims = b"".join([varint(<uint64_t><int64_t>dim) for dim in shape])
-        tensor = text_field(1, name) + text_field(2, datatype)
-        if dims:
-            tensor += length_field(3, dims)
-        pieces.append(length_field(5, tensor))
-        content = memoryview(content).cast("B")
-        contents += (b"2", varint(len(content)), content)
-    pieces += contents
-    size = sum([len(piece) for piece in pieces])
+    cdef uint8_t* p
+    for name, datatype, shape, data in outputs:
+        tensors.append(tensor_of(name, datatype, shape))
+        contents.append(memoryview(data).cast("B"))
+    size = text_bytes(model_name) + text_bytes(model_version) + text_bytes(id)
+    for name, value in given.items():
+        size += field_bytes(parameter_bytes(name, value))
+    for tensor in tensors:
+        size += field_bytes(PyBytes_GET_SIZE(tensor))
+    for view in contents:
+        size += field_bytes(PyMemoryView_GET_BUFFER(view).len)
     if size > MAX_MESSAGE_BYTES:
         raise refusals().large_response(size)
-    return b"".join(pieces)
+    response = PyBytes_FromStringAndSize(NULL, size)
+    p = <uint8_t*>PyBytes_AS_STRING(response)
+    p = put_text(put_text(put_text(p, 1, model_name), 2, model_version), 3, id)
+    for name, value in given.items():
+        p = put_parameter(p, name, value)
+    for tensor in tensors:
+        size = PyBytes_GET_SIZE(tensor)
+        p = put_bytes(put_header(p, 5, size), PyBytes_AS_STRING(tensor), size)
+    for view in contents:
+        content = PyMemoryView_GET_BUFFER(view)
+        p = put_bytes(put_header(p, 6, content.len), content.buf, content.len)
+    return response
 
 
 def wrap_stream_response(bytes body not None):
     """A ModelStreamInferResponse that holds a serialized ModelInferResponse."""
-    if PyBytes_GET_SIZE(body) > MAX_MESSAGE_BYTES - 1 - MAX_VARINT_BYTES:
-        raise refusals().large_response(PyBytes_GET_SIZE(body) + 1 + MAX_VARINT_BYTES)
-    return b"".join([b"\x12", varint(PyBytes_GET_SIZE(body)), body])
+    cdef Py_ssize_t size = field_bytes(PyBytes_GET_SIZE(body))
+    cdef bytes response
+    cdef uint8_t* p
+    if size > MAX_MESSAGE_BYTES:
+        raise refusals().large_response(size)
+    response = PyBytes_FromStringAndSize(NULL, size)
+    p = put_header(<uint8_t*>PyBytes_AS_STRING(response), 2, PyBytes_GET_SIZE(body))
+    put_bytes(p, PyBytes_AS_STRING(body), PyBytes_GET_SIZE(body))
+    return response
 
 
-def stream_error(str message not None, str model_name="", str model_version="", str id=""):
-    """A ModelStreamInferResponse with an error; the names tell the caller which request of the stream it is about."""
+def stream_error(
+    str message not None, str model_name not None="", str model_version not None="", str id not None=""
+):
+    """A ModelStreamInferResponse with an error, and of which request of the stream it is."""
     cdef bytes about = text_field(1, model_name) + text_field(2, model_version) + text_field(3, id)
-    return text_field(1, message) + length_field(2, about)
+    return text_field(1, message) + wrap_stream_response(about)
 
 
 def encode_bytes_tensor(values):
-    """The raw form of BYTES elements (bytes or str): four bytes of little-endian length, then the element, each."""
-    cdef list pieces = []
-    cdef bytes element
+    """The raw form of BYTES elements (bytes or str): a length of four bytes, little-endian, before each."""
+    cdef tuple elements = tuple(values)
+    cdef Py_ssize_t total = 0
+    cdef Py_ssize_t size
     cdef uint32_t length
-    for value in values:
-        element = value.encode() if isinstance(value, str) else <bytes?>value
-        if PyBytes_GET_SIZE(element) > UINT32_MAX:
-            raise ValueError(f"expected elements of less than 4 GiB, came {PyBytes_GET_SIZE(element)} bytes")
-        length = <uint32_t>PyBytes_GET_SIZE(element)
-        pieces.append(PyBytes_FromStringAndSize(<const char*>&length, 4))
-        pieces.append(element)
-    return b"".join(pieces)
+    cdef const char* data
+    cdef bytes raw
+    cdef uint8_t* p
+    for element in elements:
+        read_element(element, &data, &size)
+        if size > UINT32_MAX:
+            raise ValueError(f"expected elements of less than 4 GiB, came {size} bytes")
+        total += 4 + size
+    raw = PyBytes_FromStringAndSize(NULL, total)
+    p = <uint8_t*>PyBytes_AS_STRING(raw)
+    for element in elements:
+        read_element(element, &data, &size)
+        length = <uint32_t>size
+        p = put_bytes(put_bytes(p, &length, 4), data, size)
+    return raw
+
+
+cdef inline int read_element(object element, const char** data, Py_ssize_t* size) except -1:
+    """Where the bytes of an element are, for as long as it lives."""
+    if isinstance(element, bytes):
+        data[0] = PyBytes_AS_STRING(element)
+        size[0] = PyBytes_GET_SIZE(element)
+    else:
+        data[0] = PyUnicode_AsUTF8AndSize(element, size)
+    return 0
 
 
 def decode_bytes_tensor(data):

@@ -1,9 +1,10 @@
-# The decoded request. Its objects are made by the decoder only, hold no reference that could lead back to them, and
-# are therefore kept out of the garbage collector.
+# The decoded request. Its objects are made by the decoder only, hold no reference that could lead back to
+# them, and are therefore kept out of the garbage collector.
 
 cdef enum:
     MAX_TENSORS = 1024
     MAX_PARAMETERS = 256
+    MAX_ALL_PARAMETERS = 16384
     MAX_RANK = 32
     MAX_ID_BYTES = 128
     INLINE_RANK = 8
@@ -106,6 +107,7 @@ cdef class InferRequest:
     cdef readonly str model_version
     cdef readonly str id
     cdef readonly Py_ssize_t body_bytes
+    cdef readonly Py_ssize_t held_bytes
     cdef readonly list inputs
     cdef dict given_parameters
     cdef list asked_outputs
@@ -126,8 +128,8 @@ cdef class InferRequest:
 
     def __repr__(self):
         return (
-            f"InferRequest(model_name={self.model_name!r}, model_version={self.model_version!r}, id={self.id!r},"
-            f" inputs={self.inputs!r})"
+            f"InferRequest(model_name={self.model_name!r}, model_version={self.model_version!r},"
+            f" id={self.id!r}, inputs={self.inputs!r})"
         )
 
 
@@ -142,8 +144,8 @@ cdef tuple tuple_of(const int64_t* values, Py_ssize_t count):
     return result
 
 
-# The names of errors are the twin's too, and are found when the first is needed: the package that has them imports
-# this module.
+# The names of errors are the twin's too, and are found when the first is needed: the package that has them
+# imports this module.
 cdef object refusals_module = None
 cdef object check_module = None
 

@@ -1,4 +1,5 @@
-# Strings of a message: datatypes by number, and a bounded cache of the names that come again with every request.
+# Strings of a message: datatypes by number, and a bounded cache of the names that come again with every
+# request.
 
 # Numbers are those of the protocol's own enum (inference.DataType); 0 is none of them.
 cdef enum:
@@ -89,8 +90,8 @@ cdef str read_text(const uint8_t* p, Py_ssize_t size):
     return result
 
 
-# Direct-mapped: a name goes where its hash says, and the one that was there is forgotten. Names come from outside,
-# so both figures are bounds on memory: 256 strings of at most 64 characters.
+# Direct-mapped: a name goes where its hash says, and the one that was there is forgotten. Names come from
+# outside, so both figures are bounds on memory: 256 strings of at most 64 characters.
 cdef enum:
     NAME_SLOTS = 256
     MAX_KEPT_NAME_BYTES = 64
@@ -112,7 +113,7 @@ cdef inline uint32_t name_slot(const uint8_t* p, Py_ssize_t size) noexcept nogil
 
 
 cdef str read_name(const uint8_t* p, Py_ssize_t size):
-    """As read_text; a name that was met lately comes as the same object, so that comparing it costs a pointer."""
+    """As read_text; a name that was met lately comes as the same object, and compares by pointer."""
     cdef PyObject* kept
     cdef uint32_t slot
     cdef str name

@@ -1,5 +1,5 @@
-# Parsing: the whole body is read before anything is judged, so that a message that is malformed is always called
-# so. What is over a bound is still read, and counted, but no longer kept.
+# Parsing: the whole body is read before anything is judged, so that a message that is malformed is called so.
+# Only a count over its bound ends it at once, because the rest would cost time that nobody else then has.
 
 cdef struct Span:
     const uint8_t* start
@@ -10,8 +10,10 @@ cdef struct Parse:
     Py_ssize_t input_count
     Py_ssize_t output_count
     Py_ssize_t raw_count
+    # Entries of maps as they come; one that replaces another counts too, since it costs the same.
+    Py_ssize_t parameter_count
     Py_ssize_t id_bytes
-    # The first MAX_TENSORS entries; left as it is found beyond raw_count.
+    # The first MAX_TENSORS entries; undefined from raw_count on.
     Span[MAX_TENSORS] raw
 
 
@@ -60,7 +62,7 @@ cdef int parse_request(InferRequest request, bytes body, Parse* parse) except RA
         elif tag >> 3 == 4:
             if request.given_parameters is None:
                 request.given_parameters = {}
-            if parse_parameter(p, p + length, request.given_parameters, MAX_DEPTH - 1) != OK:
+            if parse_parameter(request, p, p + length, request.given_parameters, parse, MAX_DEPTH - 1) != OK:
                 return MALFORMED
         elif parse_output(request, p, p + length, parse) != OK:
             return MALFORMED
@@ -71,11 +73,14 @@ cdef int parse_request(InferRequest request, bytes body, Parse* parse) except RA
 cdef int parse_input(
     InferRequest request, bytes body, const uint8_t* p, const uint8_t* end, Parse* parse
 ) except RAISED:
-    cdef InputTensor tensor = InputTensor.__new__(InputTensor)
+    cdef InputTensor tensor
     cdef uint32_t tag
     cdef Py_ssize_t length
     cdef uint64_t value
     cdef const uint8_t* stop
+    if parse.input_count == MAX_TENSORS:
+        raise refusals().too_many_tensors(request.model_name, "inputs")
+    tensor = InputTensor.__new__(InputTensor)
     tensor.name = ""
     tensor.unknown_datatype = ""
     tensor.owner = body
@@ -113,7 +118,7 @@ cdef int parse_input(
         elif tag >> 3 == 4:
             if tensor.given_parameters is None:
                 tensor.given_parameters = {}
-            if parse_parameter(p, p + length, tensor.given_parameters, MAX_DEPTH - 2) != OK:
+            if parse_parameter(request, p, p + length, tensor.given_parameters, parse, MAX_DEPTH - 2) != OK:
                 return MALFORMED
         else:
             if tensor.contents is None:
@@ -121,8 +126,7 @@ cdef int parse_input(
             if tensor.contents.add(p, length, MAX_DEPTH - 2) != OK:
                 return MALFORMED
         p += length
-    if parse.input_count < MAX_TENSORS:
-        PyList_Append(request.inputs, tensor)
+    PyList_Append(request.inputs, tensor)
     parse.input_count += 1
     return OK
 
@@ -145,9 +149,12 @@ cdef inline int add_dimension(InputTensor tensor, int64_t dim) except RAISED:
 
 
 cdef int parse_output(InferRequest request, const uint8_t* p, const uint8_t* end, Parse* parse) except RAISED:
-    cdef RequestedOutput output = RequestedOutput.__new__(RequestedOutput)
+    cdef RequestedOutput output
     cdef uint32_t tag
     cdef Py_ssize_t length
+    if parse.output_count == MAX_TENSORS:
+        raise refusals().too_many_tensors(request.model_name, "requested outputs")
+    output = RequestedOutput.__new__(RequestedOutput)
     output.name = ""
     while p < end:
         if read_tag(&p, end, &tag) != OK:
@@ -165,18 +172,19 @@ cdef int parse_output(InferRequest request, const uint8_t* p, const uint8_t* end
         else:
             if output.given_parameters is None:
                 output.given_parameters = {}
-            if parse_parameter(p, p + length, output.given_parameters, MAX_DEPTH - 2) != OK:
+            if parse_parameter(request, p, p + length, output.given_parameters, parse, MAX_DEPTH - 2) != OK:
                 return MALFORMED
         p += length
-    if parse.output_count < MAX_TENSORS:
-        if request.asked_outputs is None:
-            request.asked_outputs = []
-        PyList_Append(request.asked_outputs, output)
+    if request.asked_outputs is None:
+        request.asked_outputs = []
+    PyList_Append(request.asked_outputs, output)
     parse.output_count += 1
     return OK
 
 
-cdef int parse_parameter(const uint8_t* p, const uint8_t* end, dict parameters, int depth_left) except RAISED:
+cdef int parse_parameter(
+    InferRequest request, const uint8_t* p, const uint8_t* end, dict parameters, Parse* parse, int depth_left
+) except RAISED:
     """One entry of a map of parameters; a value that is not given is None.
 
     An entry with an unknown field is left out as a whole, as protobuf's own parser for Python does it.
@@ -186,6 +194,9 @@ cdef int parse_parameter(const uint8_t* p, const uint8_t* end, dict parameters, 
     cdef bint whole = True
     cdef uint32_t tag
     cdef Py_ssize_t length
+    if parse.parameter_count == MAX_ALL_PARAMETERS:
+        raise refusals().too_many_parameters_in_all(request.model_name)
+    parse.parameter_count += 1
     while p < end:
         if read_tag(&p, end, &tag) != OK:
             return MALFORMED

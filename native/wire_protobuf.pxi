@@ -1,5 +1,5 @@
-# The protobuf wire format: variable-length integers, tags, lengths, and what is skipped. Every read of the body is
-# behind a comparison of a size with what remains, which cannot overflow.
+# The protobuf wire format: variable-length integers, tags, lengths, and what is skipped. Every read of the
+# body is behind a comparison of a size with what remains, which cannot overflow.
 
 cdef enum:
     WIRE_VARINT = 0
@@ -12,6 +12,12 @@ cdef enum:
 # Messages and unknown groups may be nested so deep, as protobuf's own parsers have it: a stack bound.
 cdef enum:
     MAX_DEPTH = 100
+
+cdef enum:
+    MAX_VARINT_BYTES = 10
+
+# Protobuf messages are at most this long; parsers refuse what is longer.
+cdef int64_t MAX_MESSAGE_BYTES = 0x7FFFFFFF
 
 
 cdef inline int read_varint(const uint8_t** at, const uint8_t* end, uint64_t* value) noexcept nogil:
@@ -40,7 +46,7 @@ cdef inline int read_varint(const uint8_t** at, const uint8_t* end, uint64_t* va
 
 
 cdef inline int read_tag(const uint8_t** at, const uint8_t* end, uint32_t* tag) noexcept nogil:
-    """Field number times eight, plus the wire type: at most five bytes, of at most 32 bits, and no field 0."""
+    """Field number times eight, plus the wire type: at most five bytes, at most 32 bits, and no field 0."""
     cdef const uint8_t* start = at[0]
     cdef uint64_t value
     if read_varint(at, end, &value) != OK:

@@ -39,7 +39,9 @@ cdef class Signature:
             if self.expected[i].datatype == DATATYPE_UNKNOWN:
                 raise ValueError(f"input {name!r}: expected a datatype of the protocol, came {datatype!r}")
             if len(dims) > MAX_RANK or len(dims) < batched:
-                raise ValueError(f"input {name!r}: expected {int(batched)} to {MAX_RANK} dimensions, came {dims!r}")
+                raise ValueError(
+                    f"input {name!r}: expected {int(batched)} to {MAX_RANK} dimensions, came {dims!r}"
+                )
             self.expected[i].rank = len(dims)
             for axis in range(self.expected[i].rank):
                 self.expected[i].dims[axis] = dims[axis]
@@ -51,15 +53,17 @@ cdef class Signature:
         PyMem_Free(self.expected)
 
     def bind(self, InferRequest request not None):
-        """Rows and group key of a request whose inputs fit, with its inputs put into the model's order; else None.
+        """Rows and group key of a request whose inputs fit, and are put into the model's order; else None.
 
-        The group key holds the sizes of the dynamic dimensions, the batch axis left out: requests with equal keys
-        can share a batch. A request without a batch axis has one row.
+        The group key holds the sizes of the dynamic dimensions, the batch axis left out: requests with equal
+        keys can share a batch. A request without a batch axis has one row.
         """
         cdef list inputs = request.inputs
         cdef Py_ssize_t i
         cdef int64_t rows = 1
         cdef InputTensor tensor
+        if inputs is None:
+            raise TypeError("expected a decoded request")
         if PyList_GET_SIZE(inputs) != self.count:
             return None
         if not self.in_order(inputs) and not self.put_in_order(inputs):

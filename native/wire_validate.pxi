@@ -1,5 +1,25 @@
-# The rules of the protocol that need no knowledge of the model, in the order in which the twin has them, so that a
-# request that breaks several gets the same error from both.
+# The rules of the protocol that need no knowledge of the model, in the order in which the twin has them, so
+# that a request that breaks several gets the same error from both.
+
+
+# Parameters of a request with a meaning, by what they have to be.
+cdef frozenset count_parameters = frozenset(["priority", "timeout"])
+cdef frozenset other_meanings = frozenset(
+    ["sequence_id", "sequence_start", "sequence_end", "binary_data_output"]
+)
+
+
+cdef bint usual_parameters(dict parameters) except -1:
+    """Whether these are in order beyond doubt; the rest is judged by `steelyard.wire.check`."""
+    if len(parameters) > MAX_PARAMETERS:
+        return False
+    for name, value in parameters.items():
+        if name in count_parameters:
+            if type(value) is not int or value < 0:
+                return False
+        elif value is None or name in other_meanings:
+            return False
+    return True
 
 
 cdef int validate(InferRequest request, bytes body, Parse* parse) except RAISED:
@@ -9,13 +29,9 @@ cdef int validate(InferRequest request, bytes body, Parse* parse) except RAISED:
     cdef RequestedOutput output
     cdef str model_name = request.model_name
     cdef bint shared = False
-    if parse.input_count > MAX_TENSORS:
-        raise refusals().too_many_tensors(model_name, "inputs", parse.input_count)
-    if parse.output_count > MAX_TENSORS:
-        raise refusals().too_many_tensors(model_name, "requested outputs", parse.output_count)
     if parse.id_bytes > MAX_ID_BYTES:
         raise refusals().long_id(model_name, parse.id_bytes)
-    if request.given_parameters is not None:
+    if request.given_parameters is not None and not usual_parameters(request.given_parameters):
         check().request_parameters(model_name, request.given_parameters)
     if request.asked_outputs is not None:
         for output in request.asked_outputs:
@@ -44,6 +60,8 @@ cdef int validate(InferRequest request, bytes body, Parse* parse) except RAISED:
             take_raw(model_name, tensor, parse.raw[i].start, parse.raw[i].size)
         else:
             take_contents(model_name, tensor, body)
+            if tensor.owner is not body:
+                request.held_bytes += tensor.content_bytes
     return OK
 
 
@@ -172,7 +190,6 @@ cdef int make_raw(str model_name, InputTensor tensor, Py_ssize_t size) except RA
     cdef Contents contents = tensor.contents
     cdef int datatype = tensor.datatype_number
     cdef bytes raw = PyBytes_FromStringAndSize(NULL, size)
-    cdef bytes merged
     cdef const uint8_t* p = contents.first
     cdef Py_ssize_t merged_bytes = contents.first_bytes
     cdef Range allowed
@@ -180,10 +197,9 @@ cdef int make_raw(str model_name, InputTensor tensor, Py_ssize_t size) except RA
     allowed.value = 0
     allowed.low = lowest[datatype]
     allowed.high = highest[datatype]
-    if contents.occurrences is not None:
-        merged = b"".join(contents.occurrences)
-        p = <const uint8_t*>PyBytes_AS_STRING(merged)
-        merged_bytes = PyBytes_GET_SIZE(merged)
+    if contents.merged is not None:
+        p = <const uint8_t*>PyByteArray_AS_STRING(contents.merged)
+        merged_bytes = PyByteArray_GET_SIZE(contents.merged)
     convert_contents(p, p + merged_bytes, datatype, <uint8_t*>PyBytes_AS_STRING(raw), &allowed)
     if allowed.index != -1:
         raise refusals().value_out_of_range(

@@ -37,7 +37,7 @@ PID, START = 4711, 1_700_000_000_000_000_000
 
 
 def tickets_of(writer: ModuleType, times: list[tuple[int, int]]) -> list[Any]:
-    return [writer.Ticket(None, None, 1, "key", received, decoded) for received, decoded in times]
+    return [writer.Ticket(None, None, 1, "key", received, decoded - received) for received, decoded in times]
 
 
 def one_batch(writer: ModuleType, slot: Any, n: int = 3, rows: int = 6) -> None:
@@ -189,7 +189,7 @@ def test_negative_numbers_never_lower_a_count(writer, make_fd) -> None:
 def test_a_ticket_holds_what_it_was_given(writer) -> None:
     ticket = writer.Ticket("call", "request", 3, ("key",), 10, 20, 30, 2, 400)
     assert (ticket.call, ticket.request, ticket.key, ticket.rows) == ("call", "request", ("key",), 3)
-    assert (ticket.received_ns, ticket.decoded_ns, ticket.deadline_ns) == (10, 20, 30)
+    assert (ticket.received_ns, ticket.decode_ns, ticket.deadline_ns) == (10, 20, 30)
     assert (ticket.priority, ticket.size_bytes, ticket.state) == (2, 400, 0)
     ticket.state, ticket.deadline_ns, ticket.call = 1, -5, None
     assert (ticket.state, ticket.deadline_ns, ticket.call) == (1, -5, None)

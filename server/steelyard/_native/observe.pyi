@@ -4,14 +4,17 @@ from typing import Any, final
 
 @final
 class Ticket:
-    """One request on its way through the server; times are monotonic ns, 0 in `deadline_ns` means none."""
+    """One request on its way through the server; times are monotonic ns, 0 in `deadline_ns` means none.
+
+    `decode_ns` is a duration: whatever else passes between `received_ns` and the run is time in the queue.
+    """
 
     call: Any
     request: Any
     key: Any
     rows: int
     received_ns: int
-    decoded_ns: int
+    decode_ns: int
     deadline_ns: int
     size_bytes: int
     priority: int
@@ -23,7 +26,7 @@ class Ticket:
         rows: int,
         key: object,
         received_ns: int,
-        decoded_ns: int,
+        decode_ns: int,
         deadline_ns: int = 0,
         priority: int = 0,
         size_bytes: int = 0,

@@ -1,4 +1,4 @@
-"""Open Inference Protocol messages, straight between bytes and tensors; the twin is `steelyard.wire.plain`."""
+"""Open Inference Protocol messages, straight between bytes and tensors; `wire.plain` is the twin."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, final
@@ -48,6 +48,8 @@ class InferRequest:
     def outputs(self) -> list[RequestedOutput]: ...
     @property
     def body_bytes(self) -> int: ...
+    @property
+    def held_bytes(self) -> int: ...
 
 @final
 class Signature:

@@ -44,7 +44,7 @@ class Ticket:
     rows: int
     key: Any
     received_ns: int
-    decoded_ns: int
+    decode_ns: int
     deadline_ns: int = 0
     priority: int = 0
     size_bytes: int = 0
@@ -97,8 +97,9 @@ class Slot:
         infer_ns = max(executed_ns - assembled_ns, 0)
         output_ns = max(encoded_ns - executed_ns, 0)
         for ticket in tickets:
-            self._observe(Stage.DECODE, max(ticket.decoded_ns - ticket.received_ns, 0))
-            self._observe(Stage.QUEUE, max(taken_ns - ticket.decoded_ns, 0))
+            decode_ns = max(ticket.decode_ns, 0)
+            self._observe(Stage.DECODE, decode_ns)
+            self._observe(Stage.QUEUE, max(taken_ns - ticket.received_ns - decode_ns, 0))
             self._observe(Stage.ASSEMBLE, input_ns)
             self._observe(Stage.EXECUTE, infer_ns)
             self._observe(Stage.ENCODE, output_ns)

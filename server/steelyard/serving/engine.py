@@ -84,8 +84,11 @@ class Engine:
     def submit(self, call: Call, body: bytes) -> None:
         """Takes a ModelInferRequest. `call` hears of the outcome later, never from within this."""
         self.in_flight += 1
-        inbox = self._inbox
         now_ns = self._now_ns()
+        if not self.accepting:
+            self._loop.call_soon(self._refuse_late, call, now_ns)
+            return
+        inbox = self._inbox
         inbox.append((call, body, now_ns))
         if len(inbox) == 1:
             self._loop.call_soon(self._gather, now_ns, 0)
@@ -144,6 +147,7 @@ class Engine:
     def _admit(self, call: Call, body: bytes, received_ns: int) -> None:
         """Decode, route, check against the version's signature, queue."""
         slot = self._unknown
+        started_ns = self._now_ns()
         try:
             request = decode_request(body)
             version = self._catalog.route(request.model_name, request.model_version)
@@ -152,8 +156,6 @@ class Engine:
             if call.cancelled:
                 self._gone(slot)
                 return
-            if not self.accepting:
-                raise Unavailable("the server is stopping")
             bound = version.signature.bind(request)
             if bound is None:
                 explain_misfit(request, version.model, version.input_specs, version.spec.batched)
@@ -177,9 +179,9 @@ class Engine:
                 raise DeadlineExpired(
                     f"model {version.model!r}: the deadline had passed when the request was read"
                 )
-            ticket = Ticket(
-                call, request, rows, key, received_ns, decoded_ns, deadline_ns, priority, len(body)
-            )
+            decode_ns = decoded_ns - started_ns
+            size = request.held_bytes
+            ticket = Ticket(call, request, rows, key, received_ns, decode_ns, deadline_ns, priority, size)
             group: object = key
             if not rows or (self._suspects and self._suspects.is_suspect(call.peer, received_ns)):
                 group = ticket
@@ -196,6 +198,14 @@ class Engine:
                 slot.received(1)
             log("request.fault", level=logging.ERROR, exception=repr(error))
             self._refuse(call, slot, ExecutionFailed("the server failed on this request"), received_ns)
+
+    def _refuse_late(self, call: Call, received_ns: int) -> None:
+        """Ends a call that came after the last that will be served."""
+        self._unknown.received(1)
+        if call.cancelled:
+            self._gone(self._unknown)
+        else:
+            self._refuse(call, self._unknown, Unavailable("the server is stopping"), received_ns)
 
     def _wishes(self, request: InferRequest, received_ns: int, deadline_ns: int) -> tuple[int, int]:
         """Priority level and deadline, from the request's parameters; their types were checked by the codec."""

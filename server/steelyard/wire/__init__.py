@@ -1,4 +1,4 @@
-"""The wire: request bytes to tensors, tensors to response bytes, by the native codec (its twin is `wire.plain`)."""
+"""The wire, by the native codec: request bytes to tensors, and tensors to response bytes."""
 
 from steelyard._native.wire import (
     InferRequest,

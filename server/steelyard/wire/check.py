@@ -1,6 +1,6 @@
-"""Checks of a decoded request that are off the fast path: parameters, requested outputs, and why inputs do not fit."""
+"""Checks that are off the fast path: parameters, requested outputs, and why inputs do not fit."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NoReturn
 
 from steelyard.errors import InvalidRequest
@@ -11,8 +11,28 @@ from steelyard.wire.types import MAX_PARAMETERS, InferRequest, InputTensor, Para
 # Name, datatype and dimensions (-1: of any size) of each input of a version.
 InputSpecs = Sequence[tuple[str, str, tuple[int, ...]]]
 
-_BOOLEAN_PARAMETERS = ("sequence_start", "sequence_end", "binary_data_output")
-_COUNT_PARAMETERS = ("priority", "timeout")
+
+def _is_count(value: Parameter) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _is_bool(value: Parameter) -> bool:
+    return isinstance(value, bool)
+
+
+def _is_sequence_id(value: Parameter) -> bool:
+    return isinstance(value, int | str) and not isinstance(value, bool)
+
+
+# What a request's parameters with a meaning have to be.
+_MEANINGS: dict[str, tuple[Callable[[Parameter], bool], str]] = {
+    "priority": (_is_count, "a whole number, 0 or more"),
+    "timeout": (_is_count, "a whole number, 0 or more"),
+    "sequence_id": (_is_sequence_id, "a whole number or a string"),
+    "sequence_start": (_is_bool, "a bool"),
+    "sequence_end": (_is_bool, "a bool"),
+    "binary_data_output": (_is_bool, "a bool"),
+}
 
 
 def request_parameters(model_name: str, parameters: Mapping[str, Parameter | None]) -> None:
@@ -20,39 +40,36 @@ def request_parameters(model_name: str, parameters: Mapping[str, Parameter | Non
 
     `None` stands for a parameter without a value.
     """
-    owner = f"model {shown(model_name)}"
-    _values(owner, parameters)
-    for name in _COUNT_PARAMETERS:
-        value = parameters.get(name)
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
-            raise refusals.wrong_parameter(owner, name, "a whole number, 0 or more", _came(value))
-    for name in _BOOLEAN_PARAMETERS:
-        value = parameters.get(name)
-        if value is not None and not isinstance(value, bool):
-            raise refusals.wrong_parameter(owner, name, "a bool", _came(value))
-    value = parameters.get("sequence_id")
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int | str)):
-        raise refusals.wrong_parameter(owner, "sequence_id", "a whole number or a string", _came(value))
+    if len(parameters) > MAX_PARAMETERS:
+        raise refusals.too_many_parameters(f"model {shown(model_name)}")
+    wrong = [
+        name
+        for name, value in parameters.items()
+        if value is None or (name in _MEANINGS and not _MEANINGS[name][0](value))
+    ]
+    if wrong:
+        _refuse(f"model {shown(model_name)}", parameters, wrong)
 
 
 def tensor_parameters(
     model_name: str, kind: str, tensor: str, parameters: Mapping[str, Parameter | None]
 ) -> None:
     """Refuses parameters of an `input` or `output` (the kind) that have no value."""
-    _values(f"model {shown(model_name)}: {kind} {shown(tensor)}", parameters)
-
-
-def _values(owner: str, parameters: Mapping[str, Parameter | None]) -> None:
     if len(parameters) > MAX_PARAMETERS:
-        raise refusals.too_many_parameters(owner)
+        raise refusals.too_many_parameters(f"model {shown(model_name)}: {kind} {shown(tensor)}")
+    wrong = [name for name, value in parameters.items() if value is None]
+    if wrong:
+        _refuse(f"model {shown(model_name)}: {kind} {shown(tensor)}", parameters, wrong)
+
+
+def _refuse(owner: str, parameters: Mapping[str, Parameter | None], wrong: list[str]) -> NoReturn:
     # The first by name, because the codecs need not meet them in the same order.
-    empty = min((name for name, value in parameters.items() if value is None), default=None)
-    if empty is not None:
-        raise refusals.empty_parameter(owner, empty)
-
-
-def _came(value: Parameter) -> str:
-    return f"{type(value).__name__} {shown(value) if isinstance(value, str) else value}"
+    name = min(wrong)
+    value = parameters[name]
+    if value is None:
+        raise refusals.empty_parameter(owner, name)
+    came = f"{type(value).__name__} {shown(value) if isinstance(value, str) else value}"
+    raise refusals.wrong_parameter(owner, name, _MEANINGS[name][1], came)
 
 
 def check_outputs(request: InferRequest, model_name: str, output_names: Collection[str]) -> None:
@@ -66,13 +83,13 @@ def check_outputs(request: InferRequest, model_name: str, output_names: Collecti
             )
         if output.name in asked:
             raise InvalidRequest(
-                f"model {shown(model_name)}: expected each requested output once, came {shown(output.name)} twice"
+                f"model {shown(model_name)}: expected {shown(output.name)} once in outputs, came twice"
             )
         asked.add(output.name)
 
 
 def explain_misfit(request: InferRequest, model_name: str, specs: InputSpecs, batched: bool) -> NoReturn:
-    """Raises InvalidRequest with what is wrong with the inputs of a request that `Signature.bind` did not take."""
+    """Raises InvalidRequest with what is wrong with inputs that `Signature.bind` did not take."""
     known = {name: (datatype, dims) for name, datatype, dims in specs}
     given: dict[str, InputTensor] = {}
     for tensor in request.inputs:
@@ -105,7 +122,7 @@ def _explain_tensor(
     shape = tensor.shape
     if len(shape) != len(dims):
         raise InvalidRequest(
-            f"{place}: expected {len(dims)} dimensions {list(dims)}, came {len(shape)} dimensions {list(shape)}"
+            f"{place}: expected {len(dims)} dimensions {list(dims)}, came {len(shape)}: {list(shape)}"
         )
     first = 1 if batched else 0
     for axis in range(first, len(dims)):

@@ -6,7 +6,7 @@ file that declares a known symbol. Nothing of ours is ever added to it, so both 
 
 from typing import Any
 
-from google.protobuf.descriptor import FileDescriptor
+from google.protobuf.descriptor import Descriptor, FileDescriptor
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.internal.enum_type_wrapper import EnumTypeWrapper
 from google.protobuf.message_factory import GetMessageClass
@@ -30,7 +30,17 @@ def serialized_files() -> dict[str, bytes]:
 
 def message(file: FileDescriptor, name: str) -> Any:
     """The class of a top-level message; the generated stubs hold its static type."""
-    return GetMessageClass(file.message_types_by_name[name])
+    return _with_nested(file.message_types_by_name[name])
+
+
+def _with_nested(descriptor: Descriptor) -> Any:
+    """The class, with those nested in it as attributes, which protobuf without its C core leaves out."""
+    kind: Any = GetMessageClass(descriptor)
+    for nested in descriptor.nested_types:
+        nested_kind = _with_nested(nested)
+        if not hasattr(kind, nested.name):
+            setattr(kind, nested.name, nested_kind)
+    return kind
 
 
 def enum(file: FileDescriptor, name: str) -> Any:

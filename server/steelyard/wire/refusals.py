@@ -1,4 +1,4 @@
-"""The errors that a request gets which breaks a rule of the protocol, one function a rule, for both codecs."""
+"""The errors for requests that break a rule of the protocol, one function a rule, for both codecs."""
 
 from collections.abc import Sequence
 
@@ -6,12 +6,13 @@ from steelyard.errors import InvalidRequest, TooLarge, Unsupported
 from steelyard.wire.types import (
     CONTENTS_FIELD,
     ITEM_BYTES,
+    MAX_ALL_PARAMETERS,
     MAX_DIM,
     MAX_ID_BYTES,
+    MAX_MESSAGE_BYTES,
     MAX_PARAMETERS,
     MAX_RANK,
     MAX_TENSORS,
-    MAX_MESSAGE_BYTES,
 )
 
 # Names come from outside and go into logs and trailers, so a message holds no more of one than this.
@@ -31,12 +32,12 @@ def where(model_name: str, tensor: str) -> str:
 
 def malformed(body_bytes: int) -> InvalidRequest:
     return InvalidRequest(
-        f"malformed ModelInferRequest: expected a valid protobuf message, came {body_bytes} bytes that are none"
+        f"malformed ModelInferRequest: expected a protobuf message, came {body_bytes} bytes that are none"
     )
 
 
-def too_many_tensors(model_name: str, kind: str, count: int) -> InvalidRequest:
-    return InvalidRequest(f"model {shown(model_name)}: expected at most {MAX_TENSORS} {kind}, came {count}")
+def too_many_tensors(model_name: str, kind: str) -> InvalidRequest:
+    return InvalidRequest(f"model {shown(model_name)}: expected at most {MAX_TENSORS} {kind}, came more")
 
 
 def long_id(model_name: str, id_bytes: int) -> InvalidRequest:
@@ -47,6 +48,12 @@ def long_id(model_name: str, id_bytes: int) -> InvalidRequest:
 
 def too_many_parameters(owner: str) -> InvalidRequest:
     return InvalidRequest(f"{owner}: expected at most {MAX_PARAMETERS} parameters, came more")
+
+
+def too_many_parameters_in_all(model_name: str) -> InvalidRequest:
+    return InvalidRequest(
+        f"model {shown(model_name)}: expected at most {MAX_ALL_PARAMETERS} parameters in all, came more"
+    )
 
 
 def empty_parameter(owner: str, name: str) -> InvalidRequest:
@@ -95,8 +102,8 @@ def raw_count(model_name: str, expected: int, came: int) -> InvalidRequest:
 
 def shared_memory(model_name: str, kind: str, tensor: str) -> Unsupported:
     return Unsupported(
-        f"model {shown(model_name)}: {kind} {shown(tensor)}: expected data in the message, came a reference to"
-        " shared memory, which this server does not do"
+        f"model {shown(model_name)}: {kind} {shown(tensor)}: expected data in the message, came a reference"
+        " to shared memory, which this server does not do"
     )
 
 
@@ -130,7 +137,7 @@ def short_element(model_name: str, tensor: str, index: int, length: int, remaini
 
 def surplus_bytes(model_name: str, tensor: str, count: int, surplus: int) -> InvalidRequest:
     return InvalidRequest(
-        f"{where(model_name, tensor)}: expected {count} BYTES elements, came {surplus} bytes more than they take"
+        f"{where(model_name, tensor)}: expected {count} BYTES elements, came {surplus} bytes more than those"
     )
 
 

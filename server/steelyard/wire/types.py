@@ -49,12 +49,15 @@ CONTENTS_FIELDS = (
     "bytes_contents",
 )
 
-# An empty input is two bytes on the wire and an object of some 200 in memory: without a bound a body of 64 MiB
-# would become 6 GiB. No known model has a tenth of this number of tensors.
+# An empty input is two bytes on the wire and an object of some 200 in memory: without a bound a body of 64
+# MiB would become 6 GiB. No known model has a tenth of so many tensors.
 MAX_TENSORS = 1024
 
 # The same with parameters, of a request or of one tensor; those with a meaning are about a dozen.
 MAX_PARAMETERS = 256
+
+# Over all of a request. A million of them that replace each other would hold up everybody else's requests.
+MAX_ALL_PARAMETERS = 16384
 
 # NumPy's own limit is 64, and 32 before its version 2.
 MAX_RANK = 32
@@ -62,8 +65,8 @@ MAX_RANK = 32
 # Protobuf's own limit; parsers refuse what is longer.
 MAX_MESSAGE_BYTES = 2**31 - 1
 
-# No dimension of a tensor with data can be larger than the message that carries it. This also keeps sums over the
-# requests of a batch far from 2**63 where there is no data (another dimension of size zero).
+# No dimension of a tensor with data can be larger than the message that carries it. This also keeps sums
+# over the requests of a batch far from 2**63 where there is no data (another dimension of size zero).
 MAX_DIM = MAX_MESSAGE_BYTES
 
 # The request's id goes into every record about it.
@@ -91,7 +94,7 @@ class InputTensor(Protocol):
 
     @property
     def data(self) -> memoryview:
-        """Read-only bytes: little-endian, row-major, unpadded, a four-byte length before each BYTES element."""
+        """Read-only bytes: little-endian, row-major, unpadded; a four-byte length before a BYTES element."""
 
 
 class RequestedOutput(Protocol):
@@ -130,3 +133,7 @@ class InferRequest(Protocol):
     @property
     def body_bytes(self) -> int:
         """Size of the request on the wire, bytes."""
+
+    @property
+    def held_bytes(self) -> int:
+        """What the request keeps in memory: its body, and the raw form of typed contents, bytes."""

@@ -1,4 +1,4 @@
-"""The codec in plain Python on generated protobuf messages: the native codec's twin and its oracle in tests."""
+"""The codec on generated protobuf messages: the native codec's twin and its oracle in tests."""
 
 from steelyard.wire.plain.elements import decode_bytes_tensor, encode_bytes_tensor
 from steelyard.wire.plain.request import InferRequest, InputTensor, RequestedOutput, decode_request

@@ -14,6 +14,7 @@ from steelyard.wire.types import (
     CONTENTS_FIELD,
     CONTENTS_FIELDS,
     ITEM_BYTES,
+    MAX_ALL_PARAMETERS,
     MAX_DIM,
     MAX_ID_BYTES,
     MAX_RANK,
@@ -65,13 +66,14 @@ class InferRequest:
     inputs: list[InputTensor]
     outputs: list[RequestedOutput]
     body_bytes: int
+    held_bytes: int
 
 
 def decode_request(body: bytes) -> InferRequest:
     """Decode a serialized ModelInferRequest.
 
-    Raises InvalidRequest for bytes that are no such message and for whatever breaks a rule of the protocol, and
-    Unsupported for tensors in shared memory.
+    Raises InvalidRequest for bytes that are no such message and for whatever breaks a rule of the protocol,
+    and Unsupported for tensors in shared memory.
     """
     try:
         message = ModelInferRequest.FromString(body)
@@ -80,7 +82,11 @@ def decode_request(body: bytes) -> InferRequest:
     model_name = message.model_name
     for kind, tensors in (("inputs", message.inputs), ("requested outputs", message.outputs)):
         if len(tensors) > MAX_TENSORS:
-            raise refusals.too_many_tensors(model_name, kind, len(tensors))
+            raise refusals.too_many_tensors(model_name, kind)
+    parameters = [message.parameters, *(tensor.parameters for tensor in message.inputs)]
+    parameters += [output.parameters for output in message.outputs]
+    if sum(map(len, parameters)) > MAX_ALL_PARAMETERS:
+        raise refusals.too_many_parameters_in_all(model_name)
     id_bytes = len(message.id.encode())
     if id_bytes > MAX_ID_BYTES:
         raise refusals.long_id(model_name, id_bytes)
@@ -106,6 +112,7 @@ def decode_request(body: bytes) -> InferRequest:
         inputs=inputs,
         outputs=[RequestedOutput(output.name, _given(output.parameters)) for output in message.outputs],
         body_bytes=len(body),
+        held_bytes=len(body) + (0 if message.raw_input_contents else sum(len(each.data) for each in inputs)),
     )
 
 
@@ -136,15 +143,15 @@ def _element_count(model_name: str, tensor: ModelInferRequest.InferInputTensor) 
         raise refusals.high_rank(model_name, name, len(shape))
     if any(dim < 0 or dim > MAX_DIM for dim in shape):
         raise refusals.dimension_out_of_range(model_name, name, shape)
-    # A BYTES element takes its length's four bytes at least. An empty dimension hides no overflow of the others,
-    # which NumPy refuses too.
+    # A BYTES element takes its length's four bytes at least. An empty dimension hides no overflow of the
+    # others, which NumPy refuses too.
     if (ITEM_BYTES[tensor.datatype] or 4) * math.prod(dim for dim in shape if dim) >= 2**63:
         raise refusals.shape_overflow(model_name, name, shape)
     return math.prod(shape)
 
 
 def _check_placement(message: ModelInferRequest) -> None:
-    """Where the content of the inputs is: all in raw_input_contents, or all in contents, none in shared memory."""
+    """The inputs are all in raw_input_contents or all in contents, and none is in shared memory."""
     model_name = message.model_name
     raw_count = len(message.raw_input_contents)
     if raw_count:
@@ -217,7 +224,7 @@ def _typed(model_name: str, tensor: ModelInferRequest.InferInputTensor, count: i
 
 
 def _float_bits(contents: InferTensorContents, size: int) -> bytes:
-    """The last bytes of the message, which holds one packed list: a Python float would lose a signalling NaN."""
+    """The end of the message, which holds one packed list: a Python float would lose a signalling NaN."""
     only_floats = InferTensorContents()
     only_floats.CopyFrom(contents)
     only_floats.DiscardUnknownFields()

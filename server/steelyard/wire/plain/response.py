@@ -20,7 +20,7 @@ def encode_response(
     """A serialized ModelInferResponse.
 
     parameters: bool, int (of 64 bits), float or str by name.
-    outputs: name, datatype, shape and raw content (any contiguous buffer) of each, the content in the protocol's
+    outputs: name, datatype, shape and content of each, the content as a contiguous buffer in the protocol's
     raw form. Its size is not held against the shape.
     """
     message = ModelInferResponse(model_name=model_name, model_version=model_version, id=id)
@@ -49,7 +49,7 @@ def wrap_stream_response(body: bytes) -> bytes:
 
 
 def stream_error(message: str, model_name: str = "", model_version: str = "", id: str = "") -> bytes:
-    """A ModelStreamInferResponse with an error; the names tell the caller which request of the stream it is about."""
+    """A ModelStreamInferResponse with an error, and of which request of the stream it is."""
     about = ModelInferResponse(model_name=model_name, model_version=model_version, id=id)
     return _serialized(ModelStreamInferResponse(error_message=message, infer_response=about))
 
@@ -62,7 +62,7 @@ def _serialized(message: ModelInferResponse | ModelStreamInferResponse) -> bytes
 
 
 class ResponseEncoder:
-    """Writes the responses of a version; `outputs` are name and datatype of each of its outputs, in its order.
+    """Writes the responses of a version; `outputs` are name and datatype of each output, in order.
 
     BYTES outputs and the forms that a caller can ask for go through `encode_response`.
     """
@@ -95,7 +95,7 @@ class ResponseEncoder:
         requests: as decoded; their requested outputs have passed `check_outputs`.
         rows: of each request, in the order in which they stand in the arrays.
         decision_ids: of each request.
-        arrays: one C-contiguous buffer for each output, little-endian; rows after those of the requests are ignored.
+        arrays: one C-contiguous buffer for each output, little-endian; surplus rows are ignored.
         shapes: of each output, without the batch axis.
         batched: False where there is no batch axis: then there is one request, and the shapes are whole.
 

@@ -27,10 +27,10 @@ class Signature:
                 )
 
     def bind(self, request: InferRequest) -> tuple[int, tuple[int, ...]] | None:
-        """Rows and group key of a request whose inputs fit, with its inputs put into the model's order; else None.
+        """Rows and group key of a request whose inputs fit, and are put into the model's order; else None.
 
-        The group key holds the sizes of the dynamic dimensions, the batch axis left out: requests with equal keys
-        can share a batch. A request without a batch axis has one row.
+        The group key holds the sizes of the dynamic dimensions, the batch axis left out: requests with equal
+        keys can share a batch. A request without a batch axis has one row.
         """
         given = {tensor.name: tensor for tensor in request.inputs}
         if len(request.inputs) != len(self._specs) or given.keys() != self._index_of.keys():
