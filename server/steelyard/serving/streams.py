@@ -4,12 +4,17 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
+from google.protobuf.message import DecodeError
+
 from steelyard.errors import SteelyardError
+from steelyard.models.names import MAX_NAME_BYTES
 from steelyard.serving.call import Metadata
 from steelyard.serving.engine import Engine
 from steelyard.serving.methods import Context, Methods
 from steelyard.wire import stream_error, wrap_stream_response
+from steelyard.wire.generated import grpc_service as pb
 from steelyard.wire.status import message_of
+from steelyard.wire.types import MAX_ID_BYTES
 
 # Requests of one stream that may be in the server; the next is read when one of them has been answered. It is what
 # fills a few of the largest usual batches, and 64 MiB messages times this are held by the queue's bounds anyway.
@@ -19,10 +24,11 @@ MAX_IN_FLIGHT = 256
 class StreamedCall:
     """One request of a stream, as the engine sees it."""
 
-    __slots__ = ("_stream", "cancelled", "deadline_ns", "peer", "place")
+    __slots__ = ("_body", "_stream", "cancelled", "deadline_ns", "peer", "place")
 
-    def __init__(self, stream: "Stream", context: Context) -> None:
+    def __init__(self, stream: "Stream", context: Context, body: bytes) -> None:
         self._stream = stream
+        self._body = body
         self.peer = context.peer
         self.deadline_ns = context.deadline_ns
         self.cancelled = False
@@ -35,7 +41,21 @@ class StreamedCall:
         self._stream.ended(self, wrap_stream_response(body))
 
     def fail(self, error: SteelyardError, trailing: Metadata) -> None:
-        self._stream.ended(self, stream_error(message_of(error)))
+        # Answers come in any order, so the caller has to be told which request an error is about. The body is read
+        # once more for that, because a request may be refused before it was understood.
+        try:
+            about = pb.ModelInferRequest.FromString(self._body)
+        except DecodeError:
+            about = pb.ModelInferRequest()
+        self._stream.ended(
+            self,
+            stream_error(
+                message_of(error),
+                about.model_name[:MAX_NAME_BYTES],
+                about.model_version[:MAX_NAME_BYTES],
+                about.id[:MAX_ID_BYTES],
+            ),
+        )
 
 
 class Stream:
@@ -55,7 +75,7 @@ class Stream:
         try:
             async for body in bodies:
                 await self._room.acquire()
-                call = StreamedCall(self, self._context)
+                call = StreamedCall(self, self._context, body)
                 self._calls.add(call)
                 self._engine.submit(call, body)
         finally:
