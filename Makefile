@@ -2,9 +2,10 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+ASAN_TESTS := tests/wire tests/observe/test_observe_segment.py tests/runtime/test_runner.py
 NATIVE := $(wildcard native/*.pyx native/*.pxi native/*.h)
 
-.PHONY: build test test-all test-asan lint demo bench protos wheel clean
+.PHONY: build test test-all test-extra test-asan lint demo bench protos wheel clean
 
 build: $(VENV)/.built
 $(VENV)/bin/python:
@@ -14,7 +15,7 @@ $(VENV)/.built: $(NATIVE) setup.py pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install -q -e '.[cpu]'
 	touch $@
 $(VENV)/.test: pyproject.toml $(VENV)/.built
-	$(BIN)/python -m pip install -q -e '.[cpu,test,demo]'
+	$(BIN)/python -m pip install -q setuptools 'cython>=3.1,<4' -e '.[cpu,test,demo]'
 	touch $@
 $(VENV)/.demo: pyproject.toml $(VENV)/.built
 	$(BIN)/python -m pip install -q -e '.[cpu,demo]'
@@ -23,14 +24,26 @@ $(VENV)/.bench: pyproject.toml $(VENV)/.test
 	$(BIN)/python -m pip install -q -e '.[cpu,test,bench]'
 	touch $@
 $(VENV)/.lint: pyproject.toml $(VENV)/.test
-	$(BIN)/python -m pip install -q -e '.[cpu,test,lint]'
+	$(BIN)/python -m pip install -q setuptools -e '.[cpu,test,lint]'
 	touch $@
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -n 2 -m "not extra"
 
-test-all: $(VENV)/.test
-	$(BIN)/python -m pytest -n 2
+# What needs Debian packages (h2load, from nghttp2-client) and the quick form of the benchmarks.
+test-extra: $(VENV)/.bench
+	$(BIN)/python -m pytest -m extra
+
+test-all: test test-extra
+
+# The native code under AddressSanitizer and UndefinedBehaviorSanitizer, in a build and an environment of its own.
+test-asan: $(VENV)/.test
+	mkdir -p build/asan && rm -rf build/asan/server && cp -r server build/asan/ && rm -f build/asan/server/steelyard/_native/*.so
+	STEELYARD_SANITIZE=address,undefined $(BIN)/python setup.py -q build_ext --build-temp build/asan/temp \
+		--build-lib build/asan/server
+	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
+		ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc PYTHONPATH=build/asan/server \
+		$(BIN)/python -m pytest -p no:cacheprovider $(ASAN_TESTS)
 
 lint: $(VENV)/.lint
 	$(BIN)/ruff check .

@@ -7,7 +7,6 @@ the model. It is the ceiling that a front can come near to, not what a client se
 import asyncio
 import os
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -114,19 +113,17 @@ async def run(rounds: int = ROUNDS, requests: int = REQUESTS_A_ROUND) -> dict[st
     }
 
 
-def main() -> None:
-    """Prints the table."""
-    result = uvloop.run(run())
+def report(result: dict[str, Any]) -> list[str]:
+    """The figures, line by line."""
     low, high = result["requests_per_s_spread"]
-    print(
-        f"engine, tiny, {IN_FLIGHT} in flight: {result['requests_per_s']:,.0f} requests/s ({low:,.0f} to {high:,.0f})"
-    )
-    print(
-        f"CPU: {result['cpu_us_per_request']:.2f} µs a request, mean batch {result['mean_batch_rows']:.1f} rows"
-    )
-    for stage, mean in result["stage_mean_us"].items():
-        print(f"  {stage:9} {mean:8.2f} µs (a request's time in it, shared with its batch)")
+    lines = [
+        f"engine, tiny, {IN_FLIGHT} in flight: {result['requests_per_s']:,.0f} requests/s ({low:,.0f}–{high:,.0f})",
+        f"CPU: {result['cpu_us_per_request']:.2f} µs a request, mean batch {result['mean_batch_rows']:.1f} rows",
+        "a batch's way, µs (the mean request's time in each stage, most of it shared with its batch):",
+    ]
+    lines += [f"  {stage:9} {mean:8.2f}" for stage, mean in result["stage_mean_us"].items()]
+    return lines
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    print("\n".join(report(uvloop.run(run()))))

@@ -2,7 +2,12 @@
 
 
 class SteelyardError(Exception):
-    """Root of every error that is the caller's or the owner's to read."""
+    """Root of every error that is the caller's or the owner's to read.
+
+    `decision_id` is set on errors that a server sent, where it sent one.
+    """
+
+    decision_id: str | None = None
 
 
 class InvalidRequest(SteelyardError):

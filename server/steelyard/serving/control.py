@@ -92,7 +92,12 @@ class Control:
             platform=PLATFORM,
             inputs=[_tensor_metadata(tensor) for tensor in served.spec.inputs],
             outputs=[_tensor_metadata(tensor) for tensor in served.spec.outputs],
-            properties={"digest": served.digest, "batching": served.batching.reason, "device": served.device},
+            properties={
+                "digest": served.digest,
+                "device": served.device,
+                "batched": str(served.batching.allowed).lower(),
+                "batching_reason": served.batching.reason,
+            },
         )
 
     async def _model_config(self, request: Any) -> Any:

@@ -105,6 +105,7 @@ def load_version(name: str, path: Path, manifest: ModelManifest, environment: En
         serving.session_options.extra,
     )
     spec = describe(session.get_inputs(), session.get_outputs(), version_manifest, path)
+    _refuse_unbindable(spec)
     trial = Trial(session, spec)
     batching = decide_batching(trial, manifest, digest, device.name, environment.verdicts)
     max_batch = serving.max_batch if batching.allowed else 1
@@ -130,6 +131,13 @@ def load_version(name: str, path: Path, manifest: ModelManifest, environment: En
     return LoadedVersion(
         digest, version_manifest, spec, device.name, session, batching, cost, policy, bindable
     )
+
+
+def _refuse_unbindable(spec: ModelSpec) -> None:
+    """ONNX Runtime's Python interface takes BF16 only by binding and strings only without."""
+    datatypes = {tensor.datatype for tensor in (*spec.inputs, *spec.outputs)}
+    if {"BF16", "BYTES"} <= datatypes:
+        raise LoadFailed("a model with both BF16 and BYTES tensors cannot be run through ONNX Runtime's Python interface")
 
 
 class Trial:

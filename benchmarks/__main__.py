@@ -1,0 +1,73 @@
+"""Runs every benchmark and prints its table: `make bench`, or `python -m benchmarks [NAME ...] [--quick]`."""
+
+import json
+import os
+import platform
+import sys
+import time
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import uvloop
+
+from benchmarks import engine, many, observe, real, serving, soak, wire
+
+RESULTS = Path(".bench")
+
+
+def host() -> dict[str, Any]:
+    """What the figures were taken on."""
+    cpu = next(
+        (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
+        platform.machine(),
+    )
+    packages = ("onnxruntime", "grpcio", "uvloop", "numpy", "protobuf")
+    return {
+        "cpu": cpu,
+        "cores": len(os.sched_getaffinity(0)),
+        "python": platform.python_version(),
+        **{name: metadata.version(name) for name in packages},
+        "load_average": os.getloadavg()[0],
+        "unix_s": int(time.time()),
+    }
+
+
+def main() -> None:
+    """Takes the names of benchmarks (none: all), and `--quick` for a short form of each."""
+    quick = "--quick" in sys.argv
+    names = [word for word in sys.argv[1:] if not word.startswith("-")]
+    found: dict[str, Any] = {"host": host()}
+    print(", ".join(f"{key} {value}" for key, value in found["host"].items()))
+    if not names or "wire" in names:
+        print("\nwire")
+        wire.main()
+    if not names or "observe" in names:
+        print("\nobserve")
+        observe.main()
+    if not names or "engine" in names:
+        print("\nengine without a transport")
+        found["engine"] = uvloop.run(engine.run(rounds=3 if quick else engine.ROUNDS))
+        print("\n".join(engine.report(found["engine"])))
+    if not names or "serving" in names:
+        print("\ntiny over the wire")
+        found["serving"] = serving.run(rounds=2, requests=4_000) if quick else serving.run()
+        print("\n".join(serving.report(found["serving"])))
+    if not names or "real" in names:
+        print("\nreal models against bare ONNX Runtime")
+        found["real"] = real.run(rounds=2, seconds=1.0) if quick else real.run()
+        print("\n".join(real.report(found["real"])))
+    if not names or "many" in names:
+        print("\nmany models")
+        found["many"] = many.run(200 if quick else many.MODELS)
+        print("\n".join(many.report(found["many"])))
+    if not names or "soak" in names:
+        print("\nsoak")
+        found["soak"] = soak.run(25.0 if quick else 120.0)
+        print("\n".join(soak.report(found["soak"])))
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / "results.json").write_text(json.dumps(found, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,147 @@
+"""Processes under measurement: a server of ours, a fixed-bytes ceiling, and h2load as the client."""
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+START_TIMEOUT_S = 120.0
+METHOD = "inference.GRPCInferenceService/ModelInfer"
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A server that is up."""
+
+    port: int
+    http: str
+    pid: int
+    worker_pid: int
+    ready_after_s: float
+
+    def metric(self, name: str, **labels: str) -> float:
+        """The sum of a metric's samples that carry `labels`, read from the server itself."""
+        with urllib.request.urlopen(f"http://{self.http}/metrics") as page:
+            text = page.read().decode()
+        total = 0.0
+        for line in text.splitlines():
+            match = re.fullmatch(rf"{name}(?:{{(.*)}})? (\S+)", line)
+            if match and all(f'{key}="{value}"' in (match.group(1) or "") for key, value in labels.items()):
+                total += float(match.group(2))
+        return total
+
+
+def children(pid: int) -> list[int]:
+    """The processes that `pid` has started."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+@contextlib.contextmanager
+def steelyard(repository: Path, *flags: str) -> Iterator[Served]:
+    """`steelyard serve` on free ports of the loopback address, stopped at the end."""
+    with tempfile.TemporaryDirectory() as data, open(Path(data) / "log", "w") as log:
+        command = [sys.executable, "-m", "steelyard.cli.main", "serve", str(repository), "--data", data]
+        command += ["--grpc-address", "127.0.0.1:0", "--http-address", "127.0.0.1:0", *flags]
+        started = time.monotonic()
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+        try:
+            server = json.loads(_wait_for(Path(data) / "server.json", process, Path(data) / "log"))
+            http = server["http_address"]
+            while not _is_ready(http):
+                if process.poll() is not None or time.monotonic() - started > START_TIMEOUT_S:
+                    raise RuntimeError((Path(data) / "log").read_text()[-2000:])
+                time.sleep(0.02)
+            ready_after_s = time.monotonic() - started
+            port = int(server["grpc_address"].rpartition(":")[2])
+            yield Served(port, http, process.pid, children(process.pid)[0], ready_after_s)
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(60)
+
+
+def _wait_for(file: Path, process: subprocess.Popen[bytes], log: Path) -> str:
+    started = time.monotonic()
+    while not file.exists():
+        if process.poll() is not None or time.monotonic() - started > START_TIMEOUT_S:
+            raise RuntimeError(log.read_text()[-2000:])
+        time.sleep(0.02)
+    return file.read_text()
+
+
+def _is_ready(http: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://{http}/v2/health/ready", timeout=5) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+@contextlib.contextmanager
+def ceiling(front: str) -> Iterator[int]:
+    """The fixed-bytes ceiling of a transport (`benchmarks.ceiling`); gives its port."""
+    command = [sys.executable, "-m", "benchmarks.ceiling", front]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        yield int(process.stdout.readline())
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What one run of h2load saw."""
+
+    requests_per_s: float
+    p50_ms: float
+    p99_ms: float
+
+
+def h2load(port: int, body: Path, requests: int, connections: int, streams: int) -> Load:
+    """`requests` calls of ModelInfer with `body` (framed), closed loop, `connections` x `streams` in flight.
+
+    h2load takes an answer that carries a gRPC error for a success: whoever calls this compares with the server's own
+    count of good answers.
+    """
+    if shutil.which("h2load") is None:
+        raise RuntimeError("h2load is not installed (Debian's package nghttp2-client)")
+    with tempfile.NamedTemporaryFile() as log:
+        command = ["h2load", "-t1", "-n", str(requests), "-c", str(connections), "-m", str(streams), "-d", str(body)]
+        command += ["-H", "content-type: application/grpc", "-H", "te: trailers", f"--log-file={log.name}"]
+        command += [f"http://127.0.0.1:{port}/{METHOD}"]
+        output = subprocess.run(command, capture_output=True, text=True, check=True, timeout=900).stdout
+        took_us = [int(line.split("\t")[2]) for line in Path(log.name).read_text().splitlines()]
+    rate = re.search(r"finished in .*?, ([0-9.]+) req/s", output)
+    failed = re.search(r"requests: .* (\d+) failed", output)
+    if rate is None or failed is None or failed.group(1) != "0":
+        raise RuntimeError(output[-2000:])
+    quantiles = statistics.quantiles(took_us, n=100)
+    return Load(float(rate.group(1)), quantiles[49] / 1000, quantiles[98] / 1000)
+
+
+def resident_mib(pid: int) -> float:
+    """Resident memory of a process, MiB."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def threads(pid: int) -> int:
+    """Threads of a process."""
+    return len(list(Path(f"/proc/{pid}/task").iterdir()))
+
+
+def cpu_s(pid: int) -> float:
+    """CPU seconds that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -1,0 +1,1 @@
+"""The command `steelyard`: one module a command, imported when the command is used."""

@@ -1,0 +1,209 @@
+"""The client for asyncio: the same methods, awaited."""
+
+import asyncio
+import random
+import time
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Mapping,
+    Sequence,
+)
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import grpc
+import grpc.aio
+
+from steelyard.client import rpcs
+from steelyard.client.answers import ModelMetadata, ModelState, ModelStatistics
+from steelyard.client.channel import DEFAULT_MAX_MESSAGE_BYTES, channel_options
+from steelyard.client.failures import error_of, failure_of
+from steelyard.client.requests import Parameter, Request, encode_request
+from steelyard.client.results import Result, StreamAnswer, decode_response
+from steelyard.client.retry import Attempts, Retry
+from steelyard.client.rpcs import Rpc
+from steelyard.client.stream import StreamCodec
+from steelyard.client.tensors import Array, Tensor
+from steelyard.errors import Unavailable
+
+T = TypeVar("T")
+
+
+class AsyncClient:
+    """A connection to one server from one event loop; an async context manager.
+
+    Raises what `Client` raises. A call whose task is cancelled is cancelled at the server too.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        *,
+        timeout_s: float | None = None,
+        max_message_bytes: int = DEFAULT_MAX_MESSAGE_BYTES,
+        retry: Retry | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        """Connects with the first call, on the loop that is running then. The arguments are as in `Client`."""
+        self.address = address
+        self._timeout_s = timeout_s
+        self._options = channel_options(max_message_bytes)
+        self._retry = retry or Retry()
+        self._sleep = sleep
+        self._channel: Any = None
+        self._callables: dict[str, Any] = {}
+        self._closed = False
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Closes the connection; calls that are under way end as cancelled."""
+        self._closed = True
+        if self._channel is not None:
+            await self._channel.close()
+
+    async def infer(
+        self,
+        model: str,
+        inputs: Mapping[str, Array | Tensor],
+        *,
+        version: str | int = "",
+        outputs: Sequence[str] | None = None,
+        request_id: str = "",
+        priority: int = 0,
+        timeout_s: float | None = None,
+        parameters: Mapping[str, Parameter] | None = None,
+        classes: Mapping[str, int] | None = None,
+    ) -> Result:
+        """Runs `model` on `inputs`; as `Client.infer`."""
+        request = Request(
+            model=model,
+            inputs=inputs,
+            version=version,
+            outputs=outputs,
+            request_id=request_id,
+            priority=priority,
+            parameters=parameters,
+            classes=classes,
+        )
+        started_ns = time.monotonic_ns()
+        body, attempts = await self._send(rpcs.INFER, encode_request(request), timeout_s)
+        return decode_response(body, time.monotonic_ns() - started_ns, attempts)
+
+    async def stream_infer(
+        self, requests: Iterable[Request] | AsyncIterable[Request], *, timeout_s: float | None = None
+    ) -> AsyncGenerator[StreamAnswer, None]:
+        """As `Client.stream_infer`; `requests` may be asynchronous, and is consumed ahead of the answers."""
+        codec = StreamCodec()
+        problems: list[Exception] = []
+
+        async def bodies() -> AsyncIterator[bytes]:
+            try:
+                if isinstance(requests, AsyncIterable):
+                    async for request in requests:
+                        yield codec.encode(request)
+                else:
+                    for request in requests:
+                        yield codec.encode(request)
+            except Exception as problem:
+                problems.append(problem)
+
+        timeout_s = self._timeout_s if timeout_s is None else timeout_s
+        call = self._callable(rpcs.STREAM_INFER, stream=True)(bodies(), timeout=timeout_s)
+        try:
+            async for body in call:
+                yield codec.decode(body)
+        except grpc.RpcError as error:
+            raise error_of(failure_of(error), self.address) from None
+        finally:
+            call.cancel()
+        if problems:
+            raise problems[0]
+
+    async def server_ready(self, *, timeout_s: float | None = None) -> bool:
+        """Whether the server takes requests at this moment; False where none answers."""
+        return await self._is_ready(rpcs.server_ready(), timeout_s)
+
+    async def model_ready(
+        self, model: str, version: str | int = "", *, timeout_s: float | None = None
+    ) -> bool:
+        """Whether the server takes requests for the model at this moment; False where no server answers."""
+        return await self._is_ready(rpcs.model_ready(model, version), timeout_s)
+
+    async def metadata(
+        self, model: str, version: str | int = "", *, timeout_s: float | None = None
+    ) -> ModelMetadata:
+        """What the model takes and gives."""
+        return await self._call(rpcs.metadata(model, version), timeout_s)
+
+    async def config(
+        self, model: str, version: str | int = "", *, timeout_s: float | None = None
+    ) -> dict[str, Any]:
+        """The model's configuration, as the protocol's ModelConfig in its JSON form."""
+        return await self._call(rpcs.config(model, version), timeout_s)
+
+    async def statistics(
+        self, model: str = "", version: str | int = "", *, timeout_s: float | None = None
+    ) -> tuple[ModelStatistics, ...]:
+        """Counts and times by version; of every model where none is named."""
+        return await self._call(rpcs.statistics(model, version), timeout_s)
+
+    async def index(self, *, ready: bool = False, timeout_s: float | None = None) -> tuple[ModelState, ...]:
+        """What the server's repository holds, with what is wrong with it; `ready`: only what is served."""
+        return await self._call(rpcs.index(ready), timeout_s)
+
+    async def load(self, model: str, *, timeout_s: float | None = None) -> None:
+        """Loads the model, or loads it again; returns when it is ready."""
+        await self._call(rpcs.load(model), timeout_s)
+
+    async def unload(self, model: str, *, timeout_s: float | None = None) -> None:
+        """Stops serving the model, until it is loaded by request."""
+        await self._call(rpcs.unload(model), timeout_s)
+
+    async def _is_ready(self, rpc: Rpc[bool], timeout_s: float | None) -> bool:
+        try:
+            return await self._call(rpc, timeout_s)
+        except Unavailable:
+            return False
+
+    async def _call(self, rpc: Rpc[T], timeout_s: float | None) -> T:
+        return rpc.decode((await self._send(rpc.method, rpc.body, timeout_s))[0])
+
+    async def _send(self, method: str, body: bytes, timeout_s: float | None) -> tuple[bytes, int]:
+        """The answer's bytes, and how many attempts it took."""
+        timeout_s = self._timeout_s if timeout_s is None else timeout_s
+        deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
+        attempts = Attempts(self._retry, deadline_s, random.random)
+        call = self._callable(method)
+        while True:
+            remaining_s, metadata = attempts.begin(time.monotonic())
+            try:
+                return await call(body, timeout=remaining_s, metadata=metadata), attempts.made
+            except grpc.RpcError as error:
+                failure = failure_of(error)
+            wait_s = attempts.wait_s(failure, time.monotonic())
+            if wait_s is None:
+                raise error_of(failure, self.address)
+            await self._sleep(wait_s)
+
+    def _callable(self, method: str, stream: bool = False) -> Any:
+        if self._closed:
+            raise Unavailable(f"the client of {self.address} is closed")
+        if self._channel is None:
+            self._channel = grpc.aio.insecure_channel(self.address, options=self._options)
+        found = self._callables.get(method)
+        if found is None:
+            make = self._channel.stream_stream if stream else self._channel.unary_unary
+            found = self._callables[method] = make(method)
+        return found

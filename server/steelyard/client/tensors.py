@@ -1,0 +1,113 @@
+"""numpy arrays as the protocol's tensors: an array's datatype, its raw bytes, and the way back."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from steelyard.errors import InvalidRequest, SteelyardError
+from steelyard.models.datatypes import BY_NAME, DATATYPES
+from steelyard.wire import decode_bytes_tensor, encode_bytes_tensor
+
+Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
+
+# By kind and size, as numpy has several dtypes for one layout. BF16 is not here: its bits are kept as uint16.
+_BY_LAYOUT = {
+    (datatype.dtype.kind, datatype.item_bytes): datatype.name
+    for datatype in DATATYPES
+    if datatype.name not in ("BF16", "BYTES")
+}
+# Objects, byte strings, text, and numpy 2's text of variable width.
+_STRING_KINDS = "OSUT"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tensor:
+    """An array whose datatype its dtype does not tell: the bits of BF16 are a uint16 array."""
+
+    array: Array
+    datatype: str
+    """The protocol's name, such as "BF16"."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EncodedTensor:
+    """An input in the protocol's raw form."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+    raw: bytes | memoryview
+    """Little-endian, row-major, unpadded; four bytes of length before each element of BYTES."""
+
+
+def encode_tensor(name: str, value: Array | Tensor) -> EncodedTensor:
+    """The input `name` in raw form; copied only where its bytes do not lie as the protocol wants them.
+
+    Raises InvalidRequest for what is no array, a dtype that the protocol does not have, and objects that are
+    neither str nor bytes.
+    """
+    array, wanted = (value.array, value.datatype) if isinstance(value, Tensor) else (value, None)
+    if not isinstance(array, np.ndarray | np.generic):
+        raise InvalidRequest(f"input {name!r}: expected a numpy array, came {type(array).__name__}")
+    array = np.asarray(array)
+    if array.dtype.name == "bfloat16":
+        array, wanted = array.view(np.uint16), wanted or "BF16"
+    datatype = _datatype_of(name, array, wanted)
+    if datatype == "BYTES":
+        return EncodedTensor(name, datatype, array.shape, _encode_strings(name, array))
+    contiguous = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
+    return EncodedTensor(name, datatype, array.shape, contiguous.reshape(-1).view(np.uint8).data)
+
+
+def decode_tensor(name: str, datatype: str, shape: Sequence[int], raw: bytes) -> Array:
+    """The output `name`; its memory is `raw`'s, so it cannot be written to. BYTES become objects (bytes).
+
+    Raises SteelyardError where these do not fit each other.
+    """
+    known = BY_NAME.get(datatype)
+    if known is None:
+        raise SteelyardError(f"output {name!r}: the answer has an unknown datatype {datatype!r}")
+    if datatype == "BYTES":
+        elements = decode_bytes_tensor(raw)
+        array = np.empty(len(elements), dtype=object)
+        array[:] = elements
+    elif len(raw) % known.item_bytes:
+        raise SteelyardError(f"output {name!r}: the answer has {len(raw)} bytes for elements of {datatype}")
+    else:
+        array = np.frombuffer(raw, dtype=known.dtype)
+    if any(dim < 0 for dim in shape) or math.prod(shape) != array.size:
+        raise SteelyardError(
+            f"output {name!r}: the answer has {array.size} elements for shape {list(shape)} of {datatype}"
+        )
+    return array.reshape(tuple(shape))
+
+
+def _datatype_of(name: str, array: Array, wanted: str | None) -> str:
+    dtype = array.dtype
+    natural = "BYTES" if dtype.kind in _STRING_KINDS else _BY_LAYOUT.get((dtype.kind, dtype.itemsize))
+    if wanted is None:
+        if natural is None:
+            raise InvalidRequest(f"input {name!r}: numpy's {dtype} is no datatype of the protocol")
+        return natural
+    if wanted not in BY_NAME:
+        raise InvalidRequest(f"input {name!r}: expected a datatype of {', '.join(BY_NAME)}, came {wanted!r}")
+    if natural != ("UINT16" if wanted == "BF16" else wanted):
+        expected = "str or bytes" if wanted == "BYTES" else BY_NAME[wanted].dtype.name
+        raise InvalidRequest(f"input {name!r}: expected an array of {expected} for {wanted}, came {dtype}")
+    return wanted
+
+
+def _encode_strings(name: str, array: Array) -> bytes:
+    elements = array.ravel().tolist()
+    for element in elements:
+        if not isinstance(element, str | bytes):
+            raise InvalidRequest(
+                f"input {name!r}: expected elements of str or bytes, came {type(element).__name__}"
+            )
+    try:
+        return encode_bytes_tensor(elements)
+    except UnicodeEncodeError as exc:
+        raise InvalidRequest(f"input {name!r}: expected text that UTF-8 can hold: {exc.reason}") from None
