@@ -3,18 +3,18 @@
 import time
 from collections.abc import Callable
 
-# Runs of each size; the fastest counts, since whatever disturbs a run can only slow it. A size whose runs are cheap
-# gets more of them, up to this much time: it is there that a disturbance would weigh most.
-RUNS = 3
-CHEAP_RUNS = 20
-CHEAP_NS = 400_000
+# Rounds over all sizes; the fastest run of each counts, since whatever disturbs a run can only slow it. Sizes are run
+# in turn, so that a slow second on a shared machine falls on all of them. Where a round is cheap there are more.
+ROUNDS = 3
+CHEAP_ROUNDS = 20
+CHEAP_NS = 3_000_000
 
 # A version's measurements end when they have taken this long, however far they came: a heavy model's first sizes say
 # enough, and a server of many models must become ready.
-BUDGET_NS = 600_000_000
+BUDGET_NS = 800_000_000
 
 # Sizes past one that costs this much more by the row than the best are not tried.
-WORSE_BY = 1.08
+WORSE_BY = 1.12
 
 
 def measure(
@@ -28,32 +28,35 @@ def measure(
     run: runs a batch of so many rows to its end.
     extra_runs: further runs of one row that are not measured, first.
     """
-    started = now_ns()
+    started_ns = now_ns()
     for _ in range(extra_runs):
         run(1)
-    measured: dict[int, int] = {}
-    rows = 1
-    while rows <= max_batch:
-        measured[rows] = best = _fastest(run, rows, now_ns)
-        cheapest = min(ns / size for size, ns in measured.items())
-        if best / rows > cheapest * WORSE_BY:
-            break
-        spent = now_ns() - started
-        if spent + 2 * best * (RUNS + 1) > BUDGET_NS:
-            break
-        if rows < max_batch < rows * 2:
-            rows = max_batch
-        else:
-            rows *= 2
-    return measured
-
-
-def _fastest(run: Callable[[int], object], rows: int, now_ns: Callable[[], int]) -> int:
-    """Nanoseconds of the fastest of some runs, after one that does not count."""
-    run(rows)
-    taken: list[int] = []
-    while len(taken) < RUNS or (len(taken) < CHEAP_RUNS and sum(taken) < CHEAP_NS):
-        before = now_ns()
+    fastest: dict[int, int] = {}
+    for rows in _sizes(max_batch):
         run(rows)
-        taken.append(now_ns() - before)
-    return min(taken)
+        fastest[rows] = _time(run, rows, now_ns)
+        cheapest = min(ns / size for size, ns in fastest.items())
+        spent_ns = now_ns() - started_ns
+        # The next size costs about twice this one, and every size is run ROUNDS times more.
+        ahead_ns = 2 * fastest[rows] + (ROUNDS - 1) * (sum(fastest.values()) + 2 * fastest[rows])
+        if fastest[rows] / rows > cheapest * WORSE_BY or spent_ns + ahead_ns > BUDGET_NS:
+            break
+    rounds_started_ns = now_ns()
+    rounds = 1
+    while rounds < ROUNDS or (rounds < CHEAP_ROUNDS and now_ns() - rounds_started_ns < CHEAP_NS):
+        for rows, before in fastest.items():
+            fastest[rows] = min(before, _time(run, rows, now_ns))
+        rounds += 1
+    return fastest
+
+
+def _sizes(max_batch: int) -> list[int]:
+    """1, 2, 4, … and `max_batch` itself."""
+    sizes = [1 << power for power in range(max_batch.bit_length()) if 1 << power < max_batch]
+    return [*sizes, max_batch]
+
+
+def _time(run: Callable[[int], object], rows: int, now_ns: Callable[[], int]) -> int:
+    before = now_ns()
+    run(rows)
+    return now_ns() - before

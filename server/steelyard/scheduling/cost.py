@@ -2,7 +2,7 @@
 
 # A size counts as efficient while its cost per row is within this share of the best one met: less than the
 # noise of a shared machine, more than what a larger batch saves elsewhere (fewer hand-overs).
-EFFICIENT_WITHIN = 0.02
+EFFICIENT_WITHIN = 0.03
 
 # Weight of one live batch in the running mean of its size.
 LIVE_WEIGHT = 0.1

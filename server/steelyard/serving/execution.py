@@ -49,6 +49,8 @@ class Job:
 def execute(job: Job) -> None:
     """Runs a job to its end, on whatever thread calls it. Raises nothing: errors are outcomes."""
     batch, version = job.batch, job.version
+    # The way to an executor thread is part of the wait, not of the work.
+    batch.taken_ns = now_ns()
     tickets = batch.tickets
     requests: list[InferRequest] = [ticket.request for ticket in tickets]
     job.decision_ids = new_ids(len(tickets), time.time_ns() // 1_000_000)
