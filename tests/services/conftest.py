@@ -17,8 +17,9 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Server]]:
     servers: list[Server] = []
 
     def start(repository: Path | None = None, **settings: Any) -> Server:
-        repository = tmp_path / "models" if repository is None else repository
-        repository.mkdir(exist_ok=True)
+        if repository is None:
+            repository = tmp_path / "models"
+            repository.mkdir()
         server = Server(repository, tmp_path / f"log-{len(servers)}", **settings)
         servers.append(server)
         return server

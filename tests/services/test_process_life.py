@@ -12,6 +12,9 @@ import grpc
 import numpy as np
 import psutil
 import pytest
+from steelyard.config import parse_address
+from steelyard.errors import ConfigError
+from steelyard.supervisor.listening import bound_address, reserve
 from steelyard.wire.generated import grpc_service as pb
 from steelyard.wire.generated import health as health_pb
 
@@ -42,43 +45,25 @@ def refused(server: Server) -> str:
 
 
 def test_a_repository_that_is_not_there(start: Start, tmp_path: Path) -> None:
-    server = start(data=str(tmp_path / "data"))
-    server.stop()
-    server.repository.rmdir()
-    output = refused(start_without_making(start, tmp_path, server.repository))
-    assert str(server.repository) in output
+    output = refused(start(tmp_path / "nowhere"))
+    assert str(tmp_path / "nowhere") in output
     assert "nothing is there" in output
+    assert not (tmp_path / "nowhere").exists()
 
 
-def start_without_making(start: Start, tmp_path: Path, repository: Path) -> Server:
-    link = tmp_path / "elsewhere"
-    if not repository.exists():
-        # `start` makes its repository, so that it is given one that is there and points to one that is not.
-        repository.symlink_to(link)
-        link.mkdir(exist_ok=True)
-        server = None
-        try:
-            repository.unlink()
-            server = Server(repository, tmp_path / "log-missing")
-        finally:
-            link.rmdir()
-        return server
-    return start(repository)
-
-
-def test_a_repository_that_is_a_file(tmp_path: Path) -> None:
-    file = tmp_path / "models"
+def test_a_repository_that_is_a_file(start: Start, tmp_path: Path) -> None:
+    file = tmp_path / "file"
     file.write_text("no directory")
-    output = refused(Server(file, tmp_path / "log"))
+    output = refused(start(file))
     assert str(file) in output
     assert "directory" in output
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
-def test_a_repository_that_cannot_be_read(repository: Path, tmp_path: Path) -> None:
+def test_a_repository_that_cannot_be_read(start: Start, repository: Path) -> None:
     repository.chmod(0)
     try:
-        output = refused(Server(repository, tmp_path / "log"))
+        output = refused(start(repository))
     finally:
         repository.chmod(0o700)
     assert str(repository) in output
@@ -104,6 +89,21 @@ def test_the_ports_of_another_server(start: Start, repository: Path, tmp_path: P
         assert address in output
         assert "in use" in output
     assert first.is_ready()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "[::1]"])
+def test_a_port_is_kept_before_and_between_the_workers_who_listen_on_it(host: str) -> None:
+    with reserve("grpc_address", parse_address(f"{host}:0")) as kept:
+        address = bound_address(kept)
+        with pytest.raises(ConfigError, match="in use"):
+            reserve("grpc_address", address)
+        with socket.socket(kept.family) as worker:
+            worker.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            worker.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            worker.bind((address.host, address.port))
+            worker.listen()
+            with pytest.raises(ConfigError, match="in use"):
+                reserve("grpc_address", address)
 
 
 def test_an_address_that_this_machine_does_not_have(start: Start, repository: Path) -> None:

@@ -116,7 +116,8 @@ class Server:
 
     def worker_pid(self) -> int:
         """The worker's process, as the supervisor last announced it."""
-        return int(self.events("server.ready")[-1]["worker"])
+        # The log is written on a thread of its own, a moment after.
+        return int(eventually(lambda: self.events("server.ready"))[-1]["worker"])
 
     def stop(self, within_s: float = 40.0) -> int:
         """Asks the server to stop and returns its exit status."""

@@ -23,7 +23,7 @@ def reserve(setting: str, address: Address) -> socket.socket:
             target = (target[0], probe.getsockname()[1], *target[2:])
         kept = socket.socket(family, kind, protocol)
         try:
-            kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            # Not SO_REUSEADDR as well: with it, while nobody listens, another server's first bind would succeed.
             kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             kept.bind(target)
         except OSError:
