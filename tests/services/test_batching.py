@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc
 import numpy as np
 import pytest
-from steelyard.wire.generated import grpc_service as pb
 
+from steelyard.wire.generated import grpc_service as pb
 from tests.support.asking import Asker, arrays, request
 from tests.support.server import Server
 
@@ -75,7 +75,9 @@ def test_every_client_gets_its_own_rows(server: Server) -> None:
                 elif kind == "same_bytes":
                     inputs = {"x": np.array([[f"{tag}-{i}" for i in range(4)] for tag in tags], object)}
                 else:
-                    inputs = {"x": np.repeat(tags[:, None], 4, axis=1).astype({"same_fp64": "f8"}.get(kind, "i8"))}
+                    inputs = {
+                        "x": np.repeat(tags[:, None], 4, axis=1).astype({"same_fp64": "f8"}.get(kind, "i8"))
+                    }
                 pending.append((kind, inputs, own.start(request(kind, inputs, id=f"{number}.{turn}"))))
             for turn, (kind, inputs, call) in enumerate(pending):
                 response = pb.ModelInferResponse.FromString(call.result())

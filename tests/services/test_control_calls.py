@@ -6,11 +6,11 @@ import grpc
 import numpy as np
 import pytest
 from google.protobuf import descriptor_pb2
+
 from steelyard.wire.generated import grpc_service as pb
 from steelyard.wire.generated import health as health_pb
 from steelyard.wire.generated import model_config as config_pb
 from steelyard.wire.generated import reflection_v1, reflection_v1alpha
-
 from tests.support import models
 from tests.support.asking import Asker
 from tests.support.server import Server
@@ -84,7 +84,9 @@ def test_metadata_of_versions_and_configuration_without_a_batch_axis(ask: Asker)
 
 def test_statistics_count_requests_rows_and_batches(ask: Asker) -> None:
     def read() -> Any:
-        (found,) = ask.call("ModelStatistics", pb.ModelStatisticsRequest(name="same_int32", version="1")).model_stats
+        (found,) = ask.call(
+            "ModelStatistics", pb.ModelStatisticsRequest(name="same_int32", version="1")
+        ).model_stats
         return found
 
     before = read()
@@ -159,7 +161,9 @@ def test_what_is_not_there_is_unimplemented(ask: Asker, method: str) -> None:
 
 def check(ask: Asker, service: str) -> int:
     body = health_pb.HealthCheckRequest(service=service).SerializeToString()
-    status: int = health_pb.HealthCheckResponse.FromString(ask.raw("/grpc.health.v1.Health/Check", body)).status
+    status: int = health_pb.HealthCheckResponse.FromString(
+        ask.raw("/grpc.health.v1.Health/Check", body)
+    ).status
     return status
 
 
@@ -180,7 +184,9 @@ def test_reflection(ask: Asker, package: str, messages: Any) -> None:
     asked = [
         messages.ServerReflectionRequest(list_services=""),
         messages.ServerReflectionRequest(file_containing_symbol="inference.GRPCInferenceService"),
-        messages.ServerReflectionRequest(file_containing_symbol="inference.ModelInferRequest.InferInputTensor"),
+        messages.ServerReflectionRequest(
+            file_containing_symbol="inference.ModelInferRequest.InferInputTensor"
+        ),
         messages.ServerReflectionRequest(file_containing_symbol="grpc.health.v1.Health.Check"),
         messages.ServerReflectionRequest(file_by_filename="inference/grpc_service.proto"),
         messages.ServerReflectionRequest(file_containing_symbol="no.such.Symbol"),

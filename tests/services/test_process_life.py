@@ -12,12 +12,12 @@ import grpc
 import numpy as np
 import psutil
 import pytest
+
 from steelyard.config import parse_address
 from steelyard.errors import ConfigError
 from steelyard.supervisor.listening import bound_address, reserve
 from steelyard.wire.generated import grpc_service as pb
 from steelyard.wire.generated import health as health_pb
-
 from tests.support import models
 from tests.support.asking import Asker, arrays, request
 from tests.support.metrics import metrics
@@ -262,7 +262,7 @@ def test_many_models(start: Start, repository: Path) -> None:
             assert arrays(pb.ModelInferResponse.FromString(call.result()))["y"][0, 0] == n
     status, page = server.get("/metrics")
     assert status == 200
-    assert page.count('steelyard_requests_received_total{') == 200
+    assert page.count("steelyard_requests_received_total{") == 200
 
 
 OWNED = """
@@ -313,5 +313,10 @@ def test_a_line_for_each_request_where_it_is_asked_for(start: Start, repository:
         return found if len(found) == 2 else []
 
     good, bad = eventually(lines)
-    assert (good["decision_id"], good["model"], good["version"], good["error"]) == (decision, "double", 1, None)
+    assert (good["decision_id"], good["model"], good["version"], good["error"]) == (
+        decision,
+        "double",
+        1,
+        None,
+    )
     assert "'nobody'" in bad["error"]

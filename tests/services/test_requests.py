@@ -6,8 +6,8 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
-from steelyard.wire.generated import grpc_service as pb
 
+from steelyard.wire.generated import grpc_service as pb
 from tests.support.asking import Asker, arrays, request
 from tests.support.server import Server
 
@@ -74,7 +74,9 @@ def test_a_version_that_is_none(ask: Asker, version: str) -> None:
 
 
 @pytest.mark.parametrize(("version", "factor"), [("", 3), ("1", 1), ("2", 2), ("10", 3)])
-def test_versions_by_number_and_the_highest_where_none_is_named(ask: Asker, version: str, factor: int) -> None:
+def test_versions_by_number_and_the_highest_where_none_is_named(
+    ask: Asker, version: str, factor: int
+) -> None:
     response = ask.call("ModelInfer", request("versions", ONES, version=version))
     assert response.model_version == (version or "10")
     assert arrays(response)["y"].tolist() == [[float(factor)] * 4]
@@ -150,7 +152,9 @@ def test_ids_are_echoed_up_to_their_bound(ask: Asker) -> None:
             assert part in refusal.message
 
 
-@pytest.mark.parametrize("outputs", [["sum"], ["difference"], ["difference", "sum"], ["sum", "difference"], []])
+@pytest.mark.parametrize(
+    "outputs", [["sum"], ["difference"], ["difference", "sum"], ["sum", "difference"], []]
+)
 def test_requested_outputs_select_and_order(ask: Asker, outputs: list[str]) -> None:
     a, b = np.full((2, 3), 5, np.float32), np.full((2, 3), 2, np.float32)
     found = ask.infer("pair", {"a": a, "b": b}, outputs=outputs)
@@ -199,7 +203,9 @@ def test_classification_with_labels(ask: Asker, top: int, expected: list[list[by
 
 
 def test_classification_without_labels_of_many_rows_and_of_none(ask: Asker) -> None:
-    found = arrays(ask.call("ModelInfer", classes(ask, [[1, 1, 0, 0], [0, 0, np.nan, -np.inf]], 2, "same_fp32")))
+    found = arrays(
+        ask.call("ModelInfer", classes(ask, [[1, 1, 0, 0], [0, 0, np.nan, -np.inf]], 2, "same_fp32"))
+    )
     assert found["y"].tolist() == [[b"1.000000:0", b"1.000000:1"], [b"0.000000:0", b"0.000000:1"]]
     message = classes(ask, [[1, 1, 0, 0]], 2, "same_fp32")
     message.inputs[0].shape[0] = 0
@@ -220,7 +226,13 @@ def test_classification_of_bf16_and_of_a_model_without_a_batch_axis(ask: Asker) 
 
 @pytest.mark.parametrize(
     ("kind", "value"),
-    [("int64_param", 0), ("int64_param", -1), ("string_param", "3"), ("bool_param", True), ("double_param", 1.0)],
+    [
+        ("int64_param", 0),
+        ("int64_param", -1),
+        ("string_param", "3"),
+        ("bool_param", True),
+        ("double_param", 1.0),
+    ],
 )
 def test_a_classification_that_is_no_number_of_classes(ask: Asker, kind: str, value: Any) -> None:
     message = classes(ask, [[0.2, 0.5, 0.3]], 1)

@@ -5,9 +5,9 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
+
 from steelyard.wire import encode_bytes_tensor
 from steelyard.wire.generated import grpc_service as pb
-
 from tests.support.asking import Asker, arrays, request
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
@@ -190,7 +190,9 @@ def test_raw_strings_with_wrong_lengths(ask: Asker, content: bytes, parts: list[
 
 def test_a_zero_byte_inside_a_string_is_data(ask: Asker) -> None:
     sent = np.array([["a\0b", "\0", "c\0", "\0d"]], object)
-    assert arrays(ask.call("ModelInfer", request("same_bytes", {"x": sent})))["y"].ravel().tolist() == as_sent(sent)
+    assert arrays(ask.call("ModelInfer", request("same_bytes", {"x": sent})))[
+        "y"
+    ].ravel().tolist() == as_sent(sent)
 
 
 def test_bytes_that_are_no_text_are_refused_and_not_a_failure(ask: Asker) -> None:

@@ -1,12 +1,12 @@
-"""Requests that wait: cancelled, expired, too many, and their callers gone. The model `stall` takes as long as it is told."""
+"""Requests that wait: cancelled, expired, too many, overtaken, and their callers gone."""
 
 from collections.abc import Iterator
 
 import grpc
 import numpy as np
 import pytest
-from steelyard.wire.generated import grpc_service as pb
 
+from steelyard.wire.generated import grpc_service as pb
 from tests.support.asking import Asker, arrays, request
 from tests.support.metrics import Metrics, metrics
 from tests.support.server import Server

@@ -9,9 +9,9 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
+
 from steelyard.wire.generated import grpc_service as pb
 from steelyard.wire.generated import health as health_pb
-
 from tests.support import models
 from tests.support.asking import Asker, arrays, request
 from tests.support.server import Server
@@ -85,9 +85,7 @@ def test_a_version_that_appears_whole(own: Asker, repository: Path) -> None:
         assert part in refusal.message
 
 
-def test_a_version_that_is_being_written_is_not_taken(
-    watching: Server, own: Asker, repository: Path
-) -> None:
+def test_a_version_that_is_being_written_is_not_taken(watching: Server, own: Asker, repository: Path) -> None:
     models.put_by_rename(repository, "written", models.scaled(2.0), 1)
     eventually(lambda: answer(own, "written"))
     directory = repository / "written" / "2"
@@ -182,9 +180,7 @@ def test_a_model_that_was_never_served_disappears_too(own: Asker, repository: Pa
     assert own.refused(request("hopeless", ONES)).code is grpc.StatusCode.NOT_FOUND
 
 
-def test_unloaded_by_request_until_loaded_by_request(
-    watching: Server, own: Asker, repository: Path
-) -> None:
+def test_unloaded_by_request_until_loaded_by_request(watching: Server, own: Asker, repository: Path) -> None:
     models.put_by_rename(repository, "kept", models.scaled(2.0), 1)
     eventually(lambda: answer(own, "kept"))
     own.call("RepositoryModelUnload", pb.RepositoryModelUnloadRequest(model_name="kept"))

@@ -6,6 +6,7 @@ from typing import Any
 
 import grpc
 import numpy as np
+
 from steelyard.models.datatypes import BY_NAME
 from steelyard.wire import decode_bytes_tensor, encode_bytes_tensor
 from steelyard.wire.generated import grpc_service as pb
@@ -119,20 +120,26 @@ class Asker:
         """The outputs of one inference, by name."""
         return arrays(self.call("ModelInfer", request(model, inputs, **how)))
 
-    def refused(self, message: Any, method: str = "ModelInfer", **how: Any) -> Refusal:
-        """How a call ends that must get no answer. `message` is a message or bytes."""
+    def outcome(self, message: Any, method: str = "ModelInfer", **how: Any) -> Refusal | None:
+        """How a call ends, None where it is answered. `message` is a message or bytes."""
         body = message if isinstance(message, bytes) else message.SerializeToString()
         try:
-            answer = self.raw(method, body, **how)
+            self.raw(method, body, **how)
         except grpc.RpcError as error:
             trailing = {key: _text(value) for key, value in error.trailing_metadata() or ()}
             return Refusal(error.code(), error.details() or "", trailing)
-        raise AssertionError(f"an answer of {len(answer)} bytes, where a refusal was expected")
+        return None
+
+    def refused(self, message: Any, method: str = "ModelInfer", **how: Any) -> Refusal:
+        """How a call ends that must get no answer."""
+        refusal = self.outcome(message, method, **how)
+        assert refusal is not None, "an answer came where a refusal was expected"
+        return refusal
 
     def start(self, message: Any, **how: Any) -> grpc.Future:
         """An inference whose outcome comes later."""
         how.setdefault("timeout", TIMEOUT_S)
-        return self.channel.unary_unary(_full("ModelInfer"))  .future(message.SerializeToString(), **how)
+        return self.channel.unary_unary(_full("ModelInfer")).future(message.SerializeToString(), **how)
 
     def stream(self, messages: Iterable[Any], **how: Any) -> Iterator[Any]:
         """ModelStreamInfer: the answers as they come."""

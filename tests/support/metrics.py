@@ -10,7 +10,9 @@ from tests.support.server import Server
 class Metrics(dict[str, float]):
     """Sums by sample name over the series that were asked for; 0 where there are none."""
 
-    def __init__(self, samples: Mapping[str, float], outcomes: dict[str, float], refusals: dict[str, float]) -> None:
+    def __init__(
+        self, samples: Mapping[str, float], outcomes: dict[str, float], refusals: dict[str, float]
+    ) -> None:
         super().__init__(samples)
         self._outcomes = outcomes
         self._refusals = refusals

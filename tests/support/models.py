@@ -56,7 +56,10 @@ def scaled(factor: float = 2.0, dims: Sequence[Dim] = ("batch", 4)) -> bytes:
     """y = factor * x, in FP32."""
     node = helper.make_node("Mul", ["x", "factor"], ["y"])
     return model(
-        [node], [value("x", "FP32", dims)], [value("y", "FP32", dims)], {"factor": np.float32(factor).reshape(())}
+        [node],
+        [value("x", "FP32", dims)],
+        [value("y", "FP32", dims)],
+        {"factor": np.float32(factor).reshape(())},
     )
 
 
@@ -170,7 +173,10 @@ def dynamically_quantized() -> bytes:
 def noisy() -> bytes:
     """y = x and a random number. FP32 [batch, 4]."""
     return model(
-        [helper.make_node("RandomNormalLike", ["x"], ["noise"]), helper.make_node("Add", ["x", "noise"], ["y"])],
+        [
+            helper.make_node("RandomNormalLike", ["x"], ["noise"]),
+            helper.make_node("Add", ["x", "noise"], ["y"]),
+        ],
         [value("x", "FP32", ("batch", 4))],
         [value("y", "FP32", ("batch", 4))],
     )
@@ -229,7 +235,9 @@ def mistyped() -> bytes:
     )
 
 
-def put(repository: Path, name: str, content: bytes, version: int = 1, manifest: str = "", about: str = "") -> Path:
+def put(
+    repository: Path, name: str, content: bytes, version: int = 1, manifest: str = "", about: str = ""
+) -> Path:
     """Writes a version, with model.toml and version.toml where they are given; returns the version's directory."""
     directory = repository / name / str(version)
     directory.mkdir(parents=True)

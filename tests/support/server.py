@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import IO, Any
 
 from steelyard.supervisor.datadir import RunningServer, find_server
-
 from tests.support.waiting import eventually
 
 # The same as the command does, for a tree in which the command line is not there.
@@ -38,7 +37,16 @@ def command(repository: Path, settings: dict[str, Any]) -> list[str]:
         return [sys.executable, "-P", "-c", _BARE, json.dumps({"repository": str(repository), **settings})]
     config = repository.parent / f"{repository.name}-{abs(hash(json.dumps(settings, sort_keys=True)))}.toml"
     config.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in settings.items()))
-    return [sys.executable, "-P", "-m", "steelyard.cli.main", "serve", str(repository), "--config", str(config)]
+    return [
+        sys.executable,
+        "-P",
+        "-m",
+        "steelyard.cli.main",
+        "serve",
+        str(repository),
+        "--config",
+        str(config),
+    ]
 
 
 class Server:

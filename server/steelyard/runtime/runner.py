@@ -72,7 +72,9 @@ class Runner:
         self.may_bind = not self._has_strings and all(is_static(t, spec.batched) for t in spec.outputs)
         self._shapes: dict[object, Shape] = {}
 
-    def fill(self, requests: Sequence[InferRequest], rows: int, key: object) -> tuple[Shape | None, list[Array]]:
+    def fill(
+        self, requests: Sequence[InferRequest], rows: int, key: object
+    ) -> tuple[Shape | None, list[Array]]:
         """Assembles the inputs of `requests`, which share `key` (their dynamic dimensions) and hold `rows` rows.
 
         Returns the buffers that were used, where they are the kept ones, and the inputs as arrays of `rows` rows.

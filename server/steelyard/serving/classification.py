@@ -25,7 +25,9 @@ def check_classes(request: InferRequest, version: ServedVersion) -> None:
             )
         datatype = next(tensor.datatype for tensor in version.spec.outputs if tensor.name == output.name)
         if datatype in ("BYTES", "BOOL"):
-            raise InvalidRequest(f"{place}: parameter {PARAMETER!r}: expected an output of numbers, it has {datatype}")
+            raise InvalidRequest(
+                f"{place}: parameter {PARAMETER!r}: expected an output of numbers, it has {datatype}"
+            )
 
 
 def _came(value: Parameter) -> str:

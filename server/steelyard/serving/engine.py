@@ -8,7 +8,14 @@ from typing import Any
 from steelyard._native.decision import new_ids
 from steelyard._native.observe import Slot
 from steelyard.clock import Clock
-from steelyard.errors import DeadlineExpired, ExecutionFailed, InvalidRequest, SteelyardError, TooLarge, Unavailable
+from steelyard.errors import (
+    DeadlineExpired,
+    ExecutionFailed,
+    InvalidRequest,
+    SteelyardError,
+    TooLarge,
+    Unavailable,
+)
 from steelyard.observe.layout import refusal_of
 from steelyard.observe.logs import log
 from steelyard.runtime.executor import Executor
@@ -134,7 +141,9 @@ class Engine:
         if idle_passes < self._patience and gathered < GATHERED and now_ns - inbox[0][2] < GATHER_NS:
             self._loop.call_soon(self._gather, now_ns, idle_passes)
             return
-        self._patience = min(self._patience * 2, MAX_PATIENCE) if gathered > 1 else max(self._patience // 2, 1)
+        self._patience = (
+            min(self._patience * 2, MAX_PATIENCE) if gathered > 1 else max(self._patience // 2, 1)
+        )
         self._pump()
 
     def _pump(self) -> None:
@@ -193,7 +202,9 @@ class Engine:
             if slot is self._unknown:
                 slot.received(1)
             self._refuse(call, slot, error, received_ns)
-        except Exception as error:  # a fault of ours: it must not take the calls with it that came beside this one
+        except (
+            Exception
+        ) as error:  # a fault of ours: it must not take the calls with it that came beside this one
             if slot is self._unknown:
                 slot.received(1)
             log("request.fault", level=logging.ERROR, exception=repr(error))

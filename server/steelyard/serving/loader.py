@@ -82,7 +82,9 @@ class Loader:
             await asyncio.sleep(interval_s)
             try:
                 await self.look()
-            except Exception as error:  # a fault of ours: the next look may do better, and none would be worse
+            except (
+                Exception
+            ) as error:  # a fault of ours: the next look may do better, and none would be worse
                 log("repository.fault", level=logging.ERROR, exception=repr(error))
 
     async def look(self) -> None:
@@ -166,9 +168,7 @@ class Loader:
         """Takes all versions of a model as they are in the last listing."""
         self._settled[name] = {version.number for version in self.listing.models[name].versions}
 
-    async def _apply(
-        self, name: str, touched: Set[int] | None = frozenset(), *, anew: bool = False
-    ) -> None:
+    async def _apply(self, name: str, touched: Set[int] | None = frozenset(), *, anew: bool = False) -> None:
         """Makes what is served of `name` equal to what has settled of the last listing.
 
         touched: versions to load again where their files or their manifest are others than those that were loaded;
@@ -229,7 +229,9 @@ class Loader:
                 self._pool, load_version, name, version.path, manifest, self._environment
             )
             served = self._serve(name, number, manifest, loaded)
-        except Exception as error:  # one version, whatever is in it, must not keep the others from being loaded
+        except (
+            Exception
+        ) as error:  # one version, whatever is in it, must not keep the others from being loaded
             reason = str(error) if isinstance(error, SteelyardError) else f"{type(error).__name__}: {error}"
             self._catalog.fail(name, number, reason)
             log("version.failed", level=logging.ERROR, model=name, version=number, reason=reason)

@@ -137,7 +137,9 @@ def _refuse_unbindable(spec: ModelSpec) -> None:
     """ONNX Runtime's Python interface takes BF16 only by binding and strings only without."""
     datatypes = {tensor.datatype for tensor in (*spec.inputs, *spec.outputs)}
     if {"BF16", "BYTES"} <= datatypes:
-        raise LoadFailed("a model with both BF16 and BYTES tensors cannot be run through ONNX Runtime's Python interface")
+        raise LoadFailed(
+            "a model with both BF16 and BYTES tensors cannot be run through ONNX Runtime's Python interface"
+        )
 
 
 class Trial:

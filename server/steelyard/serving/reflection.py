@@ -57,10 +57,10 @@ def _file_of(symbol: str) -> str:
         owner, _, member = symbol.rpartition(".")
         name = str(POOL.FindFileContainingSymbol(owner).name)
         try:
-            members = POOL.FindServiceByName(owner).methods_by_name
+            known = member in POOL.FindServiceByName(owner).methods_by_name
         except KeyError:
-            members = POOL.FindMessageTypeByName(owner).fields_by_name
-        if member not in members:
+            known = member in POOL.FindMessageTypeByName(owner).fields_by_name
+        if not known:
             raise
         return name
 
