@@ -82,7 +82,7 @@ async def _ask_all(
     finally:
         for client in clients:
             await client.close()
-    batching = described[0].properties["batching"]
+    batching = described[0].properties["batching_reason"]
     return Pass(version, tuple(labels), batching, seconds, tuple(latencies_ms))
 
 
