@@ -124,7 +124,8 @@ def test_requests_with_different_inner_dimensions(ask: Asker) -> None:
 )
 def test_which_models_are_batched_and_why(ask: Asker, model: str, allowed: bool, reason: str) -> None:
     metadata = ask.call("ModelMetadata", pb.ModelMetadataRequest(name=model))
-    assert reason in metadata.properties["batching"]
+    assert reason in metadata.properties["batching_reason"]
+    assert metadata.properties["batched"] == str(allowed).lower()
     config = ask.call("ModelConfig", pb.ModelConfigRequest(name=model)).config
     assert (config.max_batch_size > 0) is allowed
     assert config.HasField("dynamic_batching") is allowed

@@ -59,6 +59,13 @@ def test_a_repository_that_is_a_file(start: Start, tmp_path: Path) -> None:
     assert "directory" in output
 
 
+def test_a_repository_that_is_a_circle_of_links(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "circle").symlink_to(tmp_path / "circle")
+    output = refused(start(tmp_path / "circle"))
+    assert str(tmp_path / "circle") in output
+    assert "cannot be read" in output
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
 def test_a_repository_that_cannot_be_read(start: Start, repository: Path) -> None:
     repository.chmod(0)
@@ -283,6 +290,28 @@ def test_production_refuses_what_nobody_owns(start: Start, repository: Path) -> 
         assert refusal.code is grpc.StatusCode.UNAVAILABLE
         for part in ("'double'", "production", "owner", "retire_on"):
             assert part in refusal.message
+
+
+@pytest.mark.parametrize("port", ["grpc_address", "http_address"])
+def test_bytes_on_a_port_that_are_not_its_protocol(start: Start, repository: Path, port: str) -> None:
+    server = start(repository).wait_ready()
+    host, number = getattr(server.running, port).rsplit(":", 1)
+    preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+    for sent in (
+        b"",
+        b"\0" * 10_000,
+        b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /metrics HTTP/9.9\r\n" + b"A: b\r\n" * 5_000,
+        preface,
+        preface + b"\0\0\0\x04\0\0\0\0\0" + b"\xff" * 5_000,
+        preface + b"\xff\xff\xff\0\0\0\0\0\x01",
+    ):
+        with socket.create_connection((host, int(number)), timeout=10) as connection:
+            connection.sendall(sent)
+    with Asker(server.address) as own:
+        assert own.infer("double", ONES)
+    assert server.is_ready()
+    assert not server.events("worker.died")
 
 
 def test_an_empty_repository_is_served(start: Start, tmp_path: Path) -> None:

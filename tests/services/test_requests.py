@@ -177,7 +177,8 @@ def test_an_output_asked_for_twice(ask: Asker) -> None:
     three = np.zeros((1, 3), np.float32)
     refusal = ask.refused(request("pair", {"a": three, "b": three}, outputs=["sum", "sum"]))
     assert refusal.code is INVALID
-    assert "'sum' twice" in refusal.message
+    for part in ("'pair'", "'sum'", "twice"):
+        assert part in refusal.message
 
 
 def classes(ask: Asker, values: list[list[float]], top: Any, model: str = "labelled") -> Any:
@@ -316,7 +317,7 @@ def test_a_parameter_without_a_value_and_too_many_of_them(ask: Asker) -> None:
     assert "at most 256 parameters" in refusal.message
 
 
-@pytest.mark.parametrize("seconds", [1e6, 1e9, 9e9])
+@pytest.mark.parametrize("seconds", [1e6, 1e9, 5e9])
 def test_a_deadline_of_centuries(ask: Asker, seconds: float) -> None:
     assert ask.infer("double", ONES)
     body = request("double", ONES).SerializeToString()

@@ -14,8 +14,8 @@ from tests.support.waiting import eventually
 
 STALL = {"model": "stall", "version": "1"}
 
-# Half a second on a quiet machine, several on a busy one.
-LONG = 400_000
+# A second on a quiet machine, several on a busy one.
+LONG = 1_000_000
 
 
 def turns(count: int, **how: object) -> object:

@@ -198,6 +198,22 @@ def test_unloaded_by_request_until_loaded_by_request(watching: Server, own: Aske
     own.call("RepositoryModelLoad", pb.RepositoryModelLoadRequest(model_name="kept"))
 
 
+def test_loads_and_unloads_at_the_same_time(own: Asker, repository: Path) -> None:
+    models.put_by_rename(repository, "contested", models.scaled(2.0), 1)
+    eventually(lambda: answer(own, "contested"))
+    load = pb.RepositoryModelLoadRequest(model_name="contested").SerializeToString()
+    calls = []
+    for _ in range(8):
+        for method in ("RepositoryModelUnload", "RepositoryModelLoad"):
+            call = own.channel.unary_unary(f"/inference.GRPCInferenceService/{method}")
+            calls.append(call.future(load, timeout=30))
+    # A load that was overtaken by an unload may say so; nothing else may go wrong.
+    assert {call.code() for call in calls} <= {grpc.StatusCode.OK, grpc.StatusCode.UNAVAILABLE}
+    own.call("RepositoryModelLoad", pb.RepositoryModelLoadRequest(model_name="contested"))
+    assert answer(own, "contested") == ("1", 2.0)
+    assert entries(own, "contested") == {"1": ("READY", "")}
+
+
 def test_unloading_a_model_whose_manifest_is_broken(own: Asker, repository: Path) -> None:
     models.put_by_rename(repository, "stubborn", models.scaled(2.0), 1)
     eventually(lambda: answer(own, "stubborn"))

@@ -1,10 +1,13 @@
 """The page of /metrics, read as a scraper reads it."""
 
+import re
 from collections.abc import Mapping
 
-from prometheus_client.parser import text_string_to_metric_families
-
 from tests.support.server import Server
+
+# Prometheus' own parser takes a tenth of a second for this page, longer than some of what is watched by it.
+_SAMPLE = re.compile(r"(\w+)(?:{(.*)})? (\S+)")
+_LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 
 
 class Metrics(dict[str, float]):
@@ -36,15 +39,17 @@ def metrics(server: Server, **labels: str) -> Metrics:
     samples: dict[str, float] = {}
     outcomes: dict[str, float] = {}
     refusals: dict[str, float] = {}
-    for family in text_string_to_metric_families(page):
-        for sample in family.samples:
-            if any(sample.labels.get(name) != value for name, value in labels.items()):
-                continue
-            samples[sample.name] = samples.get(sample.name, 0.0) + sample.value
-            if sample.name == "steelyard_requests_total":
-                outcome = sample.labels["outcome"]
-                outcomes[outcome] = outcomes.get(outcome, 0.0) + sample.value
-            if sample.name == "steelyard_refused_total":
-                reason = sample.labels["reason"]
-                refusals[reason] = refusals.get(reason, 0.0) + sample.value
+    wanted = [f'{name}="{value}"' for name, value in labels.items()]
+    for line in page.splitlines():
+        if line.startswith("#") or any(label not in line for label in wanted):
+            continue
+        match = _SAMPLE.fullmatch(line)
+        assert match is not None, line
+        name, value = match[1], float(match[3])
+        found = dict(_LABEL.findall(match[2] or ""))
+        samples[name] = samples.get(name, 0.0) + value
+        if name == "steelyard_requests_total":
+            outcomes[found["outcome"]] = outcomes.get(found["outcome"], 0.0) + value
+        if name == "steelyard_refused_total":
+            refusals[found["reason"]] = refusals.get(found["reason"], 0.0) + value
     return Metrics(samples, outcomes, refusals)
