@@ -11,7 +11,7 @@ from typing import Any
 
 import uvloop
 
-from benchmarks import engine, many, observe, real, serving, soak, wire
+from benchmarks import engine, many, observe, real, rooms, serving, soak, wire
 
 RESULTS = Path(".bench")
 
@@ -19,7 +19,11 @@ RESULTS = Path(".bench")
 def host() -> dict[str, Any]:
     """What the figures were taken on."""
     cpu = next(
-        (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
+        (
+            line.split(":")[1].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if "model name" in line
+        ),
         platform.machine(),
     )
     packages = ("onnxruntime", "grpcio", "uvloop", "numpy", "protobuf")
@@ -49,6 +53,9 @@ def main() -> None:
         print("\nengine without a transport")
         found["engine"] = uvloop.run(engine.run(rounds=3 if quick else engine.ROUNDS))
         print("\n".join(engine.report(found["engine"])))
+        print()
+        found["rooms"] = rooms.run()
+        print("\n".join(rooms.report(found["rooms"], found["engine"])))
     if not names or "serving" in names:
         print("\ntiny over the wire")
         found["serving"] = serving.run(rounds=2, requests=4_000) if quick else serving.run()

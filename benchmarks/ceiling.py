@@ -1,4 +1,4 @@
-"""What a transport alone can do: answers every ModelInfer with the same bytes. `python -m benchmarks.ceiling grpcio`."""
+"""What a transport alone can do: every ModelInfer gets the same bytes. `python -m benchmarks.ceiling grpcio`."""
 
 import sys
 

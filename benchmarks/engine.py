@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import uvloop
+
+from benchmarks.tiny import save_tiny, tiny_request
 from steelyard._native.observe import Segment
 from steelyard.clock import SystemClock
 from steelyard.errors import SteelyardError
@@ -26,8 +28,6 @@ from steelyard.serving.engine import Engine
 from steelyard.serving.loader import Loader
 from steelyard.serving.loading import Environment
 from steelyard.serving.verdicts import Verdicts
-
-from benchmarks.tiny import save_tiny, tiny_request
 
 IN_FLIGHT = 64
 ROUNDS = 7
@@ -103,6 +103,7 @@ async def run(rounds: int = ROUNDS, requests: int = REQUESTS_A_ROUND) -> dict[st
         loader.close()
         engine.close()
     counts = SegmentReader(descriptor).snapshot().slot("tiny", "1")
+    os.close(descriptor)
     return {
         "requests_per_s": statistics.median(requests / wall for wall, _ in taken),
         "requests_per_cpu_s": statistics.median(requests / cpu for _, cpu in taken),

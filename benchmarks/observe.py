@@ -13,6 +13,7 @@ from collections.abc import Callable
 from types import ModuleType
 
 from prometheus_client import CollectorRegistry, Histogram
+
 from steelyard._native import decision
 from steelyard._native import observe as native
 from steelyard.observe import decision_ids, plain

@@ -98,6 +98,7 @@ def ceiling(front: str) -> Iterator[int]:
     finally:
         process.terminate()
         process.wait(30)
+        process.stdout.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +119,18 @@ def h2load(port: int, body: Path, requests: int, connections: int, streams: int)
     if shutil.which("h2load") is None:
         raise RuntimeError("h2load is not installed (Debian's package nghttp2-client)")
     with tempfile.NamedTemporaryFile() as log:
-        command = ["h2load", "-t1", "-n", str(requests), "-c", str(connections), "-m", str(streams), "-d", str(body)]
+        command = [
+            "h2load",
+            "-t1",
+            "-n",
+            str(requests),
+            "-c",
+            str(connections),
+            "-m",
+            str(streams),
+            "-d",
+            str(body),
+        ]
         command += ["-H", "content-type: application/grpc", "-H", "te: trailers", f"--log-file={log.name}"]
         command += [f"http://127.0.0.1:{port}/{METHOD}"]
         output = subprocess.run(command, capture_output=True, text=True, check=True, timeout=900).stdout

@@ -78,7 +78,9 @@ def bare(model: RealModel, cores: int, seconds: float) -> dict[str, float]:
         for batch in (1, 2, 4, 8, 16):
             inputs = {model.tensor: np.repeat(model.row, batch, axis=0)}
             session.run(None, inputs)
-            rates[f"{intra} threads x {parallel}, batch {batch}"] = _rate(session, inputs, batch, parallel, seconds)
+            rates[f"{intra} threads x {parallel}, batch {batch}"] = _rate(
+                session, inputs, batch, parallel, seconds
+            )
     return rates
 
 
@@ -157,7 +159,10 @@ def _request(model: RealModel) -> bytes:
 
 def report(found: dict[str, Any]) -> list[str]:
     """The table, line by line."""
-    lines = ["| model | served/s | bare/s | bare's best configuration | ratio (spread) | mean batch |", "|---|---|---|---|---|---|"]
+    lines = [
+        "| model | served/s | bare/s | bare's best configuration | ratio (spread) | mean batch |",
+        "|---|---|---|---|---|---|",
+    ]
     for name, row in found.items():
         lines.append(
             f"| {name} | {row['served']:.0f} | {row['bare']:.0f} | {row['bare_configuration']} "

@@ -67,7 +67,9 @@ def _medians(loads: list[Load]) -> dict[str, float]:
 
 def report(found: dict[str, Any]) -> list[str]:
     """The table, line by line."""
-    lines = ["| in flight | requests/s | fixed-bytes grpc.aio | ratio (spread) | p50 ms | p99 ms | its p50, p99 | CPU µs |"]
+    lines = [
+        "| in flight | requests/s | fixed-bytes grpc.aio | ratio (spread) | p50 ms | p99 ms | its p50, p99 | CPU µs |"
+    ]
     lines.append("|---|---|---|---|---|---|---|---|")
     for name in SHAPES:
         row = found[name]

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
+
 from steelyard.wire.generated import grpc_service as pb
 
 SEED = 7

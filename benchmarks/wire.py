@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+
 from steelyard import wire
 from steelyard.wire.generated.grpc_service import ModelInferRequest, ModelInferResponse
 

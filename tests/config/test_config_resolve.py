@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from steelyard.config import Address, Settings, parse_address, resolve
 from steelyard.errors import ConfigError
 

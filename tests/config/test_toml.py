@@ -6,6 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, ValidationError
+
 from steelyard.errors import ManifestError
 from steelyard.toml import MAX_TOML_BYTES, Bytes, describe_problems, did_you_mean, read_toml
 

@@ -10,6 +10,7 @@ import onnx
 import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+
 from steelyard.errors import LoadFailed, ManifestError, RepositoryError
 from steelyard.models.add import add_version
 from steelyard.models.governance import Governance

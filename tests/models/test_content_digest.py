@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from steelyard.errors import RepositoryError
 from steelyard.models.digest import file_digest, version_digest
 

@@ -4,6 +4,7 @@ import numpy as np
 import onnxruntime
 import pytest
 from onnx import helper
+
 from steelyard.models.datatypes import BY_NAME, BY_ONNX_TYPE, DATATYPES
 
 

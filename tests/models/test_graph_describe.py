@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
+
 from steelyard.errors import LoadFailed, ManifestError
 from steelyard.models.graph import describe
 from steelyard.models.manifest import OutputManifest, TensorManifest, VersionManifest

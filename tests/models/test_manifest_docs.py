@@ -6,6 +6,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+
 from steelyard.models.digest import version_digest
 from steelyard.models.governance import Governance
 from steelyard.models.manifest import (

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from steelyard.errors import ManifestError
 from steelyard.models.governance import Governance
 from steelyard.models.manifest import (

@@ -5,6 +5,7 @@ import os
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from steelyard.models.names import MAX_VERSION, name_problem, parse_version
 
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx import ModelProto, TensorProto, helper, numpy_helper
+
 from steelyard.errors import LoadFailed
 from steelyard.models.onnx_file import external_files
 

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from steelyard.errors import RepositoryError
 from steelyard.models.repository import Listing, scan
 

@@ -2,6 +2,7 @@
 
 from hypothesis import given
 from hypothesis import strategies as st
+
 from steelyard.models.manifest import Serving, VersionPolicy
 from steelyard.models.versions import wanted
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
 from steelyard.models.repository import Listing, scan
 from steelyard.models.watcher import Added, ManifestChanged, Modified, Removed, Watcher
 

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterator
 
 import pytest
+
 from steelyard._native import observe as native
 from steelyard.observe import plain
 from steelyard.observe.segment import create_segment

@@ -9,6 +9,7 @@ import pytest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
+
 from steelyard._native.observe import Segment, Slot, Ticket
 from steelyard.observe import Refusal, Stage
 from steelyard.observe.collector import WorkerView, exposition, metrics_registry

@@ -7,6 +7,7 @@ import uuid
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from steelyard._native import decision as native
 from steelyard.observe import decision_ids as plain
 

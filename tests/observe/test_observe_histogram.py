@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from steelyard._native import observe as native
 from steelyard.observe.histogram import (
     BUCKETS,

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from steelyard.observe.logs import (
     MAX_VALUE_CHARS,
     JsonFormatter,

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import psutil
+
 from steelyard.observe.process import process_use
 
 

@@ -33,7 +33,9 @@ def save(
 
 def identity(path: Path, element: int, shape: list[int | str]) -> Path:
     """Y = X."""
-    return save(path, [helper.make_node("Identity", ["X"], ["Y"])], [("X", element, shape)], [("Y", element, shape)])
+    return save(
+        path, [helper.make_node("Identity", ["X"], ["Y"])], [("X", element, shape)], [("Y", element, shape)]
+    )
 
 
 def scaled(path: Path) -> Path:
@@ -51,7 +53,10 @@ def centred(path: Path) -> Path:
     """Y = X - mean of X over the batch: each row depends on the others."""
     return save(
         path,
-        [helper.make_node("ReduceMean", ["X"], ["m"], axes=[0], keepdims=1), helper.make_node("Sub", ["X", "m"], ["Y"])],
+        [
+            helper.make_node("ReduceMean", ["X"], ["m"], axes=[0], keepdims=1),
+            helper.make_node("Sub", ["X", "m"], ["Y"]),
+        ],
         [("X", FLOAT, ["n", 3])],
         [("Y", FLOAT, ["n", 3])],
     )

@@ -61,7 +61,9 @@ def test_every_datatype_in_batches_of_every_size(tmp_path: Path, datatype: str, 
             parts = [encode_bytes_tensor(part) for part in values]
             expected: object = [value for part in values for value in part]
         else:
-            parts = [rng.integers(0, 2, size * 3 * _width(datatype)).astype(np.uint8).tobytes() for size in sizes]
+            parts = [
+                rng.integers(0, 2, size * 3 * _width(datatype)).astype(np.uint8).tobytes() for size in sizes
+            ]
             expected = b"".join(parts)
         requests = [request(part, (size, 3)) for part, size in zip(parts, sizes, strict=True)]
         shape, arrays = runner.fill(requests, rows, ())

@@ -47,7 +47,9 @@ def test_auto_takes_what_is_there() -> None:
 
 @pytest.mark.parametrize("device", ["cuda:0", "tensorrt:1"])
 def test_a_missing_device_names_what_is_missing(device: str) -> None:
-    with pytest.raises(DeviceUnavailable, match=r"ExecutionProvider.*installed: onnxruntime.*steelyard\[gpu\]"):
+    with pytest.raises(
+        DeviceUnavailable, match=r"ExecutionProvider.*installed: onnxruntime.*steelyard\[gpu\]"
+    ):
         resolve(device, CPU_ONLY, ["onnxruntime"])
 
 

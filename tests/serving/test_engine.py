@@ -61,7 +61,9 @@ class Server:
         self.engine = Engine(asyncio.get_running_loop(), clock, self.catalog, self.scheduler, segment.unknown)
         self.loader = Loader(root, self.catalog, segment, Environment(2, "dev", Verdicts(None)), 2)
 
-    def ask(self, model: str, array: np.ndarray, datatype: str, call: RecordedCall | None = None) -> RecordedCall:
+    def ask(
+        self, model: str, array: np.ndarray, datatype: str, call: RecordedCall | None = None
+    ) -> RecordedCall:
         call = call or RecordedCall()
         request = pb.ModelInferRequest(model_name=model)
         request.inputs.add(name="X", datatype=datatype, shape=array.shape)
@@ -116,9 +118,13 @@ async def test_dependent_rows_are_not_put_together(server: Server) -> None:
 
 
 @pytest.mark.parametrize("culprits", [{0}, {13}, {31}, {3, 4}, set(range(32))])
-async def test_only_the_culprits_fail(server: Server, culprits: set[int], monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_only_the_culprits_fail(
+    server: Server, culprits: set[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     calls = [
-        server.ask("tokens", np.array([[999 if i in culprits else i]], np.int64), "INT64", RecordedCall(str(i)))
+        server.ask(
+            "tokens", np.array([[999 if i in culprits else i]], np.int64), "INT64", RecordedCall(str(i))
+        )
         for i in range(32)
     ]
     for i, call in enumerate(calls):
@@ -132,7 +138,9 @@ async def test_only_the_culprits_fail(server: Server, culprits: set[int], monkey
     assert server.counts("tokens").failed == len(culprits)
 
 
-async def test_a_culprit_costs_no_more_runs_than_promised(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_culprit_costs_no_more_runs_than_promised(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
     runs: list[int] = []
     settle = server.engine._settle
     monkeypatch.setattr(server.engine, "_settle", lambda job: (runs.append(job.runs), settle(job)))
@@ -198,7 +206,9 @@ def test_versions_move_only_as_the_table_says(here: VersionState, there: Version
             entry.move(there)
 
 
-@pytest.mark.parametrize("path", [[Phase.READY, Phase.DRAINING, Phase.STOPPED], [Phase.DRAINING, Phase.STOPPED]])
+@pytest.mark.parametrize(
+    "path", [[Phase.READY, Phase.DRAINING, Phase.STOPPED], [Phase.DRAINING, Phase.STOPPED]]
+)
 def test_a_life_goes_one_way(path: list[Phase]) -> None:
     life = Lifecycle()
     heard: list[Phase] = []

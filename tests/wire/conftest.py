@@ -3,6 +3,7 @@
 from types import ModuleType
 
 import pytest
+
 from steelyard import wire
 from steelyard.wire import plain
 

@@ -9,10 +9,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from steelyard import wire
-from steelyard.errors import InvalidRequest
-from steelyard.wire import plain
-from steelyard.wire.generated.grpc_service import InferParameter, ModelInferRequest
 from wire_bodies import (
     any_body,
     arbitrary_message,
@@ -24,6 +20,11 @@ from wire_bodies import (
     rearranged,
     varint,
 )
+
+from steelyard import wire
+from steelyard.errors import InvalidRequest
+from steelyard.wire import plain
+from steelyard.wire.generated.grpc_service import InferParameter, ModelInferRequest
 
 SEEDS = st.integers(0, 2**64 - 1)
 

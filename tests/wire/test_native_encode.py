@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from wire_bodies import parameters
+
 from steelyard import wire
 from steelyard.errors import InvalidRequest
 from steelyard.wire import plain
@@ -18,7 +20,6 @@ from steelyard.wire.generated.grpc_service import (
     ModelInferResponse,
     ModelStreamInferResponse,
 )
-from wire_bodies import parameters
 
 DTYPES = {"FP32": "<f4", "INT64": "<i8", "BOOL": "?", "FP16": "<f2", "UINT8": "u1", "BF16": "<u2"}
 

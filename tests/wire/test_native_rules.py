@@ -5,12 +5,13 @@ from collections.abc import Callable
 from types import ModuleType
 
 import pytest
+from wire_bodies import field
+
 from steelyard import wire
 from steelyard.errors import InvalidRequest, SteelyardError, Unsupported
 from steelyard.wire import plain
 from steelyard.wire.generated.grpc_service import ModelInferRequest
 from steelyard.wire.types import ITEM_BYTES
-from wire_bodies import field
 
 KNOWN = ", ".join(ITEM_BYTES)
 

@@ -6,12 +6,13 @@ from types import ModuleType
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from wire_bodies import content
+
 from steelyard import wire
 from steelyard.errors import InvalidRequest
 from steelyard.wire import plain
 from steelyard.wire.check import check_outputs, explain_misfit
 from steelyard.wire.generated.grpc_service import ModelInferRequest
-from wire_bodies import content
 
 ITEM_BYTES = {"FP32": 4, "INT64": 8, "UINT8": 1}
 

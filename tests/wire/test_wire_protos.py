@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FileDescriptor, ServiceDescriptor
 from google.protobuf.descriptor_pb2 import DescriptorProto
+
 from steelyard.wire import pool
 from steelyard.wire.generated import (
     MODULES,

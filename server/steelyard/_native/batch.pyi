@@ -3,4 +3,6 @@ from typing import Any
 
 import numpy as np
 
-def gather(target: np.ndarray[Any, Any], requests: Sequence[Any], index: int, expected_bytes: int) -> None: ...
+def gather(
+    target: np.ndarray[Any, Any], requests: Sequence[Any], index: int, expected_bytes: int
+) -> None: ...

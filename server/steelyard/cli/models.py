@@ -86,7 +86,10 @@ def _from_server(address: str) -> Iterator[Row]:
                 except (ModelNotFound, Unavailable):
                     # Unloaded since the index was made.
                     properties = {}
-                row |= {"digest": properties.get("digest", ""), "batching": properties.get("batching_reason", "")}
+                row |= {
+                    "digest": properties.get("digest", ""),
+                    "batching": properties.get("batching_reason", ""),
+                }
             if (count := counted.get((state.name, state.version))) is not None:
                 row |= {
                     "requests": count.requests,

@@ -14,7 +14,7 @@ from steelyard.demo.progress import Progress
 from steelyard.demo.questions import Question, choose
 from steelyard.demo.reference import Reference
 from steelyard.demo.repository import AS_PACKAGED, MODEL, QUANTIZED, calibrated_on, prepare
-from steelyard.demo.server import ServerProcess, refuse_second
+from steelyard.demo.server import ServerProcess, refuse_second, signals_held_back
 from steelyard.demo.stages import account_of, fetch_metrics
 from steelyard.demo.traffic import ask_all
 from steelyard.errors import ConfigError
@@ -63,14 +63,16 @@ def run(directory: Path, files: int, keep: bool, progress: Progress) -> Outcome:
     with progress.bar("asking the magika package", len(questions.asked)) as advance:
         expected = reference.labels(questions.asked, advance)
     progress.say("starting steelyard serve")
-    server = ServerProcess(repository, data, directory / "server.log")
+    server: ServerProcess | None = None
     kept = False
     try:
+        with signals_held_back():
+            server = ServerProcess(repository, data, directory / "server.log")
         running = server.wait_ready()
         figures = _ask(running, questions.asked, questions.too_small, expected, reference, progress)
         kept = keep
     finally:
-        if not kept:
+        if server is not None and not kept:
             server.stop()
     return Outcome(figures, running, kept, questions.asked[0].file.path)
 

@@ -1,10 +1,13 @@
 """The server of the demonstration: `steelyard serve`, in a process of its own."""
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 from steelyard.config import ENVIRONMENT_PREFIX
@@ -26,6 +29,27 @@ def refuse_second(data: Path) -> None:
         raise Unavailable(
             f"the server of an earlier demo is still up, process {running.pid}; stop it first: kill {running.pid}"
         )
+
+
+@contextlib.contextmanager
+def signals_held_back() -> Iterator[None]:
+    """Keeps SIGINT and SIGTERM until the end of the block, and then lets the first that came have its effect.
+
+    One that came while a process is being started would otherwise leave it behind, started and unknown. They are not
+    blocked, since the new process would inherit that.
+    """
+    came: list[int] = []
+    before = {
+        number: signal.signal(number, lambda number, _: came.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if came:
+        signal.raise_signal(came[0])
 
 
 class ServerProcess:

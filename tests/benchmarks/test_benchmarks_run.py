@@ -1,0 +1,40 @@
+"""The quick form of the benchmarks: that they run, that every request was answered well, and what is no matter of time."""
+
+import asyncio
+
+import pytest
+
+from benchmarks import engine, many, real, rooms, serving, soak
+
+
+@pytest.mark.extra
+def test_serving_against_the_ceiling() -> None:
+    found = serving.run(rounds=1, requests=2_000)
+    assert set(found) == {*serving.SHAPES, "mean_batch_rows"}
+    assert len(serving.report(found)) == 2 + len(serving.SHAPES)
+
+
+@pytest.mark.extra
+def test_real_models_against_bare_onnx_runtime() -> None:
+    found = real.run(rounds=1, seconds=0.4)
+    assert set(found) == {"filetype", "textline"}
+    assert all(row["mean_batch_rows"] >= 1 for row in found.values())
+
+
+@pytest.mark.extra
+def test_a_soak_answers_everything_it_is_asked() -> None:
+    found = soak.run(22.0)
+    assert found["answered"] == found["requests"]
+    assert found["last_mib"] < found["settled_mib"] + 5
+
+
+def test_many_models_have_no_threads_and_little_memory_of_their_own() -> None:
+    found = many.run(300)
+    assert found["threads"] <= 64
+    assert found["worker_mib"] < 300
+
+
+def test_the_engine_and_its_rooms() -> None:
+    found = asyncio.run(engine.run(rounds=1, requests=4_000))
+    assert found["mean_batch_rows"] > 30
+    assert set(rooms.run()) == set(rooms.BUDGET)
