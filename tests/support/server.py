@@ -1,6 +1,5 @@
 """A server as its own process, started the way that people start it."""
 
-import importlib.util
 import json
 import os
 import signal
@@ -14,27 +13,9 @@ from typing import IO, Any
 from steelyard.supervisor.datadir import RunningServer, find_server
 from tests.support.waiting import eventually
 
-# The same as the command does, for a tree in which the command line is not there.
-_BARE = """
-import asyncio, json, sys
-from steelyard.config import resolve
-from steelyard.errors import SteelyardError
-from steelyard.supervisor.supervisor import supervise
-try:
-    asyncio.run(supervise(resolve(json.loads(sys.argv[1]), {}).settings))
-except SteelyardError as error:
-    sys.exit(str(error))
-"""
-
-_HAS_COMMAND = importlib.util.find_spec("steelyard.cli") is not None and (
-    importlib.util.find_spec("steelyard.cli.main") is not None
-)
-
 
 def command(repository: Path, settings: dict[str, Any]) -> list[str]:
     """The command line of a server with `settings` over its repository."""
-    if not _HAS_COMMAND:
-        return [sys.executable, "-P", "-c", _BARE, json.dumps({"repository": str(repository), **settings})]
     config = repository.parent / f"{repository.name}-{abs(hash(json.dumps(settings, sort_keys=True)))}.toml"
     config.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in settings.items()))
     return [
