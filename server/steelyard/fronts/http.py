@@ -27,6 +27,9 @@ class HttpFront:
         """Serves on a bound socket."""
         await self._runner.setup()
         await web.SockSite(self._runner, listener).start()
+        # Its connections inherit this, and then keep no later server from the port while they linger. Not before it
+        # listens, when another server's bind would have succeeded.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
 
     async def stop(self) -> None:
         """Closes the port and its connections."""

@@ -11,10 +11,11 @@ import numpy.typing as npt
 import onnxruntime as ort
 
 from steelyard._native.batch import gather
-from steelyard.errors import ExecutionFailed
+from steelyard.errors import ExecutionFailed, InvalidRequest
+from steelyard.models.names import shown
 from steelyard.models.spec import ModelSpec, TensorSpec
 from steelyard.wire import decode_bytes_tensor
-from steelyard.wire.types import InferRequest
+from steelyard.wire.types import InferRequest, InputTensor
 
 Array = npt.NDArray[Any]
 
@@ -54,12 +55,17 @@ class Runner:
     of all outputs are known beforehand, it writes them into buffers that are used again and again, and a batch size
     that was met before runs on a binding made then: nothing is allocated. Everything else (strings, output shapes
     that depend on values) goes through plain runs.
+
+    Where it is not `shared`, each run holds one request, whose outputs may have any number of rows.
     """
 
-    def __init__(self, session: ort.InferenceSession, spec: ModelSpec, capacity: int) -> None:
+    def __init__(
+        self, session: ort.InferenceSession, spec: ModelSpec, capacity: int, shared: bool = True
+    ) -> None:
         self._session = session
         self._spec = spec
         self._capacity = capacity
+        self._shared = shared
         self._output_names = [tensor.name for tensor in spec.outputs]
         self._has_strings = any(t.datatype == "BYTES" for t in (*spec.inputs, *spec.outputs))
         self._needs_binding = any(t.datatype == "BF16" for t in (*spec.inputs, *spec.outputs))
@@ -92,15 +98,15 @@ class Runner:
         return shape, arrays
 
     def run(self, shape: Shape | None, arrays: list[Array], rows: int) -> list[Array]:
-        """Runs the assembled inputs; gives one array an output, valid until the next run.
+        """Runs the assembled inputs; gives one array an output, valid until the next run. Without `shape`, plainly.
 
-        Raises what ONNX Runtime raises, and `ExecutionFailed` where a batched version's output does not have `rows`
-        rows.
+        Raises what ONNX Runtime raises, and `ExecutionFailed` where an output of a batched version that is shared does
+        not have `rows` rows.
         """
         if shape is not None and shape.outputs is not None and self.may_bind:
             return self._run_bound(shape, rows)
         outputs = self._run_bound_once(arrays) if self._needs_binding else self._run_plain(arrays)
-        if self._spec.batched:
+        if self._spec.batched and self._shared:
             for tensor, output in zip(self._spec.outputs, outputs, strict=True):
                 if output.ndim == 0 or output.shape[0] != rows:
                     raise ExecutionFailed(
@@ -110,7 +116,8 @@ class Runner:
 
     def _run_plain(self, arrays: list[Array]) -> list[Array]:
         feed = {tensor.name: array for tensor, array in zip(self._spec.inputs, arrays, strict=True)}
-        return [np.ascontiguousarray(output) for output in self._session.run(self._output_names, feed)]
+        # Not `ascontiguousarray`, which makes a scalar a vector.
+        return [np.asarray(output, order="C") for output in self._session.run(self._output_names, feed)]
 
     def _run_bound(self, shape: Shape, rows: int) -> list[Array]:
         assert shape.outputs is not None
@@ -185,12 +192,21 @@ def _element(tensor: TensorSpec) -> Any:
 
 
 def _strings(requests: Sequence[InferRequest], index: int, shape: tuple[int, ...]) -> Array:
-    """BYTES tensors as the array of `str` that ONNX Runtime takes; their UTF-8 was checked when they came."""
-    values = [
-        element.decode("utf-8")
-        for request in requests
-        for element in decode_bytes_tensor(request.inputs[index].data)
-    ]
+    """BYTES tensors as the array of `str` that ONNX Runtime takes; raises `InvalidRequest` for what is no UTF-8."""
+    values = [text for request in requests for text in _texts(request.inputs[index])]
     array = np.empty(len(values), dtype=object)
     array[:] = values
     return array.reshape(shape)
+
+
+def _texts(tensor: InputTensor) -> list[str]:
+    texts = []
+    for position, element in enumerate(decode_bytes_tensor(tensor.data)):
+        try:
+            texts.append(element.decode("utf-8"))
+        except UnicodeDecodeError as error:
+            raise InvalidRequest(
+                f"input {shown(tensor.name)}: expected UTF-8 in BYTES element {position}, as ONNX's strings are, "
+                f"came byte 0x{element[error.start]:02x} at {error.start}"
+            ) from None
+    return texts

@@ -14,6 +14,10 @@ SLOW_INLINE = 20
 SLOW_INLINE_SCORE = 4.0
 SCORE_KEPT = 0.9
 
+# At this many times the threshold one run is enough: no machine takes a core away for that long, and another such run
+# would keep every caller of the server waiting for as long again.
+CERTAIN_INLINE = 1000
+
 
 class Scheduler:
     """Takes offers, cancellations and finished batches; gives batches, expired tickets and the next wake-up.
@@ -120,7 +124,8 @@ class Scheduler:
             if batch.inline:
                 slow = execute_ns > SLOW_INLINE * self._inline_below_ns
                 lane.slow_inline = lane.slow_inline * SCORE_KEPT + slow
-                lane.inline = lane.slow_inline < SLOW_INLINE_SCORE
+                certain = execute_ns > CERTAIN_INLINE * self._inline_below_ns
+                lane.inline = not certain and lane.slow_inline < SLOW_INLINE_SCORE
 
     def next_wakeup_ns(self, now_ns: int) -> int | None:
         """When `expire` or `next_batch` may have something to say although no event came; None is never."""

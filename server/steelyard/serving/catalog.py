@@ -6,7 +6,7 @@ from enum import Enum
 from typing import NoReturn
 
 from steelyard.errors import ModelNotFound, Unavailable
-from steelyard.models.names import shown
+from steelyard.models.names import parse_version, shown
 from steelyard.serving.version import ServedVersion
 
 
@@ -67,6 +67,8 @@ class Catalog:
         self._models: dict[str, ModelEntry] = {}
         self._routes: dict[str, dict[str, ServedVersion]] = {}
         self._watchers: list[Callable[[str], None]] = []
+        # Until the repository was read, nobody knows what is in it.
+        self.complete = False
 
     def route(self, model: str, version: str) -> ServedVersion:
         """The version that answers a request for `model` and `version` (empty: the default).
@@ -80,28 +82,31 @@ class Catalog:
         return served
 
     def _explain(self, model: str, version: str) -> NoReturn:
-        entry = self._models.get(model)
-        if entry is None:
-            raise ModelNotFound(f"no model {shown(model)} in the repository")
+        entry = self.model(model)
         if not version:
             states = "; ".join(
                 f"version {v.number} is {v.state.name}{': ' + v.reason if v.reason else ''}"
                 for v in entry.versions.values()
             )
             raise Unavailable(
-                f"model {model!r} has no version that is ready ({entry.reason or states or 'no versions'})"
+                f"model {model!r} has no version that is ready ({entry.reason or states or 'nothing of it is loaded'})"
             )
-        known = entry.versions.get(int(version)) if version.isascii() and version.isdigit() else None
-        if known is None or str(known.number) != version:
+        number = parse_version(version)
+        known = entry.versions.get(number) if number is not None else None
+        if not entry.versions:
+            raise Unavailable(f"model {model!r} is not loaded{': ' + entry.reason if entry.reason else ''}")
+        if known is None:
             ready = ", ".join(str(v.number) for v in entry.versions.values() if v.served) or "none"
             raise ModelNotFound(f"model {model!r} has no version {shown(version)}; ready: {ready}")
         reason = f": {known.reason}" if known.reason else ""
         raise Unavailable(f"model {model!r} version {version} is {known.state.name}{reason}")
 
     def model(self, name: str) -> ModelEntry:
-        """The entry of `name`; raises `ModelNotFound`."""
+        """The entry of `name`; raises `ModelNotFound`, and `Unavailable` before the repository was read."""
         entry = self._models.get(name)
         if entry is None:
+            if not self.complete:
+                raise Unavailable(f"model {shown(name)} is not known yet, the server is starting")
             raise ModelNotFound(f"no model {shown(name)} in the repository")
         return entry
 
@@ -153,13 +158,15 @@ class Catalog:
         return served
 
     def forget(self, name: str, number: int) -> ServedVersion | None:
-        """Drops a version that is no longer in the repository, and its model with the last of them."""
+        """Drops a version that is no longer in the repository."""
         entry = self.model(name)
         served = entry.versions.pop(number).served
-        if not entry.versions:
-            del self._models[name]
         self._reroute(entry)
         return served
+
+    def forget_model(self, name: str) -> None:
+        """Drops a model that is no longer in the repository; its versions were forgotten before."""
+        self._reroute(self._models.pop(name))
 
     def watch(self, changed: Callable[[str], None]) -> None:
         """Calls `changed` with a model's name whenever what is served of it changes."""

@@ -1,28 +1,53 @@
 """The `classification` parameter of a requested output: the k best classes as "score:index[:label]" strings."""
 
+from math import prod
+
 import numpy as np
 
 from steelyard.errors import InvalidRequest
 from steelyard.runtime.runner import Array
+from steelyard.serving.version import ServedVersion
+from steelyard.wire.types import InferRequest, Parameter
+
+PARAMETER = "classification"
 
 
-def classify(
-    array: Array, top: int, labels: tuple[str, ...], batched: bool, model: str, output: str
-) -> Array:
+def check_classes(request: InferRequest, version: ServedVersion) -> None:
+    """Refuses a `classification` that is no whole number above zero, or asked of an output that holds no numbers."""
+    for output in request.outputs:
+        wanted = output.parameters.get(PARAMETER)
+        if wanted is None:
+            continue
+        place = f"model {version.model!r}: output {output.name!r}"
+        if isinstance(wanted, bool) or not isinstance(wanted, int) or wanted < 1:
+            raise InvalidRequest(
+                f"{place}: parameter {PARAMETER!r}: expected a whole number, 1 or more, came {_came(wanted)}"
+            )
+        datatype = next(tensor.datatype for tensor in version.spec.outputs if tensor.name == output.name)
+        if datatype in ("BYTES", "BOOL"):
+            raise InvalidRequest(
+                f"{place}: parameter {PARAMETER!r}: expected an output of numbers, it has {datatype}"
+            )
+
+
+def _came(value: Parameter) -> str:
+    return f"{type(value).__name__} {str(value)[:80]!r}"
+
+
+def classify(array: Array, datatype: str, top: int, labels: tuple[str, ...], batched: bool) -> Array:
     """The `top` best classes of each row, best first, ties by the lower index.
 
-    array: numbers, shape [rows, ...] where batched, else [...]; everything but the rows counts as the classes.
+    array: numbers of the protocol's `datatype`, shape [rows, ...] where batched, else [...]; everything but the rows
+    counts as the classes.
     Returns strings of shape [rows, k] where batched, else [k], with k the smaller of `top` and the classes.
-    Raises `InvalidRequest` for an output of strings or booleans.
     """
-    if array.dtype.kind not in "fiu":
-        raise InvalidRequest(
-            f"model {model!r}: output {output!r} cannot be classified, it does not hold numbers"
-        )
-    rows = array.reshape(array.shape[0] if batched else 1, -1)
+    if datatype == "BF16":
+        array = (array.astype(np.uint32) << 16).view(np.float32)
+    count = array.shape[0] if batched and array.ndim else 1
+    rows = array.reshape(count, prod(array.shape[1:] if batched else array.shape))
     k = min(top, rows.shape[1])
     order = np.argsort(-rows.astype(np.float64), axis=1, kind="stable")[:, :k]
-    found = np.empty((rows.shape[0], k), dtype=object)
+    found = np.empty((count, k), dtype=object)
     for row, indexes in enumerate(order):
         for position, index in enumerate(indexes):
             label = f":{labels[index]}" if index < len(labels) else ""

@@ -6,7 +6,7 @@ from typing import Any
 from google.protobuf.message import DecodeError
 
 from steelyard import __version__
-from steelyard.errors import InvalidRequest, ModelNotFound, Unavailable
+from steelyard.errors import InvalidRequest, Unavailable
 from steelyard.models.spec import TensorSpec
 from steelyard.observe.segment import SegmentReader
 from steelyard.observe.statistics import Duration, model_statistics
@@ -70,8 +70,6 @@ class Control:
         return pb.ServerReadyResponse(ready=self._lifecycle.is_ready)
 
     async def _model_ready(self, request: Any) -> Any:
-        if request.name not in self._catalog:
-            raise ModelNotFound(f"no model {request.name!r} in the repository")
         try:
             self._catalog.route(request.name, request.version)
         except Unavailable:

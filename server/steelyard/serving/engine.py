@@ -1,26 +1,40 @@
 """The request path: bytes come in with a call, are decoded, admitted, queued, run in batches, and leave as bytes."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import Any
 
 from steelyard._native.decision import new_ids
 from steelyard._native.observe import Slot
 from steelyard.clock import Clock
-from steelyard.errors import DeadlineExpired, InvalidRequest, SteelyardError, Unavailable
+from steelyard.errors import (
+    DeadlineExpired,
+    ExecutionFailed,
+    InvalidRequest,
+    SteelyardError,
+    TooLarge,
+    Unavailable,
+)
 from steelyard.observe.layout import refusal_of
+from steelyard.observe.logs import log
 from steelyard.runtime.executor import Executor
 from steelyard.scheduling.lane import PRIORITY_DEFAULT, PRIORITY_LAST
 from steelyard.scheduling.scheduler import Scheduler
 from steelyard.scheduling.ticket import State, Ticket
 from steelyard.serving.call import DECISION_ID, Call
 from steelyard.serving.catalog import Catalog
+from steelyard.serving.classification import check_classes
+from steelyard.serving.empty_tensors import check_empty
 from steelyard.serving.execution import Job, execute
 from steelyard.serving.suspects import Suspects
 from steelyard.serving.version import ServedVersion
 from steelyard.wire import decode_request
 from steelyard.wire.check import check_outputs, explain_misfit
-from steelyard.wire.types import InferRequest
+from steelyard.wire.types import MAX_MESSAGE_BYTES, InferRequest
+
+# Deadlines past this are none.
+NO_DEADLINE_NS = 1 << 62
 
 RequestLog = Callable[[str, ServedVersion | None, SteelyardError | None, int], None]
 
@@ -28,10 +42,6 @@ RequestLog = Callable[[str, ServedVersion | None, SteelyardError | None, int], N
 # for most of what sharing a run saves, and little beside what a request waits at a loop that is busy for that long.
 GATHERED = 64
 GATHER_NS = 3_000_000
-
-# Rows that a request may have without a byte for each of them (where another dimension is 0). A model that makes
-# something of nothing would otherwise let a request of 50 bytes ask for 2^31 rows of output.
-MAX_EMPTY_ROWS = 65_536
 
 # What a pass of the loop takes that has nothing to do: a system call and a callback, 3 µs measured, with room for
 # slower machines. The shortest pass that brings a request of another front takes several times as long.
@@ -57,6 +67,7 @@ class Engine:
         scheduler: Scheduler,
         unknown: Slot,
         log_request: RequestLog | None = None,
+        max_answer_bytes: int = MAX_MESSAGE_BYTES,
     ) -> None:
         self._loop = loop
         self._clock = clock
@@ -65,6 +76,7 @@ class Engine:
         self._scheduler = scheduler
         self._unknown = unknown
         self._log_request = log_request
+        self._max_answer_bytes = max_answer_bytes
         self._executor: Executor[Job] = Executor(loop, scheduler.threads, execute, self._finish)
         self._suspects = Suspects()
         self._touched: set[ServedVersion] = set()
@@ -159,16 +171,18 @@ class Engine:
             rows, key = bound
             if request.outputs:
                 check_outputs(request, version.model, version.output_names)
+                check_classes(request, version)
+            if not rows or 0 in key:
+                check_empty(request, version.model)
             deadline_ns = call.deadline_ns
             priority = PRIORITY_DEFAULT
             if request.parameters:
                 priority, deadline_ns = self._wishes(request, received_ns, deadline_ns)
             if not deadline_ns and version.default_timeout_ns:
                 deadline_ns = received_ns + version.default_timeout_ns
-            if rows > MAX_EMPTY_ROWS and rows > len(body):
-                raise InvalidRequest(
-                    f"model {version.model!r}: rows without data are at most {MAX_EMPTY_ROWS}, got {rows}"
-                )
+            # A caller may name any: the ticket holds 64 bits, and who waits three centuries has no deadline.
+            if deadline_ns >= NO_DEADLINE_NS:
+                deadline_ns = 0
             decoded_ns = self._now_ns()
             if deadline_ns and deadline_ns <= decoded_ns:
                 raise DeadlineExpired(
@@ -188,6 +202,13 @@ class Engine:
             if slot is self._unknown:
                 slot.received(1)
             self._refuse(call, slot, error, received_ns)
+        except (
+            Exception
+        ) as error:  # a fault of ours: it must not take the calls with it that came beside this one
+            if slot is self._unknown:
+                slot.received(1)
+            log("request.fault", level=logging.ERROR, exception=repr(error))
+            self._refuse(call, slot, ExecutionFailed("the server failed on this request"), received_ns)
 
     def _refuse_late(self, call: Call, received_ns: int) -> None:
         """Ends a call that came after the last that will be served."""
@@ -262,7 +283,7 @@ class Engine:
         answered: list[Ticket] = []
         rows = 0
         trailing = version.trailing
-        log = self._log_request
+        log_request = self._log_request
         for ticket, outcome, decision_id in zip(batch.tickets, job.outcomes, job.decision_ids, strict=True):
             ticket.state = State.DONE
             call = ticket.call
@@ -270,21 +291,26 @@ class Engine:
             if call.cancelled:
                 self._gone(slot)
                 continue
+            if type(outcome) is bytes and len(outcome) > self._max_answer_bytes:
+                outcome = TooLarge(
+                    f"model {version.model!r}: the answer has {len(outcome)} bytes, and the limit is "
+                    f"{self._max_answer_bytes} (max_message_bytes): ask with fewer rows, or for fewer outputs"
+                )
             if type(outcome) is bytes:
                 answered.append(ticket)
                 rows += ticket.rows
                 self.in_flight -= 1
                 call.answer(outcome, ((DECISION_ID, decision_id), *trailing))
-                if log is not None:
-                    log(decision_id, version, None, job.encoded_ns - ticket.received_ns)
+                if log_request is not None:
+                    log_request(decision_id, version, None, job.encoded_ns - ticket.received_ns)
             else:
                 assert isinstance(outcome, SteelyardError)
                 slot.failed()
                 self.in_flight -= 1
                 self._suspects.blame(call.peer, job.encoded_ns)
                 call.fail(outcome, ((DECISION_ID, decision_id), *trailing))
-                if log is not None:
-                    log(decision_id, version, outcome, job.encoded_ns - ticket.received_ns)
+                if log_request is not None:
+                    log_request(decision_id, version, outcome, job.encoded_ns - ticket.received_ns)
         if answered:
             slot.record_batch(
                 answered,

@@ -77,10 +77,10 @@ def take_apart(
 ) -> list[bytes | SteelyardError]:
     """The outcomes of tickets whose run together failed with `error`: each half is run by itself, and so on.
 
-    Takes at most 2·log2(n) runs for each culprit among n tickets.
+    Takes at most 2·log2(n) runs for each culprit among n tickets, and one more to learn whose fault it was.
     """
     if len(tickets) == 1:
-        return [failure(job.version, error)]
+        return run_plainly(job, runner, tickets[0], ids[0], error)
     middle = len(tickets) // 2
     outcomes: list[bytes | SteelyardError] = []
     for part in (slice(0, middle), slice(middle, None)):
@@ -97,9 +97,33 @@ def take_apart(
     return outcomes
 
 
+def run_plainly(
+    job: Job, runner: Runner, ticket: Ticket, decision_id: str, error: Exception
+) -> list[bytes | SteelyardError]:
+    """The outcome of a ticket whose run by itself failed with `error`.
+
+    A run into bound outputs also fails where the graph states an output's shape wrongly, and does not say whether the
+    input was to blame: a plain one does.
+    """
+    if not runner.may_bind or isinstance(error, SteelyardError):
+        return [failure(job.version, error)]
+    request = ticket.request
+    try:
+        job.runs += 1
+        _, arrays = runner.fill([request], ticket.rows, ticket.key)
+        outputs = runner.run(None, arrays, ticket.rows)
+        outcomes = encode(job.version, [request], [ticket.rows], [decision_id], outputs)
+    except Exception as plain_error:  # as in execute
+        return [failure(job.version, plain_error)]
+    runner.may_bind = job.version.bindable = False
+    return outcomes
+
+
 def failure(version: ServedVersion, error: Exception) -> SteelyardError:
     """What the caller of a request that failed by itself is told."""
     where = f"model {version.model!r} version {version.number}"
+    if isinstance(error, InvalidRequest):
+        return InvalidRequest(f"{where}: {error}")
     if isinstance(error, SteelyardError):
         return ExecutionFailed(f"{where} failed in execution: {error}")
     blamed, reason = execution_error(error)
@@ -116,7 +140,7 @@ def encode(
     outputs: list[Array],
 ) -> list[bytes | SteelyardError]:
     """One answer a request from the outputs of all of them."""
-    batched = version.spec.batched
+    batched = version.spec.batched and version.batching.allowed
     if version.plain_outputs and not any(wants_classes(request) for request in requests):
         shapes = [output.shape[1:] if batched else output.shape for output in outputs]
         answers: list[bytes | SteelyardError] = list(
@@ -128,10 +152,7 @@ def encode(
     for request, count, decision_id in zip(requests, rows, ids, strict=True):
         own = [output[start : start + count] for output in outputs] if batched else outputs
         start += count
-        try:
-            answers.append(encode_generally(version, request, decision_id, own))
-        except InvalidRequest as error:
-            answers.append(error)
+        answers.append(encode_generally(version, request, decision_id, own))
     return answers
 
 
@@ -155,9 +176,7 @@ def encode_generally(
     for name, top in wanted:
         spec, array = by_name[name]
         if top:
-            array = classify(
-                array, int(top), labels_of(version, name), version.spec.batched, version.model, name
-            )
+            array = classify(array, spec.datatype, int(top), labels_of(version, name), version.spec.batched)
             tensors.append((name, "BYTES", array.shape, encode_bytes_tensor(array.ravel().tolist())))
         elif spec.datatype == "BYTES":
             tensors.append((name, "BYTES", array.shape, encode_bytes_tensor(array.ravel().tolist())))

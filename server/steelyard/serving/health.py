@@ -39,7 +39,7 @@ class Health:
         if not service:
             return SERVING if self._lifecycle.is_ready else NOT_SERVING
         if service not in self._catalog:
-            return SERVICE_UNKNOWN
+            return SERVICE_UNKNOWN if self._catalog.complete else NOT_SERVING
         return SERVING if self._lifecycle.is_ready and self._catalog.is_ready(service) else NOT_SERVING
 
     async def _check(self, body: bytes, context: Context) -> bytes:

@@ -17,12 +17,12 @@ from steelyard.errors import (
 )
 from steelyard.models.manifest import ModelManifest, read_model_manifest, unowned
 from steelyard.models.names import name_problem
-from steelyard.models.repository import Listing, ModelDir, scan
+from steelyard.models.repository import Fingerprint, Listing, VersionDir, scan
 from steelyard.models.versions import wanted
-from steelyard.models.watcher import Watcher
+from steelyard.models.watcher import ManifestChanged, Removed, Watcher
 from steelyard.observe.logs import log
 from steelyard.scheduling.lane import Lane
-from steelyard.serving.catalog import Catalog, VersionState
+from steelyard.serving.catalog import Catalog, ModelEntry, VersionState
 from steelyard.serving.loading import Environment, LoadedVersion, load_version
 from steelyard.serving.version import ServedVersion
 
@@ -53,6 +53,10 @@ class Loader:
         self._kept_out_changed = kept_out_changed
         self._locks: dict[str, asyncio.Lock] = {}
         self._watcher = Watcher()
+        # Versions that stood still when they were last looked at, by model: others may be half written.
+        self._settled: dict[str, set[int]] = {}
+        # What was loaded, or tried, of each version: its files and its model's manifest.
+        self._taken: dict[tuple[str, int], tuple[Fingerprint, Fingerprint | None]] = {}
         self.listing = Listing({}, ())
         self.ready = False
 
@@ -60,6 +64,10 @@ class Loader:
         """Loads what the repository holds now; afterwards the loader is ready, whatever failed to load."""
         self.listing = await self._scan()
         self._watcher = Watcher(self.listing)
+        for name in self.listing.models:
+            self._catalog.ensure(name)
+            self._settle(name)
+        self._catalog.complete = True
         for problem in self.listing.problems:
             log("repository.problem", level=logging.WARNING, path=str(problem.path), reason=problem.message)
         await asyncio.gather(*(self._apply(name) for name in self.listing.models))
@@ -72,7 +80,12 @@ class Loader:
         """Looks at the repository every `interval_s` seconds, for ever, and takes up what has settled."""
         while True:
             await asyncio.sleep(interval_s)
-            await self.look()
+            try:
+                await self.look()
+            except (
+                Exception
+            ) as error:  # a fault of ours: the next look may do better, and none would be worse
+                log("repository.fault", level=logging.ERROR, exception=repr(error))
 
     async def look(self) -> None:
         """Looks at the repository once, and takes up what has changed and stood still since the last look."""
@@ -94,12 +107,16 @@ class Loader:
         changes = self._watcher.observe(listing)
         changed: dict[str, set[int] | None] = {}
         for change in changes:
-            number = getattr(change, "version", None)
             touched = changed.setdefault(change.model, set())
-            if number is None:
+            if isinstance(change, ManifestChanged):
                 changed[change.model] = None
-            elif touched is not None:
-                touched.add(number)
+                continue
+            if isinstance(change, Removed):
+                self._settled[change.model].discard(change.version)
+            else:
+                self._settled.setdefault(change.model, set()).add(change.version)
+            if touched is not None:
+                touched.add(change.version)
         await asyncio.gather(*(self._apply(name, touched) for name, touched in changed.items()))
 
     async def load(self, name: str) -> None:
@@ -108,16 +125,21 @@ class Loader:
         if problem is not None:
             raise InvalidRequest(problem)
         self.listing = await self._scan()
-        self._watcher = Watcher(self.listing)
         if name not in self.listing.models:
             own = [p.message for p in self.listing.problems if p.path.is_relative_to(self.root / name)]
             raise ModelNotFound(
                 f"no model {name!r} in the repository" + (f": {'; '.join(own)}" if own else "")
             )
         self._keep_out(name, False)
-        await self._apply(name, None)
+        # Whoever asks says that it is all there.
+        self._settle(name)
+        await self._apply(name, None, anew=True)
         entry = self._catalog.model(name)
-        failed = [f"version {v.number}: {v.reason}" for v in entry.versions.values() if v.reason]
+        failed = [
+            f"version {v.number}: {v.reason}"
+            for v in entry.versions.values()
+            if v.reason and v.state is not VersionState.UNLOADED
+        ]
         if entry.reason or failed:
             raise Unavailable(f"model {name!r} could not be loaded: {entry.reason or '; '.join(failed)}")
 
@@ -142,10 +164,16 @@ class Loader:
         if self._kept_out_changed is not None:
             self._kept_out_changed(frozenset(self._kept_out))
 
-    async def _apply(self, name: str, touched: Set[int] | None = frozenset()) -> None:
-        """Makes what is served of `name` equal to the last listing.
+    def _settle(self, name: str) -> None:
+        """Takes all versions of a model as they are in the last listing."""
+        self._settled[name] = {version.number for version in self.listing.models[name].versions}
 
-        touched: versions to load anew although they are loaded; None means all of them.
+    async def _apply(self, name: str, touched: Set[int] | None = frozenset(), *, anew: bool = False) -> None:
+        """Makes what is served of `name` equal to what has settled of the last listing.
+
+        touched: versions to load again where their files or their manifest are others than those that were loaded;
+        None means all of them.
+        anew: to load those in any case.
         """
         lock = self._locks.setdefault(name, asyncio.Lock())
         async with lock:
@@ -154,6 +182,10 @@ class Loader:
                 self._remove_all(name)
                 return
             entry = self._catalog.ensure(name)
+            if name in self._kept_out:
+                entry.reason = "unloaded by request"
+                self._withdraw(entry, frozenset(), entry.reason)
+                return
             try:
                 manifest = read_model_manifest(directory.manifest_path)
             except (ManifestError, RepositoryError) as error:
@@ -161,46 +193,49 @@ class Loader:
                 log("model.refused", level=logging.ERROR, model=name, reason=entry.reason)
                 return
             entry.reason = ""
-            numbers = (
-                []
-                if name in self._kept_out
-                else wanted(manifest.serving.versions, [v.number for v in directory.versions])
-            )
-            present = {version.number for version in directory.versions}
+            settled = self._settled.get(name, set())
+            present = {version.number: version for version in directory.versions if version.number in settled}
+            numbers = wanted(manifest.serving.versions, present)
             loads = []
             for number in numbers:
                 known = entry.versions.get(number)
-                if known is None or known.served is None or touched is None or number in touched:
-                    loads.append(self._load(directory, number, manifest))
+                files = (present[number].fingerprint, directory.manifest_fingerprint)
+                again = touched is None or number in touched
+                if (
+                    known is None
+                    or known.served is None
+                    or (again and (anew or self._taken.get((name, number)) != files))
+                ):
+                    self._taken[name, number] = files
+                    loads.append(self._load(name, present[number], manifest))
             await asyncio.gather(*loads)
-            for number in list(entry.versions):
-                if number not in present:
-                    self._retire(self._catalog.forget(name, number))
-                elif number not in numbers and entry.versions[number].state is not VersionState.UNLOADED:
-                    reason = (
-                        "unloaded by request"
-                        if name in self._kept_out
-                        else "not wanted by the version policy"
-                    )
-                    self._retire(self._catalog.withdraw(name, number, VersionState.UNLOADED, reason))
+            for number in entry.versions.keys() - settled:
+                self._forget(name, number)
+            # Where a version could not be loaded, those that it would replace go on.
+            if all(entry.versions[number].served is not None for number in numbers):
+                self._withdraw(entry, frozenset(numbers), "not wanted by the version policy")
 
-    async def _load(self, directory: ModelDir, number: int, manifest: ModelManifest) -> None:
-        name = directory.name
-        path = next(version.path for version in directory.versions if version.number == number)
+    def _withdraw(self, entry: ModelEntry, wanted: Set[int], reason: str) -> None:
+        """Stops serving the versions that are not wanted."""
+        for number, known in entry.versions.items():
+            if number not in wanted and known.state is not VersionState.UNLOADED:
+                self._retire(self._catalog.withdraw(entry.name, number, VersionState.UNLOADED, reason))
+
+    async def _load(self, name: str, version: VersionDir, manifest: ModelManifest) -> None:
+        number = version.number
         self._catalog.begin(name, number)
         try:
             loaded = await asyncio.get_running_loop().run_in_executor(
-                self._pool, load_version, name, path, manifest, self._environment
+                self._pool, load_version, name, version.path, manifest, self._environment
             )
-        except SteelyardError as error:
-            self._catalog.fail(name, number, str(error))
-            log("version.failed", level=logging.ERROR, model=name, version=number, reason=str(error))
+            served = self._serve(name, number, manifest, loaded)
+        except (
+            Exception
+        ) as error:  # one version, whatever is in it, must not keep the others from being loaded
+            reason = str(error) if isinstance(error, SteelyardError) else f"{type(error).__name__}: {error}"
+            self._catalog.fail(name, number, reason)
+            log("version.failed", level=logging.ERROR, model=name, version=number, reason=reason)
             return
-        except MemoryError:
-            self._catalog.fail(name, number, "out of memory")
-            log("version.failed", level=logging.ERROR, model=name, version=number, reason="out of memory")
-            return
-        served = self._serve(name, number, manifest, loaded)
         self._retire(self._catalog.install(served))
         log(
             "version.ready",
@@ -237,7 +272,12 @@ class Loader:
         if name not in self._catalog:
             return
         for number in list(self._catalog.model(name).versions):
-            self._retire(self._catalog.forget(name, number))
+            self._forget(name, number)
+        self._catalog.forget_model(name)
+
+    def _forget(self, name: str, number: int) -> None:
+        self._taken.pop((name, number), None)
+        self._retire(self._catalog.forget(name, number))
 
     def _retire(self, replaced: ServedVersion | None) -> None:
         """A replaced version needs nothing done: its lane is served until it is empty, then nothing refers to it."""

@@ -112,7 +112,8 @@ def load_version(name: str, path: Path, manifest: ModelManifest, environment: En
     cost = CostModel()
     bindable = False
     if trial.inputs is not None:
-        bindable = trial.binding_agrees()
+        # Rows that may not be put together may also come out as more or fewer than went in.
+        bindable = (batching.allowed or not spec.batched) and trial.binding_agrees()
         if serving.warmup:
             cost.learn(measure(trial.runner_of(max_batch, bindable), max_batch, serving.warmup - 1))
     # Whoever asks for larger batches than the runtime is fastest with gets them by naming preferred sizes.
@@ -164,7 +165,7 @@ class Trial:
 
     def run(self, inputs: Mapping[str, Array]) -> Sequence[Array]:
         """One run by a runner that keeps nothing and binds nothing."""
-        runner = Runner(self._session, self._spec, capacity=0)
+        runner = Runner(self._session, self._spec, capacity=0, shared=False)
         runner.may_bind = False
         return self._run_with(runner, inputs)
 
@@ -186,7 +187,7 @@ class Trial:
     def runner_of(self, capacity: int, bindable: bool) -> "SizedRuns":
         """Runs of any number of rows up to `capacity`, the way that requests will be run."""
         assert self.inputs is not None
-        runner = Runner(self._session, self._spec, capacity)
+        runner = Runner(self._session, self._spec, capacity, shared=False)
         runner.may_bind = runner.may_bind and bindable
         return SizedRuns(self, runner)
 
@@ -220,7 +221,7 @@ def made_up(spec: ModelSpec, inputs: Mapping[str, Array]) -> InferRequest:
     """A request that holds `inputs`."""
     tensors = []
     for tensor in spec.inputs:
-        array = np.ascontiguousarray(inputs[tensor.name])
+        array = np.asarray(inputs[tensor.name], order="C")
         is_bytes = tensor.datatype == "BYTES"
         data = encode_bytes_tensor(array.ravel().tolist()) if is_bytes else array.tobytes()
         tensors.append(MadeUpTensor(tensor.name, tensor.datatype, array.shape, memoryview(data)))

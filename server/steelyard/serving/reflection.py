@@ -37,7 +37,7 @@ def _answer(pb: Any, request: Any, response: Any, methods: Methods) -> None:
         _add_file(response, request.file_by_filename)
     elif kind == "file_containing_symbol":
         try:
-            name = POOL.FindFileContainingSymbol(request.file_containing_symbol).name
+            name = _file_of(request.file_containing_symbol)
         except KeyError:
             _refuse(response, f"no symbol {request.file_containing_symbol!r}")
         else:
@@ -46,6 +46,23 @@ def _answer(pb: Any, request: Any, response: Any, methods: Methods) -> None:
         _refuse(response, "no message here has extensions")
     else:
         _refuse(response, "the request asks for nothing that is known", Status.INVALID_ARGUMENT)
+
+
+def _file_of(symbol: str) -> str:
+    """The file that describes a service, a message, or a member of one; raises KeyError."""
+    try:
+        return str(POOL.FindFileContainingSymbol(symbol).name)
+    except KeyError:
+        # The pool does not look for methods and fields.
+        owner, _, member = symbol.rpartition(".")
+        name = str(POOL.FindFileContainingSymbol(owner).name)
+        try:
+            known = member in POOL.FindServiceByName(owner).methods_by_name
+        except KeyError:
+            known = member in POOL.FindMessageTypeByName(owner).fields_by_name
+        if not known:
+            raise
+        return name
 
 
 def _add_file(response: Any, name: str) -> None:

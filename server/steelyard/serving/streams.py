@@ -4,12 +4,17 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
+from google.protobuf.message import DecodeError
+
 from steelyard.errors import SteelyardError
+from steelyard.models.names import MAX_NAME_BYTES
 from steelyard.serving.call import Metadata
 from steelyard.serving.engine import Engine
 from steelyard.serving.methods import Context, Methods
-from steelyard.wire import decode_request, stream_error, wrap_stream_response
+from steelyard.wire import stream_error, wrap_stream_response
+from steelyard.wire.generated import grpc_service as pb
 from steelyard.wire.status import message_of
+from steelyard.wire.types import MAX_ID_BYTES
 
 # Requests of one stream that may be in the server; the next is read when one of them has been answered. It is what
 # fills a few of the largest usual batches, and 64 MiB messages times this are held by the queue's bounds anyway.
@@ -36,13 +41,21 @@ class StreamedCall:
         self._stream.ended(self, wrap_stream_response(body))
 
     def fail(self, error: SteelyardError, trailing: Metadata) -> None:
+        # Answers come in any order, so the caller has to be told which request an error is about. The body is read
+        # once more for that, because a request may be refused before it was understood.
         try:
-            request = decode_request(self._body)
-        except SteelyardError:
-            answer = stream_error(message_of(error))
-        else:
-            answer = stream_error(message_of(error), request.model_name, request.model_version, request.id)
-        self._stream.ended(self, answer)
+            about = pb.ModelInferRequest.FromString(self._body)
+        except DecodeError:
+            about = pb.ModelInferRequest()
+        self._stream.ended(
+            self,
+            stream_error(
+                message_of(error),
+                about.model_name[:MAX_NAME_BYTES],
+                about.model_version[:MAX_NAME_BYTES],
+                about.id[:MAX_ID_BYTES],
+            ),
+        )
 
 
 class Stream:

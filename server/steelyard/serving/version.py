@@ -66,7 +66,7 @@ class ServedVersion:
         try:
             return self.runners.pop()
         except IndexError:
-            runner = Runner(self.session, self.spec, self.lane.limit_rows)
+            runner = Runner(self.session, self.spec, self.lane.limit_rows, self.batching.allowed)
             runner.may_bind = runner.may_bind and self.bindable
             return runner
 

@@ -59,9 +59,7 @@ class ReservedPort:
                 with socket.socket(family, kind, protocol) as probe:
                     probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                     probe.bind(target)
-                # Connections of a server that was just stopped do not keep the port from its successor.
-                self._kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            # The system never chooses a port that others share, so port 0 needs no probe.
+            # Not SO_REUSEADDR as well: with it, while no worker listens yet, anyone's bind with it would succeed. The system never chooses a port that others share, so port 0 needs no probe.
             self._kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             self._kept.bind(target)
             self.address = _address_of(self._kept)

@@ -55,8 +55,11 @@ async def supervise(settings: Settings, when_ready: Started | None = None) -> No
             if when_ready is not None:
                 when_ready(announced)
 
+    def is_ready() -> bool:
+        return worker.ready and not stopping.is_set()
+
     worker = WorkerProcess(0, settings, grpc_port.address, changed)
-    http = HttpFront(metrics_registry(lambda: [worker.view()], runtime), lambda: worker.ready)
+    http = HttpFront(metrics_registry(lambda: [worker.view()], runtime), is_ready)
     signals = 0
     stopping = asyncio.Event()
 

@@ -66,7 +66,7 @@ async def serve(control: socket.socket, segment_fd: int) -> int:
     segment = Segment(segment_fd, os.getpid(), clock.unix_ns())
     scheduler = Scheduler(threads, settings.max_queue_bytes, settings.inline_threshold_us * 1000)
     request_log: RequestLog | None = _log_request if settings.log_requests else None
-    engine = Engine(loop, clock, catalog, scheduler, segment.unknown, request_log)
+    engine = Engine(loop, clock, catalog, scheduler, segment.unknown, request_log, settings.max_message_bytes)
     loader = Loader(
         settings.repository,
         catalog,

@@ -1,0 +1,99 @@
+"""Servers that several tests ask, one of each kind for a session; a test that harms its server starts its own."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support import models
+from tests.support.asking import Asker
+from tests.support.server import Server
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Server]]:
+    """Starts servers of the test's own, and ends them after it."""
+    servers: list[Server] = []
+
+    def start(repository: Path | None = None, **settings: Any) -> Server:
+        if repository is None:
+            repository = tmp_path / "models"
+            repository.mkdir()
+        server = Server(repository, tmp_path / f"log-{len(servers)}", **settings)
+        servers.append(server)
+        return server
+
+    yield start
+    for server in servers:
+        server.stop()
+
+
+def _fill(repository: Path) -> None:
+    for datatype in models.ELEMENT:
+        models.put(repository, f"same_{datatype.lower()}", models.identity(datatype))
+    models.put(repository, "scalar", models.identity("FP32", ()))
+    models.put(repository, "fixed", models.identity("FP32", (2, 3)))
+    models.put(repository, "fixed_strings", models.identity("BYTES", (3,)))
+    models.put(repository, "open", models.identity("FP32", ("batch", "height", "width")))
+    models.put(repository, "double", models.scaled())
+    models.put(repository, "pair", models.two_inputs())
+    models.put(repository, "embed", models.embedding())
+    models.put(repository, "slow", models.slow_embedding(), manifest="[serving]\ninstances = 1\n")
+    models.put(
+        repository,
+        "stall",
+        models.stall(),
+        manifest="[serving]\ninstances = 1\nmax_queue_requests = 4\n",
+    )
+    models.put(repository, "centred", models.centred())
+    models.put(repository, "dynamic", models.dynamically_quantized())
+    models.put(repository, "noisy", models.noisy())
+    models.put(repository, "distinct", models.distinct())
+    models.put(repository, "total", models.total())
+    models.put(repository, "row_sums", models.row_sums())
+    models.put(repository, "misdeclared", models.misdeclared())
+    models.put(
+        repository,
+        "labelled",
+        models.identity("FP32", ("batch", 3)),
+        about='[[output]]\nname = "y"\nlabels = ["cat", "dog", "eel"]\n',
+    )
+    models.put(
+        repository, "versions", models.scaled(1.0), 1, manifest="[serving]\nversions = { all = true }\n"
+    )
+    models.put(repository, "versions", models.scaled(2.0), 2)
+    models.put(repository, "versions", models.scaled(3.0), 10)
+    models.put(repository, "empty_file", b"")
+    models.put(repository, "cut_off", models.embedding()[:-40])
+    models.put(repository, "no_such_operator", models.unknown_operator())
+    models.put(repository, "wrong_types", models.mistyped())
+    models.put(
+        repository,
+        "contradiction",
+        models.identity(),
+        about='[[input]]\nname = "x"\ndatatype = "INT64"\n',
+    )
+    models.put(repository, "unknown_key", models.identity(), manifest="[serving]\nmax_bacth = 4\n")
+    (repository / "no_versions").mkdir()
+    (repository / "double" / "02").mkdir()
+    (repository / "double" / "latest").mkdir()
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server over one model of every kind, with messages of at most 1 MiB. Not to be harmed."""
+    root = tmp_path_factory.mktemp("served")
+    repository = root / "models"
+    repository.mkdir()
+    _fill(repository)
+    running = Server(repository, root / "log", max_message_bytes=1 << 20).wait_ready()
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="session")
+def ask(server: Server) -> Iterator[Asker]:
+    """A channel to the shared server."""
+    with Asker(server.address) as asker:
+        yield asker
