@@ -1,4 +1,4 @@
-"""The quick form of the benchmarks: that they run, that every request was answered well, and what is no matter of time."""
+"""The quick form of the benchmarks: that they run, that everything was answered, and what is no matter of time."""
 
 import asyncio
 

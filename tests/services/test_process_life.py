@@ -1,5 +1,6 @@
 """Starting, dying and stopping: of the server, and of its worker."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -15,7 +16,7 @@ import pytest
 
 from steelyard.config import parse_address
 from steelyard.errors import ConfigError
-from steelyard.supervisor.listening import bound_address, reserve
+from steelyard.supervisor.listening import ReservedPort
 from steelyard.wire.generated import grpc_service as pb
 from steelyard.wire.generated import health as health_pb
 from tests.support import models
@@ -100,17 +101,17 @@ def test_the_ports_of_another_server(start: Start, repository: Path, tmp_path: P
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "[::1]"])
 def test_a_port_is_kept_before_and_between_the_workers_who_listen_on_it(host: str) -> None:
-    with reserve("grpc_address", parse_address(f"{host}:0")) as kept:
-        address = bound_address(kept)
+    with contextlib.closing(ReservedPort("grpc_address", parse_address(f"{host}:0"))) as kept:
+        address = kept.address
         with pytest.raises(ConfigError, match="in use"):
-            reserve("grpc_address", address)
-        with socket.socket(kept.family) as worker:
+            ReservedPort("grpc_address", address)
+        with socket.socket(socket.AF_INET6 if ":" in address.host else socket.AF_INET) as worker:
             worker.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             worker.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             worker.bind((address.host, address.port))
             worker.listen()
             with pytest.raises(ConfigError, match="in use"):
-                reserve("grpc_address", address)
+                ReservedPort("grpc_address", address)
 
 
 def test_an_address_that_this_machine_does_not_have(start: Start, repository: Path) -> None:

@@ -59,7 +59,8 @@ class ReservedPort:
                 with socket.socket(family, kind, protocol) as probe:
                     probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                     probe.bind(target)
-            # Not SO_REUSEADDR as well: with it, while no worker listens yet, anyone's bind with it would succeed. The system never chooses a port that others share, so port 0 needs no probe.
+            # Not SO_REUSEADDR as well: with it, while no worker listens yet, anyone's bind with it would succeed. And
+            # port 0 needs no probe, since the system never chooses a port that others share.
             self._kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             self._kept.bind(target)
             self.address = _address_of(self._kept)
