@@ -141,17 +141,16 @@ class Engine:
         if idle_passes < self._patience and gathered < GATHERED and now_ns - inbox[0][2] < GATHER_NS:
             self._loop.call_soon(self._gather, now_ns, idle_passes)
             return
-        self._patience = (
-            min(self._patience * 2, MAX_PATIENCE) if gathered > 1 else max(self._patience // 2, 1)
-        )
-        self._pump()
+        # Only runs on this thread are worth waiting for: for the others requests gather while a thread is busy.
+        pays = self._pump() and gathered > 1
+        self._patience = min(self._patience * 2, MAX_PATIENCE) if pays else max(self._patience // 2, 1)
 
-    def _pump(self) -> None:
+    def _pump(self) -> bool:
         inbox, self._inbox = self._inbox, []
         admit = self._admit
         for call, body, received_ns in inbox:
             admit(call, body, received_ns)
-        self._dispatch()
+        return self._dispatch()
 
     def _admit(self, call: Call, body: bytes, received_ns: int) -> None:
         """Decode, route, check against the version's signature, queue."""
@@ -233,9 +232,10 @@ class Engine:
             deadline_ns = min(deadline_ns, own_ns) if deadline_ns else own_ns
         return priority, deadline_ns
 
-    def _dispatch(self) -> None:
-        """Runs whatever can run now, and sets the timer for what cannot yet."""
+    def _dispatch(self) -> bool:
+        """Runs whatever can run now, and sets the timer for what cannot yet. Returns whether anything ran inline."""
         scheduler = self._scheduler
+        ran_inline = False
         while True:
             now_ns = self._now_ns()
             for ticket in scheduler.expire(now_ns):
@@ -251,6 +251,7 @@ class Engine:
                 break
             job = Job(batch, batch.lane.owner)
             if batch.inline:
+                ran_inline = True
                 execute(job)
                 self._settle(job)
             else:
@@ -262,6 +263,7 @@ class Engine:
                 self._timer.cancel()
             self._timer_ns = wakeup_ns
             self._timer = self._loop.call_later(max(0, wakeup_ns - now_ns) / 1e9, self._wake)
+        return ran_inline
 
     def _wake(self) -> None:
         self._timer = None
