@@ -88,9 +88,9 @@ def _is_ready(http: str) -> bool:
 
 
 @contextlib.contextmanager
-def ceiling(front: str) -> Iterator[int]:
-    """The fixed-bytes ceiling of a transport (`benchmarks.ceiling`); gives its port."""
-    command = [sys.executable, "-m", "benchmarks.ceiling", front]
+def ceiling(front: str, *model_and_tensor: str) -> Iterator[int]:
+    """The ceiling of a transport (`benchmarks.ceiling`), alone or with a bare run behind it; gives its port."""
+    command = [sys.executable, "-m", "benchmarks.ceiling", front, *model_and_tensor]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:

@@ -2,7 +2,8 @@
 
 What it favours: bare ONNX Runtime, which has its input at hand, no client beside it on the same cores and no bytes to
 read or write; it is given every batch size and thread count in turn and its best is taken. The client, h2load, costs
-little, and keeps 16 requests in flight.
+little, and keeps 16 requests in flight. A server that is nothing but `grpc.aio` and a run on a thread shows what the
+transport leaves.
 """
 
 import importlib.util
@@ -18,7 +19,7 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 
-from benchmarks.processes import h2load, steelyard
+from benchmarks.processes import ceiling, h2load, steelyard
 from benchmarks.tiny import framed
 from steelyard.wire.generated import grpc_service as pb
 
@@ -116,13 +117,18 @@ def run(rounds: int = 5, seconds: float = 4.0, cores: int = 2) -> dict[str, Any]
             body.write_bytes(framed(_request(model)))
             served: list[float] = []
             best: dict[str, list[float]] = {name: [] for name in contenders}
-            with steelyard(Path(temporary) / "models") as server:
+            beside: list[float] = []
+            with (
+                steelyard(Path(temporary) / "models") as server,
+                ceiling("grpcio", str(model.path()), model.tensor) as nothing_else,
+            ):
                 requests = int(max(rates.values()) * seconds)
                 h2load(server.port, body, max(requests // 4, IN_FLIGHT), 4, IN_FLIGHT // 4)
                 for _ in range(rounds):
                     for name in contenders:
                         best[name].append(_again(model, name, seconds))
                     served.append(h2load(server.port, body, requests, 4, IN_FLIGHT // 4).requests_per_s)
+                    beside.append(h2load(nothing_else, body, requests, 4, IN_FLIGHT // 4).requests_per_s)
                 rows = server.metric("steelyard_rows_total", model=model.name)
                 batches = server.metric("steelyard_batches_total", model=model.name)
         medians = {name: statistics.median(values) for name, values in best.items()}
@@ -133,6 +139,8 @@ def run(rounds: int = 5, seconds: float = 4.0, cores: int = 2) -> dict[str, Any]
             "bare_configuration": winner,
             "ratio": statistics.median(s / b for s, b in zip(served, best[winner], strict=True)),
             "ratios": [s / b for s, b in zip(served, best[winner], strict=True)],
+            "transport_and_run": statistics.median(beside),
+            "transport_ratio": statistics.median(t / b for t, b in zip(beside, best[winner], strict=True)),
             "mean_batch_rows": rows / batches,
         }
     return found
@@ -160,13 +168,14 @@ def _request(model: RealModel) -> bytes:
 def report(found: dict[str, Any]) -> list[str]:
     """The table, line by line."""
     lines = [
-        "| model | served/s | bare/s | bare's best configuration | ratio (spread) | mean batch |",
-        "|---|---|---|---|---|---|",
+        "| model | served/s | bare/s | bare's best way | served ÷ bare (spread) | grpc.aio and a run ÷ bare | mean batch |"
     ]
+    lines.append("|---|---|---|---|---|---|---|")
     for name, row in found.items():
         lines.append(
             f"| {name} | {row['served']:.0f} | {row['bare']:.0f} | {row['bare_configuration']} "
-            f"| {row['ratio']:.3f} ({min(row['ratios']):.3f}–{max(row['ratios']):.3f}) | {row['mean_batch_rows']:.1f} |"
+            f"| {row['ratio']:.3f} ({min(row['ratios']):.3f}–{max(row['ratios']):.3f}) "
+            f"| {row['transport_ratio']:.3f} | {row['mean_batch_rows']:.1f} |"
         )
     return lines
 
