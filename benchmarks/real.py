@@ -168,7 +168,7 @@ def _request(model: RealModel) -> bytes:
 def report(found: dict[str, Any]) -> list[str]:
     """The table, line by line."""
     lines = [
-        "| model | served/s | bare/s | bare's best way | served ÷ bare (spread) | grpc.aio and a run ÷ bare | mean batch |"
+        "| model | served/s | bare/s | bare's best way | served ÷ bare (spread) | grpc.aio and a run ÷ bare | batch |"
     ]
     lines.append("|---|---|---|---|---|---|---|")
     for name, row in found.items():

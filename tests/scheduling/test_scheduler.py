@@ -220,9 +220,15 @@ def test_cheap_lanes_run_inline_and_take_no_permit() -> None:
 
 def test_a_lane_is_never_batched_past_its_cheapest_size() -> None:
     cost = CostModel()
-    cost.learn({1: 100, 2: 150, 4: 301, 8: 800})
+    cost.learn({1: 100_000_000, 2: 150_000_000, 4: 301_000_000, 8: 800_000_000})
     m = lane(cost=cost, max_batch=8)
     assert m.limit_rows == 4, "4 is within noise of 2 by the row, 8 is not"
+
+
+def test_runs_that_cost_less_than_a_hand_over_are_put_together_whatever_they_measured() -> None:
+    cost = CostModel()
+    cost.learn({1: 5_000, 2: 12_000, 4: 30_000})
+    assert lane(cost=cost, max_batch=4).limit_rows == 4
 
 
 def test_the_cost_of_a_size_that_was_never_met_is_taken_from_its_neighbour() -> None:

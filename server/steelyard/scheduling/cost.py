@@ -4,6 +4,9 @@
 # noise of a shared machine, more than what a larger batch saves elsewhere (fewer hand-overs).
 EFFICIENT_WITHIN = 0.03
 
+# What a batch costs beside its run: the way to a thread and back, filling, waking the loop. Measured beside a front.
+HAND_OVER_NS = 100_000
+
 # Weight of one live batch in the running mean of its size.
 LIVE_WEIGHT = 0.1
 
@@ -25,16 +28,15 @@ class CostModel:
     def learn(self, measured: dict[int, int]) -> None:
         """Takes warm-up's measurements: rows to nanoseconds of one run.
 
-        Sets `efficient_rows` to the largest measured size whose cost per row is within `EFFICIENT_WITHIN` of the
-        best, so that a batch is never formed larger than a smaller one that is cheaper by the row.
+        Sets `efficient_rows` to the largest measured size whose cost per row, hand-over included, is within
+        `EFFICIENT_WITHIN` of the best, so that a batch is never formed larger than a smaller one that is cheaper by the row.
         """
         self._measured = sorted(measured.items())
         self._mean_ns.update({rows: float(ns) for rows, ns in measured.items()})
         if measured:
-            best = min(ns / rows for rows, ns in self._measured)
-            self.efficient_rows = max(
-                rows for rows, ns in self._measured if ns / rows <= best * (1 + EFFICIENT_WITHIN)
-            )
+            per_row = {rows: (ns + HAND_OVER_NS) / rows for rows, ns in self._measured}
+            enough = min(per_row.values()) * (1 + EFFICIENT_WITHIN)
+            self.efficient_rows = max(rows for rows, cost in per_row.items() if cost <= enough)
 
     def observe(self, rows: int, ns: int) -> None:
         """Takes one live run of `rows` rows that took `ns`."""
