@@ -285,3 +285,29 @@ def test_requests_during_swaps_are_all_answered(own: Asker, repository: Path) ->
                 versions.add(response.model_version)
             if versions == {str(number)}:
                 break
+
+
+def test_where_the_highest_version_cannot_be_loaded_the_next_one_answers(
+    own: Asker, repository: Path
+) -> None:
+    """Nothing was served before, as after a restart; the policy is the default, the one highest version."""
+    hidden = repository / ".preparing"
+    for number, content in ((1, models.scaled(1.5)), (2, models.scaled(2.0)), (3, models.scaled(3.0)[:-20])):
+        models.put(hidden, "falling", content, number)
+    (hidden / "falling").rename(repository / "falling")
+    assert eventually(lambda: answer(own, "falling")) == ("2", 2.0)
+    assert entries(own, "falling")["3"][0] == "UNAVAILABLE"
+    assert str(repository) not in entries(own, "falling")["3"][1], (
+        "callers are not told where the server lies"
+    )
+    assert "1" not in entries(own, "falling")
+    (repository / "falling" / "3" / "model.onnx").write_bytes(models.scaled(3.0))
+    eventually(lambda: answer(own, "falling") == ("3", 3.0))
+    eventually(lambda: entries(own, "falling")["2"][0] == "UNAVAILABLE")
+
+
+def test_a_version_that_was_loaded_by_request_and_removed_at_once(own: Asker, repository: Path) -> None:
+    models.put_by_rename(repository, "brief", models.scaled(2.0), 1)
+    own.call("RepositoryModelLoad", pb.RepositoryModelLoadRequest(model_name="brief"))
+    shutil.rmtree(repository / "brief")
+    eventually(lambda: own.refused(request("brief", ONES)).code is grpc.StatusCode.NOT_FOUND)

@@ -43,12 +43,13 @@ class Executor(Generic[Work]):
             thread.start()
         self._work.put(work)
 
-    def close(self) -> None:
-        """Lets the threads finish what they have and end."""
+    def close(self, wait: bool = True) -> None:
+        """Lets the threads finish what they have and end; with `wait`, returns when they have."""
         for _ in self._threads:
             self._work.put(None)
-        for thread in self._threads:
-            thread.join()
+        if wait:
+            for thread in self._threads:
+                thread.join()
         self._threads.clear()
 
     def _serve(self) -> None:

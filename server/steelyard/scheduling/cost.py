@@ -29,7 +29,7 @@ class CostModel:
         """Takes warm-up's measurements: rows to nanoseconds of one run.
 
         Sets `efficient_rows` to the largest measured size whose cost per row, hand-over included, is within
-        `EFFICIENT_WITHIN` of the best, so that a batch is never formed larger than a smaller one that is cheaper by the row.
+        `EFFICIENT_WITHIN` of the best: no batch is formed larger than a smaller one that is cheaper by the row.
         """
         self._measured = sorted(measured.items())
         self._mean_ns.update({rows: float(ns) for rows, ns in measured.items()})

@@ -11,6 +11,9 @@ from steelyard.wire.types import InferRequest, Parameter
 
 PARAMETER = "classification"
 
+# Each class is formatted by itself, a microsecond: so many rows times classes are a tenth of a second of one thread.
+MAX_FORMATTED = 100_000
+
 
 def check_classes(request: InferRequest, version: ServedVersion) -> None:
     """Refuses a `classification` that is no whole number above zero, or asked of an output that holds no numbers."""
@@ -23,7 +26,16 @@ def check_classes(request: InferRequest, version: ServedVersion) -> None:
             raise InvalidRequest(
                 f"{place}: parameter {PARAMETER!r}: expected a whole number, 1 or more, came {_came(wanted)}"
             )
-        datatype = next(tensor.datatype for tensor in version.spec.outputs if tensor.name == output.name)
+        tensor = next(tensor for tensor in version.spec.outputs if tensor.name == output.name)
+        rows = request.inputs[0].shape[0] if version.spec.batched and request.inputs else 1
+        dims = tensor.dims[1:] if version.spec.batched else tensor.dims
+        classes = min(wanted, prod(dims)) if all(dim >= 0 for dim in dims) else wanted
+        if rows * classes > MAX_FORMATTED:
+            raise InvalidRequest(
+                f"{place}: parameter {PARAMETER!r}: expected at most {MAX_FORMATTED} classes over all rows, "
+                f"came {classes} for each of {rows}"
+            )
+        datatype = tensor.datatype
         if datatype in ("BYTES", "BOOL"):
             raise InvalidRequest(
                 f"{place}: parameter {PARAMETER!r}: expected an output of numbers, it has {datatype}"

@@ -120,11 +120,11 @@ class Engine:
             self._idle = self._loop.create_future()
             await self._idle
 
-    def close(self) -> None:
-        """Ends the executor's threads; call after `drain`."""
+    def close(self, wait: bool = True) -> None:
+        """Ends the executor's threads; call after `drain`. Without `wait`, a run that hangs is left behind."""
         if self._timer is not None:
             self._timer.cancel()
-        self._executor.close()
+        self._executor.close(wait)
 
     def _gather(self, since_ns: int, idle_passes: int) -> None:
         """Lets the loop go round while that is likely to bring more requests, then pumps.

@@ -57,6 +57,7 @@ class Loader:
         self._settled: dict[str, set[int]] = {}
         # What was loaded, or tried, of each version: its files and its model's manifest.
         self._taken: dict[tuple[str, int], tuple[Fingerprint, Fingerprint | None]] = {}
+        self._absent: Set[tuple[str, int]] = frozenset()
         self.listing = Listing({}, ())
         self.ready = False
 
@@ -80,11 +81,10 @@ class Loader:
         """Looks at the repository every `interval_s` seconds, for ever, and takes up what has settled."""
         while True:
             await asyncio.sleep(interval_s)
+            # A fault of ours must not end the watching: the next look may do better.
             try:
                 await self.look()
-            except (
-                Exception
-            ) as error:  # a fault of ours: the next look may do better, and none would be worse
+            except Exception as error:
                 log("repository.fault", level=logging.ERROR, exception=repr(error))
 
     async def look(self) -> None:
@@ -117,7 +117,24 @@ class Loader:
                 self._settled.setdefault(change.model, set()).add(change.version)
             if touched is not None:
                 touched.add(change.version)
+        for name, number in self._gone_unreported():
+            self._settled[name].discard(number)
+            changed.setdefault(name, set())
         await asyncio.gather(*(self._apply(name, touched) for name, touched in changed.items()))
+
+    def _gone_unreported(self) -> Set[tuple[str, int]]:
+        """Versions that are known and were absent at this look and the last: among them those that were loaded by
+        request and removed before the watcher had ever seen them."""
+        models = self.listing.models
+        absent = {
+            (entry.name, number)
+            for entry in self._catalog
+            for number in entry.versions
+            if entry.name not in models
+            or all(version.number != number for version in models[entry.name].versions)
+        }
+        gone, self._absent = absent & self._absent, absent
+        return gone
 
     async def load(self, name: str) -> None:
         """Loads or reloads a model by request. Raises what kept it from being ready."""
@@ -152,6 +169,11 @@ class Loader:
     def close(self) -> None:
         """Ends the loading threads without waiting for what they do."""
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _told(self, error: Exception) -> str:
+        """Why something could not be loaded, for callers: paths are told from the repository on."""
+        reason = str(error) if isinstance(error, SteelyardError) else f"{type(error).__name__}: {error}"
+        return reason.replace(f"{self.root}/", "")
 
     def _served(self) -> list[tuple[str, ServedVersion]]:
         return [(entry.name, served) for entry in self._catalog if (served := entry.default()) is not None]
@@ -189,7 +211,7 @@ class Loader:
             try:
                 manifest = read_model_manifest(directory.manifest_path)
             except (ManifestError, RepositoryError) as error:
-                entry.reason = str(error)
+                entry.reason = self._told(error)
                 log("model.refused", level=logging.ERROR, model=name, reason=entry.reason)
                 return
             entry.reason = ""
@@ -209,6 +231,12 @@ class Loader:
                     self._taken[name, number] = files
                     loads.append(self._load(name, present[number], manifest))
             await asyncio.gather(*loads)
+            if manifest.serving.versions.latest is not None:
+                # The highest that can be loaded: a new version that cannot must not leave the model without any.
+                for number in sorted(present.keys() - set(numbers), reverse=True):
+                    if entry.default() is not None:
+                        break
+                    await self._load(name, present[number], manifest)
             for number in entry.versions.keys() - settled:
                 self._forget(name, number)
             # Where a version could not be loaded, those that it would replace go on.
@@ -224,15 +252,14 @@ class Loader:
     async def _load(self, name: str, version: VersionDir, manifest: ModelManifest) -> None:
         number = version.number
         self._catalog.begin(name, number)
+        # Whatever is in one version, it must not keep the others from being loaded.
         try:
             loaded = await asyncio.get_running_loop().run_in_executor(
                 self._pool, load_version, name, version.path, manifest, self._environment
             )
             served = self._serve(name, number, manifest, loaded)
-        except (
-            Exception
-        ) as error:  # one version, whatever is in it, must not keep the others from being loaded
-            reason = str(error) if isinstance(error, SteelyardError) else f"{type(error).__name__}: {error}"
+        except Exception as error:
+            reason = self._told(error)
             self._catalog.fail(name, number, reason)
             log("version.failed", level=logging.ERROR, model=name, version=number, reason=reason)
             return

@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Coroutine
 from typing import Any
 
 import uvloop
@@ -83,37 +84,51 @@ async def serve(control: socket.socket, segment_fd: int) -> int:
     if settings.reflection:
         reflection.register(methods)
     front = GrpcioFront(methods, engine, settings.max_message_bytes)
-    background: set[asyncio.Task[Any]] = set()
+    stop = asyncio.Event()
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    background: set[asyncio.Task[Any]] = {loop.create_task(_obey(channel, stop))}
     try:
         port = await front.start(first["address"])
         channel.send({"port": port})
-        await loader.load_all()
+        await _unless(stop, loader.load_all())
     except SteelyardError as error:
         channel.send({"refused": str(error)})
         return EXIT_REFUSED
     # What loading left behind lives as long as the process: the collector need not walk through it again and again.
     gc.collect()
     gc.freeze()
-    stop = asyncio.Event()
-    loop.add_signal_handler(signal.SIGTERM, stop.set)
-    lifecycle.move(Phase.READY)
-    channel.send({"ready": True})
-    if settings.poll_interval_s:
-        background.add(loop.create_task(loader.watch(settings.poll_interval_s)))
-    background.add(loop.create_task(_obey(channel, stop)))
+    if not stop.is_set():
+        lifecycle.move(Phase.READY)
+        channel.send({"ready": True})
+        if settings.poll_interval_s:
+            background.add(loop.create_task(loader.watch(settings.poll_interval_s)))
     await stop.wait()
     lifecycle.move(Phase.DRAINING)
     log("worker.draining", in_flight=engine.in_flight)
+    drained = False
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(engine.drain(), settings.drain_timeout_s)
+        drained = True
     lifecycle.move(Phase.STOPPED)
     await front.stop(1.0)
     for task in background:
         task.cancel()
-    engine.close()
+    engine.close(wait=drained)
     loader.close()
     channel.close()
     return 0
+
+
+async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
+    """Does `work`, and gives it up where the worker is told to stop meanwhile. Raises what `work` raises."""
+    doing = asyncio.ensure_future(work)
+    stopped = asyncio.ensure_future(stop.wait())
+    await asyncio.wait({doing, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    if doing.done():
+        doing.result()
+    else:
+        doing.cancel()
 
 
 async def _obey(channel: Channel, stop: asyncio.Event) -> None:
