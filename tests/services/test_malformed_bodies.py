@@ -156,11 +156,20 @@ def test_a_body_over_the_limit(ask: Asker) -> None:
 
 
 def test_an_answer_over_the_limit(ask: Asker) -> None:
-    message = request("labelled", {"x": np.ones((80_000, 3), np.float32)}, outputs=["y"])
+    message = request("labelled", {"x": np.ones((33_000, 3), np.float32)}, outputs=["y"])
     message.outputs[0].parameters["classification"].int64_param = 3
     refusal = ask.refused(message)
     assert refusal.code is grpc.StatusCode.RESOURCE_EXHAUSTED
     for part in ("'labelled'", "answer", str(MESSAGE_LIMIT), "max_message_bytes"):
+        assert part in refusal.message
+
+
+def test_more_classes_than_one_answer_may_have(ask: Asker) -> None:
+    message = request("labelled", {"x": np.ones((40_000, 3), np.float32)}, outputs=["y"])
+    message.outputs[0].parameters["classification"].int64_param = 3
+    refusal = ask.refused(message)
+    assert refusal.code is INVALID
+    for part in ("'labelled'", "'y'", "'classification'", "100000", "3 for each of 40000"):
         assert part in refusal.message
 
 
