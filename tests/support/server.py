@@ -88,7 +88,6 @@ class Server:
 
     def output(self) -> str:
         """Everything that the server and its worker have written."""
-        self._output.flush()
         return self.log.read_text(errors="replace")
 
     def events(self, name: str) -> list[dict[str, Any]]:

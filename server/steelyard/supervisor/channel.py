@@ -1,6 +1,7 @@
 """The line between the supervisor and a worker: JSON objects, one a line, over a socket pair."""
 
 import asyncio
+import contextlib
 import json
 import socket
 from collections.abc import AsyncIterator, Mapping
@@ -8,6 +9,9 @@ from typing import Any
 
 # A line carries at most the names of all models: 100,000 names of 255 bytes would be 25 MB, and nobody has those.
 MAX_LINE_BYTES = 32 << 20
+
+# What a worker exits with that could not begin to serve, after it has said on the line why.
+EXIT_REFUSED = 2
 
 
 class Channel:
@@ -42,6 +46,8 @@ class Channel:
         while (message := await self.receive()) is not None:
             yield message
 
-    def close(self) -> None:
-        """Closes this end."""
+    async def close(self) -> None:
+        """Closes this end, after what was sent has left it."""
         self._writer.close()
+        with contextlib.suppress(ConnectionError):
+            await self._writer.wait_closed()

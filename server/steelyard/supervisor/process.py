@@ -14,22 +14,23 @@ from steelyard.observe.collector import WorkerView
 from steelyard.observe.logs import log
 from steelyard.observe.segment import SegmentReader, create_segment
 from steelyard.supervisor.backoff import Backoff
-from steelyard.supervisor.channel import Channel
+from steelyard.supervisor.channel import EXIT_REFUSED, Channel
 
 # glibc gives memory back to the system as soon as 128 KB at the end of its heap are free, and asks for it again with
 # the next batch: a tenth of what a batch of 500 KB costs, measured. So much may stay; what is larger than 32 MiB (the
 # most that can be set) still comes from and goes to the system at once.
 MALLOC_SETTINGS = {"MALLOC_TRIM_THRESHOLD_": str(128 << 20), "MALLOC_MMAP_THRESHOLD_": str(32 << 20)}
 
-# What a worker that cannot serve with these settings exits with; see `worker.EXIT_REFUSED`.
-EXIT_REFUSED = 2
-
 # Beyond the drain timeout, for closing the front and the threads; after that the worker is killed.
 STOP_MARGIN_S = 5.0
 
 
 class WorkerProcess:
-    """Keeps one worker running until `stop`. The segment outlives the process, so that its counters go on."""
+    """Keeps one worker running until `stop`. The segment outlives the process, so that its counters go on.
+
+    `refusal` is why the first worker could not begin to serve. Once one has served, the settings are good: a later
+    worker that refuses has met something that may pass, such as a repository that is away, and counts as one that died.
+    """
 
     def __init__(
         self, number: int, settings: Settings, address: Address, changed: Callable[[], None]
@@ -48,6 +49,8 @@ class WorkerProcess:
         self._process: asyncio.subprocess.Process | None = None
         self._stopping = asyncio.Event()
         self._restarts = 0
+        self._served_once = False
+        self._reason: str | None = None
 
     def view(self) -> WorkerView:
         """The worker as the metrics see it."""
@@ -59,7 +62,10 @@ class WorkerProcess:
         while not self._stopping.is_set():
             started_s = time.monotonic()
             status = await self._live()
-            if self._stopping.is_set() or status == EXIT_REFUSED:
+            if self._stopping.is_set():
+                return
+            if status == EXIT_REFUSED and not self._served_once:
+                self.refusal = self._reason or "the worker refused to serve, and did not say why"
                 return
             pause_s = backoff.after_life_of(time.monotonic() - started_s)
             self._restarts += 1
@@ -68,6 +74,7 @@ class WorkerProcess:
                 level=logging.ERROR,
                 worker=self.number,
                 status=status,
+                reason=self._reason,
                 restarts=self._restarts,
                 pause_s=pause_s,
             )
@@ -111,6 +118,7 @@ class WorkerProcess:
             )
         self._process = process
         self.pid = process.pid
+        self._reason = None
         self._channel = channel = await Channel.open(ours)
         channel.send(
             {
@@ -126,13 +134,13 @@ class WorkerProcess:
             if "kept_out" in message:
                 self._kept_out = message["kept_out"]
             if "refused" in message:
-                self.refusal = message["refused"]
+                self._reason = message["refused"]
             if message.get("ready"):
-                self.ready = True
+                self.ready = self._served_once = True
                 self._changed()
         self.ready = False
         self._changed()
-        channel.close()
+        await channel.close()
         return await process.wait()
 
     def close(self) -> None:

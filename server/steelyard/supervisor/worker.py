@@ -32,10 +32,7 @@ from steelyard.serving.loading import Environment
 from steelyard.serving.methods import Methods
 from steelyard.serving.verdicts import Verdicts
 from steelyard.serving.version import ServedVersion
-from steelyard.supervisor.channel import Channel
-
-# What the supervisor reads from the exit status: the worker cannot serve with these settings, trying again is no use.
-EXIT_REFUSED = 2
+from steelyard.supervisor.channel import EXIT_REFUSED, Channel
 
 
 def _log_request(
@@ -87,12 +84,23 @@ async def serve(control: socket.socket, segment_fd: int) -> int:
     stop = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     background: set[asyncio.Task[Any]] = {loop.create_task(_obey(channel, stop))}
+
+    async def end(grace_s: float, drained: bool) -> None:
+        lifecycle.move(Phase.STOPPED)
+        await front.stop(grace_s)
+        for task in background:
+            task.cancel()
+        engine.close(wait=drained)
+        loader.close()
+        await channel.close()
+
     try:
         port = await front.start(first["address"])
         channel.send({"port": port})
         await _unless(stop, loader.load_all())
     except SteelyardError as error:
         channel.send({"refused": str(error)})
+        await end(0.0, drained=False)
         return EXIT_REFUSED
     # What loading left behind lives as long as the process: the collector need not walk through it again and again.
     gc.collect()
@@ -109,13 +117,7 @@ async def serve(control: socket.socket, segment_fd: int) -> int:
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(engine.drain(), settings.drain_timeout_s)
         drained = True
-    lifecycle.move(Phase.STOPPED)
-    await front.stop(1.0)
-    for task in background:
-        task.cancel()
-    engine.close(wait=drained)
-    loader.close()
-    channel.close()
+    await end(1.0, drained)
     return 0
 
 
