@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tests.support.asking import Asker, arrays, request
+from tests.support.metrics import metrics
 from tests.support.server import Server
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
@@ -147,21 +148,28 @@ def test_unknown_fields_are_skipped_and_a_repeated_singular_one_takes_the_last(a
     assert ask.raw("ModelInfer", body)
 
 
-def test_a_body_over_the_limit(ask: Asker) -> None:
+def test_a_body_over_the_limit(server: Server, ask: Asker) -> None:
     fitting = np.ones((MESSAGE_LIMIT // 16 - 32, 4), np.float32)
     assert ask.infer("double", {"x": fitting})["y"].shape == fitting.shape
+    before = metrics(server)
     refusal = ask.refused(request("double", {"x": np.ones((MESSAGE_LIMIT // 16, 4), np.float32)}))
     assert refusal.code is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert str(MESSAGE_LIMIT) in refusal.message
+    # The library refused it, and nobody else saw it.
+    assert metrics(server)["steelyard_requests_received_total"] == before["steelyard_requests_received_total"]
 
 
-def test_an_answer_over_the_limit(ask: Asker) -> None:
+def test_an_answer_over_the_limit(server: Server, ask: Asker) -> None:
+    before = metrics(server, model="labelled")
     message = request("labelled", {"x": np.ones((33_000, 3), np.float32)}, outputs=["y"])
     message.outputs[0].parameters["classification"].int64_param = 3
     refusal = ask.refused(message)
     assert refusal.code is grpc.StatusCode.RESOURCE_EXHAUSTED
     for part in ("'labelled'", "answer", str(MESSAGE_LIMIT), "max_message_bytes"):
         assert part in refusal.message
+    after = metrics(server, model="labelled")
+    assert after.outcome("failed") == before.outcome("failed") + 1
+    assert after.outcome("refused") == before.outcome("refused")
 
 
 def test_more_classes_than_one_answer_may_have(ask: Asker) -> None:

@@ -1,6 +1,8 @@
 """The inference service's RPCs other than inference: liveness, metadata, configuration, statistics, repository."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 from google.protobuf.message import DecodeError
@@ -107,14 +109,18 @@ class Control:
             entries = [self._catalog.model(request.name)]
         else:
             entries = list(self._catalog)
-        snapshot = self._segment.snapshot()
         response = pb.ModelStatisticsResponse()
         for entry in entries:
             for number, known in sorted(entry.versions.items()):
                 if known.served is None or (request.version and request.version != str(number)):
                     continue
-                found = model_statistics(snapshot.slot(entry.name, str(number)))
-                response.model_stats.append(_statistics_message(found))
+                # Versions that found no slot of their own share one, under a name that nobody asked for.
+                counts = replace(
+                    self._segment.slot(known.served.slot.index), model=entry.name, version=str(number)
+                )
+                response.model_stats.append(_statistics_message(model_statistics(counts)))
+            # A thousand models are copied one by one, and requests are served in between.
+            await asyncio.sleep(0)
         return response
 
     async def _repository_index(self, request: Any) -> Any:
