@@ -16,8 +16,8 @@ MODELS = 1500
 
 
 def run(models: int = MODELS) -> dict[str, Any]:
-    """Seconds from the start of the process to readiness, threads, MiB of both processes; then the same once more,
-    when the data directory knows the models' verdicts."""
+    """Seconds from the start of the process to readiness, with nothing known of the models; then threads and MiB of
+    both processes."""
     with tempfile.TemporaryDirectory() as temporary:
         repository = Path(temporary) / "models"
         serialized = tiny_model().SerializeToString()

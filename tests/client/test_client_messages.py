@@ -4,13 +4,19 @@ import numpy as np
 import pytest
 
 from steelyard.client import Request
+from steelyard.client.channel import DEFAULT_MAX_MESSAGE_BYTES
 from steelyard.client.failures import Failure, error_of
 from steelyard.client.requests import encode_request
 from steelyard.client.results import decode_response
 from steelyard.client.stream import StreamCodec
+from steelyard.config import Settings
 from steelyard.errors import InvalidRequest, Overloaded, SteelyardError, TooLarge
 from steelyard.wire import decode_request, encode_response, stream_error, wrap_stream_response
 from steelyard.wire.status import STATUS_OF, Status, status_of
+
+
+def test_the_default_limit_is_the_servers():
+    assert Settings().max_message_bytes == DEFAULT_MAX_MESSAGE_BYTES
 
 
 def test_the_server_reads_what_is_written():

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from steelyard.observe.logs import (
+    MAX_LIST_ITEMS,
     MAX_VALUE_CHARS,
     JsonFormatter,
     LineWriter,
@@ -22,6 +23,9 @@ from steelyard.observe.logs import (
 )
 
 STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
+
+
+FIELDS = st.text() | st.floats() | st.integers() | st.binary()
 
 
 class Unprintable:
@@ -99,6 +103,18 @@ def test_a_json_line_holds_event_and_fields() -> None:
     }
 
 
+def test_lists_are_lists_in_json_and_bounded() -> None:
+    made = record(
+        "x", names=["a", "b\n"], mixed=(1, 2.5, None, float("nan"), {"k"}), many=["m" * 10**4] * 10**4
+    )
+    line = json.loads(JsonFormatter("p").format(made))
+    assert line["names"] == ["a", "b\n"]
+    assert line["mixed"] == [1, 2.5, None, "nan", "{'k'}"]
+    assert len(line["many"]) == MAX_LIST_ITEMS + 1
+    assert line["many"][-1] == "... 9936 more"
+    assert all(len(item) < 2 * MAX_VALUE_CHARS for item in line["many"])
+
+
 def test_a_line_for_people_reads_from_left_to_right() -> None:
     stream = io.StringIO()
     writer = configure_logs("server", "info", "text", stream)
@@ -129,7 +145,7 @@ def test_text_is_one_printable_line(event: str, fields: dict[str, str]) -> None:
     assert line.isprintable()
 
 
-@given(st.text(), st.dictionaries(st.text(), st.text() | st.floats() | st.integers() | st.binary()))
+@given(st.text(), st.dictionaries(st.text(), FIELDS | st.lists(FIELDS)))
 def test_json_is_one_ascii_line_that_parses(event: str, fields: dict[str, object]) -> None:
     line = JsonFormatter("p").format(record(event, **fields))
     assert line.isascii()

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from steelyard.cli.output import json_option, print_json, print_table
-from steelyard.cli.settings import all_settings, resolved, shown
+from steelyard.cli.settings import all_settings, resolved, spelled
 
 
 @click.command(
@@ -26,5 +26,5 @@ def config(config_file: Path | None, as_json: bool, **flags: Any) -> None:
         values = found.settings.model_dump(mode="json")
         print_json({name: {"value": value, "origin": found.origins[name]} for name, value in values.items()})
         return
-    rows = [(name, shown(getattr(found.settings, name)), origin) for name, origin in found.origins.items()]
+    rows = [(name, spelled(getattr(found.settings, name)), origin) for name, origin in found.origins.items()]
     print_table(("setting", "value", "from"), rows)

@@ -6,9 +6,10 @@ from typing import Any
 
 import click
 
-from steelyard.cli.output import json_option, print_json, printable
+from steelyard.cli.output import json_option, print_json
 from steelyard.cli.server import server_address
 from steelyard.cli.settings import resolved, settings_options
+from steelyard.observe.logs import printable
 
 
 @click.command(

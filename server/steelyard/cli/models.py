@@ -7,11 +7,12 @@ from typing import Any
 
 import click
 
-from steelyard.cli.output import json_option, print_json, print_table, printable, short_digest
+from steelyard.cli.output import json_option, print_json, print_table, short_digest
 from steelyard.cli.server import dialled, running_server
 from steelyard.cli.settings import resolved, settings_options
 from steelyard.config import Resolved
 from steelyard.errors import ConfigError, ModelNotFound, SteelyardError, Unavailable
+from steelyard.observe.logs import printable
 
 TIMEOUT_S = 30.0
 # Models that are named where one note is about many.

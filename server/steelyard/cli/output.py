@@ -7,6 +7,8 @@ from typing import Any, Literal, TypeVar
 
 import click
 
+from steelyard.observe.logs import printable
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 # Columns of a table that goes into a file or a pipe, where no terminal says how many it has.
@@ -28,13 +30,6 @@ def report_error(message: str, as_json: bool) -> None:
     """Prints an error to stderr as one line."""
     line = printable(" ".join(message.split()))
     click.echo(json.dumps({"error": line}) if as_json else f"error: {line}", err=True)
-
-
-def printable(text: str) -> str:
-    """`text` with every character escaped that could move a terminal's cursor or break a line."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def short_digest(digest: str) -> str:

@@ -47,7 +47,7 @@ def resolved(config_file: Path | None, flags: Mapping[str, object]) -> Resolved:
     return resolve(flags, os.environ, config_file)
 
 
-def shown(value: object) -> str:
+def spelled(value: object) -> str:
     """A setting's value as people write it."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
@@ -75,4 +75,4 @@ def _default(name: str, value: object) -> str:
     if name.endswith("_bytes") and isinstance(value, int):
         unit, shift = ("GiB", 30) if value % (1 << 30) == 0 else ("MiB", 20)
         return f"{value >> shift} {unit}"
-    return shown(value)
+    return spelled(value)

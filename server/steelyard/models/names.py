@@ -2,6 +2,8 @@
 
 import re
 
+from steelyard.wire.refusals import shown as shown
+
 # The longest name that Linux file systems hold.
 MAX_NAME_BYTES = 255
 # The protocol's clients and our records carry versions as int64.
@@ -44,9 +46,3 @@ def parse_version(text: str) -> int | None:
         return None
     number = int(text)
     return number if number <= MAX_VERSION else None
-
-
-def shown(name: str) -> str:
-    """`name` quoted for a message: escaped, ASCII where it must be, and cut to what a line can hold."""
-    text = ascii(name) if not name.isprintable() else repr(name)
-    return text if len(text) <= 100 else text[:97] + "..."

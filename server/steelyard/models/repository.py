@@ -161,10 +161,10 @@ def _stat_manifest(entry: os.DirEntry[str]) -> Fingerprint:
 
 
 def _problem(entry: os.DirEntry[str], error: RepositoryError) -> Problem:
-    return Problem(Path(_printable(entry.path)), _printable(str(error)))
+    return Problem(Path(_escaped_utf8(entry.path)), _escaped_utf8(str(error)))
 
 
-def _printable(text: str) -> str:
+def _escaped_utf8(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 

@@ -16,6 +16,8 @@ Style = Literal["auto", "json", "text"]
 
 # A field may hold what a caller sent, such as a model's name; no line may grow with it.
 MAX_VALUE_CHARS = 2048
+# Of a list, so that a line stays below some hundred kilobytes whatever is in it.
+MAX_LIST_ITEMS = 64
 # Lines that wait for a slow reader of stderr: some megabytes at most. Past it they are dropped and counted,
 # because a log that nobody reads must not stop the requests.
 MAX_WAITING_LINES = 8192
@@ -57,7 +59,14 @@ def _text(value: object) -> str:
 
 
 def _plain(value: object) -> object:
-    """The value as JSON knows it: numbers that JSON cannot write, and all that is no scalar, become text."""
+    """The value as JSON knows it. Numbers that JSON cannot write become text, and so does all but scalars and lists."""
+    if isinstance(value, list | tuple):
+        items = [_scalar(item) for item in value[:MAX_LIST_ITEMS]]
+        return items if len(items) == len(value) else [*items, f"... {len(value) - len(items)} more"]
+    return _scalar(value)
+
+
+def _scalar(value: object) -> object:
     if value is None or isinstance(value, bool | int):
         return value
     if isinstance(value, float):
@@ -65,7 +74,7 @@ def _plain(value: object) -> object:
     return _text(value)
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """The text on one line: whatever could move the cursor, break the line or turn it round is escaped."""
     if text.isprintable():
         return text
@@ -114,13 +123,13 @@ class TextFormatter(logging.Formatter):
             _utc(record),
             f"{record.levelname.lower():<8}",
             f"[{self._process}]",
-            _printable(_bounded(record.getMessage())),
+            printable(_bounded(record.getMessage())),
         ]
         parts += [f"{_quoted(key)}={_quoted(value)}" for key, value in _fields(record).items()]
         text = " ".join(parts)
         if record.exc_info:
             trace = self.formatException(record.exc_info).splitlines()
-            text = "\n".join([text, *(f"    | {_printable(line)}" for line in trace)])
+            text = "\n".join([text, *(f"    | {printable(line)}" for line in trace)])
         return text
 
 

@@ -6,8 +6,9 @@ from enum import Enum
 from typing import NoReturn
 
 from steelyard.errors import ModelNotFound, Unavailable
-from steelyard.models.names import parse_version, shown
+from steelyard.models.names import parse_version
 from steelyard.serving.version import ServedVersion
+from steelyard.wire.refusals import shown
 
 
 class VersionState(Enum):

@@ -3,7 +3,7 @@
 from math import prod
 
 from steelyard.errors import InvalidRequest
-from steelyard.models.names import shown
+from steelyard.wire.refusals import shown
 from steelyard.wire.types import InferRequest
 
 # The largest max_batch that a manifest can ask for. With data, a message's size bounds the dimensions.

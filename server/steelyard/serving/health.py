@@ -4,12 +4,12 @@ import asyncio
 from collections.abc import AsyncIterator
 
 from steelyard.errors import ModelNotFound, Overloaded
-from steelyard.models.names import shown
 from steelyard.serving.catalog import Catalog
 from steelyard.serving.control import parse
 from steelyard.serving.lifecycle import Lifecycle, Phase
 from steelyard.serving.methods import Context, Methods
 from steelyard.wire.generated import health as pb
+from steelyard.wire.refusals import shown
 
 SERVING = pb.HealthCheckResponse.SERVING
 NOT_SERVING = pb.HealthCheckResponse.NOT_SERVING
