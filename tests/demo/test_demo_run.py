@@ -15,7 +15,8 @@ from steelyard.demo import run as demo_run
 from steelyard.demo.progress import Silent
 from steelyard.demo.report import ask_command, print_outcome
 from steelyard.errors import ConfigError, Unavailable
-from steelyard.models.manifest import read_model_manifest, read_version_manifest
+from steelyard.models.manifest import read_model_manifest
+from steelyard.models.version_manifest import read_version_manifest
 from steelyard.supervisor.datadir import find_server
 
 FILES = 40

@@ -14,16 +14,15 @@ from onnx import TensorProto, helper, numpy_helper
 from steelyard.errors import LoadFailed, ManifestError, RepositoryError
 from steelyard.models.add import add_version
 from steelyard.models.governance import Governance
-from steelyard.models.manifest import (
+from steelyard.models.manifest import ModelManifest, read_model_manifest
+from steelyard.models.repository import scan
+from steelyard.models.version_manifest import (
     Lineage,
-    ModelManifest,
     OutputManifest,
     TensorManifest,
     VersionManifest,
-    read_model_manifest,
     read_version_manifest,
 )
-from steelyard.models.repository import scan
 
 
 def small_model(operator: str = "Add") -> onnx.ModelProto:

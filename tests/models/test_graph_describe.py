@@ -12,8 +12,8 @@ from onnx import TensorProto, helper
 
 from steelyard.errors import LoadFailed, ManifestError
 from steelyard.models.graph import describe
-from steelyard.models.manifest import OutputManifest, TensorManifest, VersionManifest
 from steelyard.models.spec import ModelSpec, TensorSpec
+from steelyard.models.version_manifest import OutputManifest, TensorManifest, VersionManifest
 
 NOWHERE = Path("/nonexistent")
 

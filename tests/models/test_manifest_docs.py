@@ -11,17 +11,14 @@ from steelyard.models.digest import version_digest
 from steelyard.models.governance import Governance
 from steelyard.models.manifest import (
     BatchTolerance,
-    Lineage,
-    OutputManifest,
     Serving,
     SessionOptions,
-    VersionManifest,
     VersionPolicy,
     read_model_manifest,
-    read_version_manifest,
     unowned,
 )
 from steelyard.models.table import Table
+from steelyard.models.version_manifest import Lineage, OutputManifest, VersionManifest, read_version_manifest
 
 PAGE = (Path(__file__).parents[2] / "docs" / "manifest.md").read_text(encoding="utf-8")
 TABLES: list[tuple[str, type[Table]]] = [

@@ -10,13 +10,8 @@ from hypothesis import strategies as st
 
 from steelyard.errors import ManifestError
 from steelyard.models.governance import Governance
-from steelyard.models.manifest import (
-    ModelManifest,
-    VersionManifest,
-    read_model_manifest,
-    read_version_manifest,
-    unowned,
-)
+from steelyard.models.manifest import ModelManifest, read_model_manifest, unowned
+from steelyard.models.version_manifest import VersionManifest, read_version_manifest
 
 
 @pytest.fixture

@@ -13,15 +13,9 @@ from steelyard.demo.quantize import CALIBRATION_FILES, RECIPE, quantize
 from steelyard.demo.questions import Question, choose
 from steelyard.models.add import add_version
 from steelyard.models.governance import Governance
-from steelyard.models.manifest import (
-    Lineage,
-    ModelManifest,
-    OutputManifest,
-    Serving,
-    VersionManifest,
-    VersionPolicy,
-)
+from steelyard.models.manifest import ModelManifest, Serving, VersionPolicy
 from steelyard.models.repository import GRAPH_FILE
+from steelyard.models.version_manifest import Lineage, OutputManifest, VersionManifest
 
 MODEL = "filetype"
 INPUT = "bytes"

@@ -13,17 +13,16 @@ import tomli_w
 from steelyard.errors import LoadFailed, ManifestError, RepositoryError
 from steelyard.models.companions import check_external_files, companion_problem
 from steelyard.models.graph import NodeArg, describe
-from steelyard.models.manifest import (
-    MODEL_MANIFEST,
+from steelyard.models.manifest import MODEL_MANIFEST, ModelManifest
+from steelyard.models.names import MAX_VERSION, name_problem, parse_version
+from steelyard.models.repository import GRAPH_FILE
+from steelyard.models.spec import ModelSpec
+from steelyard.models.version_manifest import (
     VERSION_MANIFEST,
-    ModelManifest,
     OutputManifest,
     TensorManifest,
     VersionManifest,
 )
-from steelyard.models.names import MAX_VERSION, name_problem, parse_version
-from steelyard.models.repository import GRAPH_FILE
-from steelyard.models.spec import ModelSpec
 
 _HEADER = b"# What each key means: docs/manifest.md\n\n"
 

@@ -4,9 +4,9 @@ from pathlib import Path, PurePosixPath
 
 from steelyard.errors import LoadFailed
 from steelyard.models.digest import GOLDEN_DIRECTORY, SIGNATURE_SUFFIX
-from steelyard.models.manifest import VERSION_MANIFEST
 from steelyard.models.onnx_file import external_files
 from steelyard.models.repository import GRAPH_FILE
+from steelyard.models.version_manifest import VERSION_MANIFEST
 
 
 def companion_problem(directory: Path, name: str) -> str | None:

@@ -7,8 +7,13 @@ from typing import Protocol
 from steelyard.errors import LoadFailed, ManifestError
 from steelyard.models.datatypes import BY_ONNX_TYPE
 from steelyard.models.labels import read_labels
-from steelyard.models.manifest import VERSION_MANIFEST, OutputManifest, TensorManifest, VersionManifest
 from steelyard.models.spec import DYNAMIC, ModelSpec, TensorSpec
+from steelyard.models.version_manifest import (
+    VERSION_MANIFEST,
+    OutputManifest,
+    TensorManifest,
+    VersionManifest,
+)
 from steelyard.toml import did_you_mean
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from steelyard.errors import ManifestError
 from steelyard.models.companions import companion_problem
-from steelyard.models.manifest import VERSION_MANIFEST, OutputManifest, check_labels
+from steelyard.models.version_manifest import VERSION_MANIFEST, OutputManifest, check_labels
 
 # A million labels of sixteen characters; a larger file is a vocabulary or a mistake.
 MAX_LABEL_FILE_BYTES = 16 << 20
