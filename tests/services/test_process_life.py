@@ -13,9 +13,10 @@ import numpy as np
 import psutil
 import pytest
 
-from steelyard.config import parse_address
+from steelyard.config import Address, Settings, parse_address
 from steelyard.errors import ConfigError
 from steelyard.supervisor.listening import ReservedPort
+from steelyard.supervisor.process import WorkerProcess
 from steelyard.wire.generated import grpc_service as pb
 from steelyard.wire.generated import health as health_pb
 from tests.support import models
@@ -191,6 +192,25 @@ def test_a_worker_that_dies_while_the_repository_is_away_comes_back_with_it(
         assert own.infer("double", ONES)
     # What came between was no refusal to start.
     assert server.stop() == 0
+
+
+@pytest.mark.parametrize("missing", ["repository", "port"])
+async def test_a_first_worker_that_cannot_serve_says_why_and_is_not_started_again(
+    repository: Path, tmp_path: Path, missing: str
+) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = Address("127.0.0.1", taken.getsockname()[1] if missing == "port" else 0)
+        if missing == "repository":
+            repository = tmp_path / "nowhere"
+        settings = Settings(repository=repository, data=tmp_path / "data")
+        worker = WorkerProcess(0, settings, address, lambda: None)
+        await worker.run()
+        assert worker.refusal is not None
+        assert str(repository if missing == "repository" else address) in worker.refusal
+        assert worker.view().restarts == 0
+        worker.close()
 
 
 def test_while_the_worker_comes_back_nothing_is_not_found(start: Start, repository: Path) -> None:
