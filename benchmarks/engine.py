@@ -95,7 +95,7 @@ async def run(rounds: int = ROUNDS, requests: int = REQUESTS_A_ROUND) -> dict[st
         segment = Segment(descriptor, os.getpid(), clock.unix_ns())
         catalog, scheduler = Catalog(), Scheduler(1, 1 << 30, 100_000)
         engine = Engine(loop, clock, catalog, scheduler, segment.unknown)
-        loader = Loader(repository, catalog, segment, Environment(1, "dev", Verdicts(None)), 1)
+        loader = Loader(repository, catalog, segment, Environment(1, "dev", Verdicts(None), 100_000), 1)
         await loader.load_all()
         bench = Bench(engine, tiny_request())
         await bench.round(requests // 4)

@@ -36,7 +36,7 @@ def served_tiny(repository: Path) -> ServedVersion:
     """`tiny`, loaded as a server loads it."""
     path = save_tiny(repository)
     manifest = ModelManifest()
-    loaded = load_version("tiny", path, manifest, Environment(1, "dev", Verdicts(None)))
+    loaded = load_version("tiny", path, manifest, Environment(1, "dev", Verdicts(None), 100_000))
     descriptor = create_segment("rooms")
     slot = Segment(descriptor, os.getpid(), time.time_ns()).slot("tiny", "1")
     os.close(descriptor)

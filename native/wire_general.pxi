@@ -167,11 +167,8 @@ def wrap_stream_response(bytes body not None):
     return response
 
 
-def stream_error(
-    str message not None, str model_name not None="", str model_version not None="", str id not None=""
-):
-    """A ModelStreamInferResponse with an error, and of which request of the stream it is."""
-    cdef bytes about = text_field(1, model_name) + text_field(2, model_version) + text_field(3, id)
+def stream_error(str message not None, bytes about not None=b""):
+    """A ModelStreamInferResponse with an error, and a serialized ModelInferResponse that says whose it is."""
     return text_field(1, message) + wrap_stream_response(about)
 
 

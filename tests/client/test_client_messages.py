@@ -106,8 +106,13 @@ def test_answers_of_a_stream_find_their_requests():
     assert good.result is not None
     assert (good.request_id, good.error, good.result.request_id) == ("mine", None, "mine")
     assert good.result.elapsed_ns > 0
-    bad = codec.decode(stream_error("no such model", id="2"))
-    assert (bad.request_id, bad.result, str(bad.error)) == ("2", None, "no such model")
+    parameters = {"steelyard_status": 8, "steelyard_retry_after_ms": 20, "steelyard_decision_id": "d"}
+    bad = codec.decode(stream_error("full", encode_response("m", "", "2", parameters, [])))
+    assert (bad.request_id, bad.result, str(bad.error)) == ("2", None, "full")
+    assert isinstance(bad.error, Overloaded)
+    assert (bad.error.retry_after_ms, bad.error.decision_id) == (20, "d")
+    untold = codec.decode(stream_error("no such model"))
+    assert (untold.request_id, str(untold.error)) == ("", "no such model")
     with pytest.raises(SteelyardError, match="ModelStreamInferResponse"):
         codec.decode(b"\xff")
 

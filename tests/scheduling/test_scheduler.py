@@ -9,8 +9,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from steelyard.errors import Overloaded
 from steelyard.scheduling.cost import CostModel
-from steelyard.scheduling.lane import Batch, Lane, LanePolicy
-from steelyard.scheduling.scheduler import Scheduler
+from steelyard.scheduling.lane import FRONTS_KEPT_BELOW, Batch, Lane, LanePolicy
+from steelyard.scheduling.scheduler import DEADLINES_KEPT_BELOW, Scheduler
 from steelyard.scheduling.ticket import State, Ticket
 
 
@@ -114,6 +114,83 @@ def test_the_thread_budget_holds_over_all_lanes() -> None:
     second = s.next_batch(2)
     assert second is not None
     assert second.lane is narrow
+
+
+def test_a_lane_of_several_threads_is_not_kept_out_by_lanes_of_one() -> None:
+    s = scheduler(threads=2)
+    wide, narrow = lane("wide", threads=2), lane("narrow", max_batch=1, instances=2)
+    for at in range(4):
+        s.offer(narrow, ticket(at=at + 1), ())
+    first, second = s.next_batch(10), s.next_batch(10)
+    assert first is not None
+    assert second is not None
+    s.offer(wide, ticket(at=5), ())
+    s.finished(first, 0)
+    third = s.next_batch(11)
+    assert third is not None, "its turn was before the wide one's"
+    assert third.lane is narrow
+    s.finished(second, 0)
+    assert s.next_batch(12) is None, "the free thread is kept for the wide lane"
+    s.finished(third, 0)
+    fourth = s.next_batch(13)
+    assert fourth is not None
+    assert fourth.lane is wide
+
+
+def test_runs_on_the_loop_need_no_permit_that_another_lane_waits_for() -> None:
+    s = scheduler(threads=2, inline_below_ns=1000)
+    wide, narrow = lane("wide", threads=2), lane("narrow", instances=2)
+    cost = CostModel()
+    cost.learn({1: 100, 4: 200}, 1000)
+    s.offer(narrow, ticket(), ())
+    running = s.next_batch(1)
+    assert running is not None
+    s.offer(wide, ticket(), ())
+    s.offer(lane("quick", cost=cost), ticket(), ())
+    batch = s.next_batch(2)
+    assert batch is not None
+    assert batch.inline
+
+
+class CountedKey:
+    """A group's key that counts how often it is looked up."""
+
+    lookups = 0
+
+    def __hash__(self) -> int:
+        CountedKey.lookups += 1
+        return id(self)
+
+
+def test_the_next_group_costs_the_same_whatever_else_waits() -> None:
+    s, m = scheduler(threads=1), lane()
+    groups = 2000
+    for at in range(groups):
+        key = CountedKey()
+        s.offer(m, ticket(at=at + 1), key)
+        s.offer(m, ticket(at=at + 1), key)
+    CountedKey.lookups = 0
+    for at in range(groups):
+        batch = s.next_batch(groups)
+        assert batch is not None
+        assert [t.received_ns for t in batch.tickets] == [at + 1, at + 1]
+        s.finished(batch, 0)
+    assert CountedKey.lookups < 10 * groups
+    assert s.next_batch(groups) is None
+
+
+def test_what_comes_and_goes_leaves_nothing_in_the_heaps() -> None:
+    s, m = scheduler(threads=1), lane()
+    blocked = ticket(at=1, priority=15)
+    s.offer(m, blocked, "last")
+    for at in range(5000):
+        s.offer(m, ticket(at=at + 2, priority=1 + at % 2, deadline=10**12), at % 3)
+        batch = s.next_batch(at + 3)
+        assert batch is not None
+        s.finished(batch, 0)
+    assert m.queued == 1
+    assert len(m._fronts) <= 2 * FRONTS_KEPT_BELOW
+    assert len(s._deadlines) <= 2 * DEADLINES_KEPT_BELOW
 
 
 def test_lanes_are_served_in_turn() -> None:
@@ -265,7 +342,7 @@ class SchedulerWalk(RuleBasedStateMachine):
     @rule(
         which=st.integers(0, 2),
         rows=st.integers(0, 6),
-        group=st.sampled_from(["", "x"]),
+        group=st.sampled_from(["", "x", "y", "z"]),
         priority=st.sampled_from([1, 8, 15]),
         deadline=st.one_of(st.just(0), st.integers(1, 100)),
         size=st.integers(0, 90),
@@ -305,6 +382,8 @@ class SchedulerWalk(RuleBasedStateMachine):
         assert batch.tickets
         assert batch.rows == sum(t.rows for t in batch.tickets)
         assert batch.rows <= batch.lane.limit_rows or len(batch.tickets) == 1
+        first = min((t.priority, t.received_ns) for m, t in self.waiting.values() if m is batch.lane)
+        assert (batch.tickets[0].priority, batch.tickets[0].received_ns) == first
         for t in batch.tickets:
             m, _ = self.waiting.pop(t.key)
             assert m is batch.lane
@@ -322,7 +401,6 @@ class SchedulerWalk(RuleBasedStateMachine):
             own = [t for owner, t in self.waiting.values() if owner is m]
             assert m.queued == len(own)
             assert m.queued_bytes == sum(t.size_bytes for t in own)
-            assert {t.key for t in m.tickets()} == {t.key for t in own}
             assert m.running == sum(1 for batch in self.running if batch.lane is m) <= m.policy.instances
         assert self.scheduler.queued_bytes == sum(t.size_bytes for _, t in self.waiting.values())
         held = sum(min(b.lane.policy.threads, 3) for b in self.running if not b.inline)

@@ -59,7 +59,9 @@ class Server:
         self.catalog = Catalog()
         self.scheduler = Scheduler(2, 1 << 30, inline_below_ns)
         self.engine = Engine(asyncio.get_running_loop(), clock, self.catalog, self.scheduler, segment.unknown)
-        self.loader = Loader(root, self.catalog, segment, Environment(2, "dev", Verdicts(None)), 2)
+        self.loader = Loader(
+            root, self.catalog, segment, Environment(2, "dev", Verdicts(None), inline_below_ns), 2
+        )
 
     def ask(
         self, model: str, array: np.ndarray, datatype: str, call: RecordedCall | None = None

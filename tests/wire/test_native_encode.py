@@ -254,10 +254,12 @@ def test_a_response_is_wrapped_for_a_stream(codec: ModuleType) -> None:
 
 
 def test_an_error_in_a_stream_says_of_which_request_it_is(codec: ModuleType) -> None:
-    message = ModelStreamInferResponse.FromString(codec.stream_error("no such model", "m", "2", "7"))
+    whose = codec.encode_response("m", "2", "7", {"why": 3}, [])
+    message = ModelStreamInferResponse.FromString(codec.stream_error("no such model", whose))
     assert message.error_message == "no such model"
     about = message.infer_response
     assert (about.model_name, about.model_version, about.id) == ("m", "2", "7")
+    assert about.parameters["why"].int64_param == 3
     assert ModelStreamInferResponse.FromString(codec.stream_error("x")).error_message == "x"
 
 

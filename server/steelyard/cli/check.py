@@ -105,7 +105,7 @@ def _load(work: list[Work], settings: Settings) -> Iterator[Finding]:
     from steelyard.serving.verdicts import Verdicts
 
     threads = settings.threads or thread_budget()
-    environment = Environment(threads, settings.profile, Verdicts(None))
+    environment = Environment(threads, settings.profile, Verdicts(None), settings.inline_threshold_us * 1000)
 
     def load(one: Work) -> Finding:
         name, number = one.model.name, one.version.number

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 
 from google.protobuf.message import DecodeError
 
+from steelyard.client.failures import Failure, error_of
 from steelyard.client.tensors import Array, decode_tensor
 from steelyard.errors import SteelyardError
 from steelyard.wire.generated import grpc_service as pb
+from steelyard.wire.status import STREAM_DECISION_ID, STREAM_RETRY_AFTER_MS, STREAM_STATUS
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,7 +70,7 @@ def decode_stream_response(body: bytes, elapsed_ns_of: Callable[[str], int]) -> 
     request_id = message.infer_response.id
     elapsed_ns = elapsed_ns_of(request_id)
     if message.error_message:
-        return StreamAnswer(request_id, None, SteelyardError(message.error_message))
+        return StreamAnswer(request_id, None, _error(message))
     return StreamAnswer(request_id, _result(message.infer_response, elapsed_ns, 1), None)
 
 
@@ -93,6 +95,18 @@ def _result(message: pb.ModelInferResponse, elapsed_ns: int, attempts: int) -> R
         elapsed_ns=elapsed_ns,
         attempts=attempts,
     )
+
+
+def _error(message: pb.ModelStreamInferResponse) -> SteelyardError:
+    about = message.infer_response
+    if STREAM_STATUS not in about.parameters:
+        return SteelyardError(message.error_message)
+    retry = None
+    if STREAM_RETRY_AFTER_MS in about.parameters:
+        retry = about.parameters[STREAM_RETRY_AFTER_MS].int64_param
+    status = about.parameters[STREAM_STATUS].int64_param
+    failure = Failure(status, message.error_message, retry, _text(about, STREAM_DECISION_ID) or None)
+    return error_of(failure, "the stream")
 
 
 def _text(message: pb.ModelInferResponse, parameter: str) -> str:

@@ -39,11 +39,6 @@ def version_digest(path: Path) -> str:
     return f"sha256:{hashlib.sha256(b''.join(lines)).hexdigest()}"
 
 
-def file_digest(path: Path) -> str:
-    """The SHA-256 of the file's content, as "sha256:" and 64 hexadecimal digits. Raises RepositoryError."""
-    return f"sha256:{_sha256(path)}"
-
-
 def _sha256(path: Path) -> str:
     try:
         with path.open("rb") as stream:

@@ -58,6 +58,8 @@ class Executor(Generic[Work]):
             with self._lock:
                 self._finished.append(work)
                 first = len(self._finished) == 1
+            # What was done must not live on with a thread that waits: a whole session may hang on it.
+            del work
             if first:
                 self._loop.call_soon_threadsafe(self._collect)
 

@@ -23,9 +23,9 @@ Array = npt.NDArray[Any]
 # oldest goes first. The shapes of real traffic are few or endless, and for the endless ones nothing helps.
 SHAPES_KEPT = 8
 
-# A buffer of more than this is made for its batch and dropped with it, so that one giant request does not stay in
-# memory for good.
-BUFFER_KEPT_BELOW_BYTES = 64 << 20
+# All that one runner keeps, over its shapes. Buffers that are larger alone are made for their batch and dropped with
+# it, so that one giant request does not stay in memory for good.
+KEPT_BYTES = 64 << 20
 
 
 @dataclass(slots=True)
@@ -33,6 +33,7 @@ class Shape:
     """Buffers for one choice of the dynamic dimensions, each with room for `capacity` rows."""
 
     capacity: int
+    held_bytes: int
     inputs: list[Array]
     outputs: list[Array] | None
     bindings: dict[int, Any]
@@ -71,6 +72,7 @@ class Runner:
         self._needs_binding = any(t.datatype == "BF16" for t in (*spec.inputs, *spec.outputs))
         self.may_bind = not self._has_strings and all(is_static(t, spec.batched) for t in spec.outputs)
         self._shapes: dict[object, Shape] = {}
+        self._kept_bytes = 0
 
     def fill(
         self, requests: Sequence[InferRequest], rows: int, key: object
@@ -172,12 +174,17 @@ class Runner:
             for tensor in spec.outputs:
                 dims = tensor.dims[1:] if spec.batched else tensor.dims
                 produced.append(((self._capacity, *dims) if spec.batched else dims, tensor.element.dtype))
-        if sum(prod(dims) * dtype.itemsize for dims, dtype in (*sized, *produced)) > BUFFER_KEPT_BELOW_BYTES:
+        held_bytes = sum(prod(dims) * dtype.itemsize for dims, dtype in (*sized, *produced))
+        if held_bytes > KEPT_BYTES:
             return None
-        if len(self._shapes) >= SHAPES_KEPT:
-            del self._shapes[next(iter(self._shapes))]
+        while self._shapes and (
+            len(self._shapes) >= SHAPES_KEPT or self._kept_bytes + held_bytes > KEPT_BYTES
+        ):
+            self._kept_bytes -= self._shapes.pop(next(iter(self._shapes))).held_bytes
+        self._kept_bytes += held_bytes
         shape = Shape(
             capacity=self._capacity,
+            held_bytes=held_bytes,
             inputs=[np.empty(dims, dtype) for dims, dtype in sized],
             outputs=[np.empty(dims, dtype) for dims, dtype in produced] if self.may_bind else None,
             bindings={},

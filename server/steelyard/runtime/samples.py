@@ -1,6 +1,7 @@
 """Inputs made up for a model that brought none: for warm-up, and for the check that its rows are independent."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
 
 import numpy as np
 
@@ -15,6 +16,10 @@ DIMENSIONS = (8, 1, 32, 224, 512)
 # vocabulary, 2 inside a token type or a mask, 1 leaves only zeros.
 WHOLE_BELOW = (100, 2, 1)
 
+# Inputs of whole numbers that are given bounds of their own, in every combination: 3 to this power. A sentence encoder
+# has three. Where there are more, the later ones share the last bound.
+BOUNDED_APART = 4
+
 # Rows of floats differ in scale, so that a model that measures a range over its batch gives itself away.
 SCALES = (1.0, 8.0, 0.1, 3.0)
 
@@ -22,7 +27,8 @@ SCALES = (1.0, 8.0, 0.1, 3.0)
 def sample_rows(
     tensor: TensorSpec, dims: Sequence[int], rows: int, below: int, rng: np.random.Generator
 ) -> Array:
-    """`rows` rows of `tensor`, each of shape `dims`; whole numbers are in [0, below)."""
+    """`rows` rows of `tensor`, each of shape `dims`; whole numbers are in [0, below), and the second row differs from
+    the first where there is more than one number to choose from."""
     shape = (rows, *dims)
     dtype = tensor.element.dtype
     if tensor.datatype == "BYTES":
@@ -31,18 +37,36 @@ def sample_rows(
         )
         return words.reshape(shape)
     if tensor.datatype == "BOOL":
-        return rng.integers(0, 2, shape).astype(dtype)
+        return _different(rng.integers(0, 2, shape), 2).astype(dtype)
     if tensor.datatype == "BF16":
         scaled = rng.random(shape, np.float32) * _scales(rows, len(dims))
         return (scaled.astype(np.float32).view(np.uint32) >> 16).astype(np.uint16)
     if dtype.kind == "f":
         return (rng.standard_normal(shape) * _scales(rows, len(dims))).astype(dtype)
-    return rng.integers(0, min(below, int(np.iinfo(dtype).max)), shape).astype(dtype)
+    below = min(below, int(np.iinfo(dtype).max))
+    return _different(rng.integers(0, below, shape), below).astype(dtype)
+
+
+def _different(numbers: Array, below: int) -> Array:
+    if len(numbers) > 1:
+        numbers[1] = (numbers[0] + 1) % below
+    return numbers
 
 
 def _scales(rows: int, trailing: int) -> Array:
     scales = np.array([SCALES[row % len(SCALES)] for row in range(rows)])
     return scales.reshape((rows,) + (1,) * trailing)
+
+
+def is_whole(tensor: TensorSpec) -> bool:
+    """Whether the tensor holds whole numbers, which BF16 does not, although its bits are kept as such."""
+    return tensor.element.dtype.kind in "iu" and tensor.datatype not in ("BF16", "BOOL")
+
+
+def _bounds(count: int) -> list[tuple[int, ...]]:
+    """Every choice of a bound for each of `count` inputs, those that leave them most of their range first."""
+    choices = product(range(len(WHOLE_BELOW)), repeat=count)
+    return [tuple(WHOLE_BELOW[at] for at in choice) for choice in sorted(choices, key=lambda c: (sum(c), c))]
 
 
 def candidates(spec: ModelSpec, rows: int, seed: int = 7) -> Iterator[Mapping[str, Array]]:
@@ -53,9 +77,10 @@ def candidates(spec: ModelSpec, rows: int, seed: int = 7) -> Iterator[Mapping[st
     dynamic = any(
         dim < 0 for tensor in spec.inputs for dim in (tensor.dims[1:] if spec.batched else tensor.dims)
     )
-    whole = any(tensor.element.dtype.kind in "iu" for tensor in spec.inputs)
+    whole = [tensor.name for tensor in spec.inputs if is_whole(tensor)]
     for dimension in DIMENSIONS if dynamic else DIMENSIONS[:1]:
-        for below in WHOLE_BELOW if whole else WHOLE_BELOW[:1]:
+        for bounds in _bounds(min(len(whole), BOUNDED_APART)):
+            below = {name: bounds[min(at, BOUNDED_APART - 1)] for at, name in enumerate(whole)}
             rng = np.random.default_rng(seed)
             inputs = {}
             for tensor in spec.inputs:
@@ -63,6 +88,6 @@ def candidates(spec: ModelSpec, rows: int, seed: int = 7) -> Iterator[Mapping[st
                     dim if dim >= 0 else dimension
                     for dim in (tensor.dims[1:] if spec.batched else tensor.dims)
                 ]
-                made = sample_rows(tensor, dims, rows if spec.batched else 1, below, rng)
+                made = sample_rows(tensor, dims, rows if spec.batched else 1, below.get(tensor.name, 1), rng)
                 inputs[tensor.name] = made if spec.batched else made[0]
             yield inputs

@@ -21,8 +21,9 @@ _OPTIMIZATION = {
 # allocates megabytes again and again (3 to 6 % of a run, measured on a file-type model of 3 MB).
 ARENA_ABOVE_BYTES = 1 << 20
 
-# ONNX Runtime's own scale: 2 shows warnings, 3 errors. A device that cannot start says why in a warning.
-_LOG_ERRORS, _LOG_WARNINGS = 3, 2
+# ONNX Runtime's own scale: 2 shows warnings, 4 what ends the process. Its errors come as exceptions as well, and each
+# request that a model refuses would write a line of them to stderr. A device that cannot start says why in a warning.
+_LOG_FATAL, _LOG_WARNINGS = 4, 2
 
 
 def open_session(
@@ -40,7 +41,7 @@ def open_session(
     Raises `LoadFailed` with ONNX Runtime's reason.
     """
     options = ort.SessionOptions()
-    options.log_severity_level = _LOG_ERRORS if device.name == "cpu" else _LOG_WARNINGS
+    options.log_severity_level = _LOG_FATAL if device.name == "cpu" else _LOG_WARNINGS
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.graph_optimization_level = _OPTIMIZATION[optimization]

@@ -25,18 +25,24 @@ class CostModel:
         self._mean_ns: dict[int, float] = {}
         self.efficient_rows: int | None = None
 
-    def learn(self, measured: dict[int, int]) -> None:
+    def learn(self, measured: dict[int, int], inline_below_ns: int = 0) -> None:
         """Takes warm-up's measurements: rows to nanoseconds of one run.
 
-        Sets `efficient_rows` to the largest measured size whose cost per row, hand-over included, is within
-        `EFFICIENT_WITHIN` of the best: no batch is formed larger than a smaller one that is cheaper by the row.
+        Sets `efficient_rows` to the largest measured size whose cost per row is within `EFFICIENT_WITHIN` of the best:
+        no batch is formed larger than a smaller one that is cheaper by the row. The cost is that of the run alone
+        where such a batch stays below `inline_below_ns` and so is run without a hand-over, else the hand-over is in it.
         """
         self._measured = sorted(measured.items())
         self._mean_ns.update({rows: float(ns) for rows, ns in measured.items()})
         if measured:
-            per_row = {rows: (ns + HAND_OVER_NS) / rows for rows, ns in self._measured}
-            enough = min(per_row.values()) * (1 + EFFICIENT_WITHIN)
-            self.efficient_rows = max(rows for rows, cost in per_row.items() if cost <= enough)
+            rows = self._efficient(0)
+            self.efficient_rows = rows if measured[rows] < inline_below_ns else self._efficient(HAND_OVER_NS)
+
+    def _efficient(self, beside_ns: int) -> int:
+        """The largest measured size that is about as cheap by the row as any, where each run costs `beside_ns` more."""
+        per_row = {rows: (ns + beside_ns) / rows for rows, ns in self._measured}
+        enough = min(per_row.values()) * (1 + EFFICIENT_WITHIN)
+        return max(rows for rows, cost in per_row.items() if cost <= enough)
 
     def observe(self, rows: int, ns: int) -> None:
         """Takes one live run of `rows` rows that took `ns`."""

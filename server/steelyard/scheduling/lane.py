@@ -1,5 +1,6 @@
 """The queue of one served version: bounded, grouped by signature, ordered by priority and then by age."""
 
+import heapq
 from collections import deque
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,10 @@ PRIORITY_LAST = 15
 # Dead tickets (cancelled, expired) stand in their deques until they come to the front. Past this many, and past the
 # number that is alive, they are swept, so that a caller who only starts and cancels costs no memory.
 DEAD_SWEPT_ABOVE = 1024
+
+# Entries of the heap of fronts outlive their deques. At twice what was alive at the last count, and above this, it is
+# made anew: nothing by the request, and its memory stays in proportion to what waits.
+FRONTS_KEPT_BELOW = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +59,17 @@ class Lane:
     Groups are dictionaries of deques: group key to priority level to tickets, oldest first. Tickets that were
     cancelled or have expired stay where they are, in state DONE and without their request, until they come to
     the front; the counts below leave them out at once.
+
+    Which deque is next is kept in a heap by level and age of its front. An entry may be older than the front that
+    it stands for, never younger, and is put right when it comes to the top.
     """
 
     __slots__ = (
         "_dead",
+        "_fronts",
+        "_fronts_limit",
         "_groups",
+        "_sequence",
         "cost",
         "inline",
         "limit_rows",
@@ -82,6 +93,9 @@ class Lane:
         self.inline: bool | None = None
         self.slow_inline = 0.0
         self._groups: dict[object, dict[int, deque[Ticket]]] = {}
+        self._fronts: list[tuple[int, int, int, object]] = []
+        self._fronts_limit = FRONTS_KEPT_BELOW
+        self._sequence = 0
         self._dead = 0
         efficient = cost.efficient_rows
         self.limit_rows = policy.max_batch if efficient is None else max(1, min(policy.max_batch, efficient))
@@ -109,6 +123,7 @@ class Lane:
         waiting = levels.get(level)
         if waiting is None:
             levels[level] = deque((ticket,))
+            self._push_front(level, ticket.received_ns, group)
         else:
             waiting.append(ticket)
         ticket.state = State.QUEUED
@@ -174,6 +189,7 @@ class Lane:
                 ticket = waiting[0]
                 if ticket.state != State.QUEUED:
                     waiting.popleft()
+                    self._dead -= 1
                     continue
                 if tickets and rows + ticket.rows > limit:
                     full = True
@@ -192,18 +208,10 @@ class Lane:
                 break
         if not levels:
             del self._groups[group]
+            if not self._groups:
+                self._fronts.clear()
         self.queued -= len(tickets)
         return Batch(self, tickets, rows, now_ns)
-
-    def tickets(self) -> list[Ticket]:
-        """Every ticket that waits, in no order that means anything."""
-        return [
-            ticket
-            for levels in self._groups.values()
-            for waiting in levels.values()
-            for ticket in waiting
-            if ticket.state == State.QUEUED
-        ]
 
     def _sweep(self) -> None:
         swept: dict[object, dict[int, deque[Ticket]]] = {}
@@ -217,6 +225,24 @@ class Lane:
                 swept[group] = kept
         self._groups = swept
         self._dead = 0
+        self._renew_fronts()
+
+    def _push_front(self, level: int, received_ns: int, group: object) -> None:
+        self._sequence += 1
+        heapq.heappush(self._fronts, (level, received_ns, self._sequence, group))
+        if len(self._fronts) > self._fronts_limit:
+            self._renew_fronts()
+
+    def _renew_fronts(self) -> None:
+        """One entry for each deque, in the place of all that have gathered."""
+        fronts = []
+        for group, levels in self._groups.items():
+            for level, waiting in levels.items():
+                self._sequence += 1
+                fronts.append((level, waiting[0].received_ns, self._sequence, group))
+        heapq.heapify(fronts)
+        self._fronts = fronts
+        self._fronts_limit = max(FRONTS_KEPT_BELOW, 2 * len(fronts))
 
     def _next_group(self) -> object | None:
         """The group to serve next, after the dead tickets at every front have been cleared away."""
@@ -227,26 +253,33 @@ class Lane:
                     for waiting in levels.values():
                         if waiting[0].state == State.QUEUED:
                             return group
-        best: tuple[int, int] | None = None
-        chosen: object | None = None
-        empty_groups = []
-        for group, levels in groups.items():
-            for level in sorted(levels):
-                waiting = levels[level]
-                while waiting and waiting[0].state != State.QUEUED:
-                    waiting.popleft()
-                if not waiting:
-                    del levels[level]
-                    continue
-                rank = (level, waiting[0].received_ns)
-                if best is None or rank < best:
-                    best, chosen = rank, group
-                break
-            if not levels:
-                empty_groups.append(group)
-        for group in empty_groups:
-            del groups[group]
-        return chosen
+        fronts = self._fronts
+        while fronts:
+            level, received_ns, sequence, group = fronts[0]
+            front = self._front_of(group, level)
+            if front is None:
+                heapq.heappop(fronts)
+            elif front.received_ns > received_ns:
+                heapq.heapreplace(fronts, (level, front.received_ns, sequence, group))
+            else:
+                return group
+        return None
+
+    def _front_of(self, group: object, level: int) -> Ticket | None:
+        """The first live ticket of `group` and `level`; None, and no deque, where none is left."""
+        levels = self._groups.get(group)
+        waiting = None if levels is None else levels.get(level)
+        if levels is None or waiting is None:
+            return None
+        while waiting and waiting[0].state != State.QUEUED:
+            waiting.popleft()
+            self._dead -= 1
+        if waiting:
+            return waiting[0]
+        del levels[level]
+        if not levels:
+            del self._groups[group]
+        return None
 
     def _worth_rows(self) -> int:
         preferred = [size for size in self.policy.preferred if size <= self.limit_rows]

@@ -18,14 +18,20 @@ SCORE_KEPT = 0.9
 # would keep every caller of the server waiting for as long again.
 CERTAIN_INLINE = 1000
 
+# The heap of deadlines is made anew, without the tickets that are done, when it has twice what was alive in it the last
+# time, and more than this: a done ticket is small, and costs nothing by the request.
+DEADLINES_KEPT_BELOW = 256
+
 
 class Scheduler:
     """Takes offers, cancellations and finished batches; gives batches, expired tickets and the next wake-up.
 
     It holds no thread, no socket and no clock: every method that needs the time is given it, in monotonic
     nanoseconds. Lanes that have something to run are served in turn. A run holds `threads` permits of the budget
-    from `next_batch` to `finished`, unless its lane's largest batch was measured to cost less than `inline_below_ns`:
-    such a run is marked `inline`, takes no permit, and is meant for the caller's own thread.
+    from `next_batch` to `finished`. A lane whose turn it is has the next permits that come free: until it has as many
+    as its run takes, those behind it get none, else runs of one thread would keep out those of several for ever. Where
+    the lane's largest batch was measured to cost less than `inline_below_ns`, a run is marked `inline`, takes no
+    permit, and is meant for the caller's own thread.
     """
 
     def __init__(self, threads: int, max_queue_bytes: int, inline_below_ns: int = 0) -> None:
@@ -39,6 +45,7 @@ class Scheduler:
         # Lanes with something queued, the next to be served first.
         self._waiting: OrderedDict[Lane, None] = OrderedDict()
         self._deadlines: list[tuple[int, int, Lane, Ticket]] = []
+        self._deadlines_limit = DEADLINES_KEPT_BELOW
         self._sequence = 0
 
     def offer(self, lane: Lane, ticket: Ticket, group: object) -> None:
@@ -57,6 +64,10 @@ class Scheduler:
         if deadline_ns:
             self._sequence += 1
             heapq.heappush(self._deadlines, (deadline_ns, self._sequence, lane, ticket))
+            if len(self._deadlines) > self._deadlines_limit:
+                self._deadlines = [entry for entry in self._deadlines if entry[3].state == State.QUEUED]
+                heapq.heapify(self._deadlines)
+                self._deadlines_limit = max(DEADLINES_KEPT_BELOW, 2 * len(self._deadlines))
 
     def cancel(self, lane: Lane, ticket: Ticket) -> bool:
         """Withdraws a ticket that still waits; False where it is running or done."""
@@ -74,9 +85,6 @@ class Scheduler:
             _, _, lane, ticket = heapq.heappop(deadlines)
             if self.cancel(lane, ticket):
                 expired.append(ticket)
-        if len(deadlines) > 64 and len(deadlines) > 2 * sum(lane.queued for lane in self._waiting):
-            self._deadlines = [entry for entry in deadlines if entry[3].state == State.QUEUED]
-            heapq.heapify(self._deadlines)
         return expired
 
     def next_batch(self, now_ns: int) -> Batch | None:
@@ -84,6 +92,7 @@ class Scheduler:
 
         Call `expire` first: what it left is worth running.
         """
+        reserved = False
         for lane in list(self._waiting) if len(self._waiting) > 1 else tuple(self._waiting):
             policy = lane.policy
             if lane.running >= policy.instances:
@@ -96,7 +105,8 @@ class Scheduler:
                 continue
             inline = self._is_inline(lane)
             permits = min(policy.threads, self.threads)
-            if not inline and permits > self.free_threads:
+            if not inline and (reserved or permits > self.free_threads):
+                reserved = True
                 continue
             before = lane.queued_bytes
             batch = lane.take(now_ns)
@@ -140,13 +150,6 @@ class Scheduler:
                 ):
                     wakeup = ready_at_ns
         return wakeup
-
-    def drop(self, lane: Lane) -> list[Ticket]:
-        """Withdraws everything that waits in `lane` and returns it."""
-        dropped = lane.tickets()
-        for ticket in dropped:
-            self.cancel(lane, ticket)
-        return dropped
 
     def _is_inline(self, lane: Lane) -> bool:
         """Decided once, by what warm-up measured for the lane's largest batch; `finished` may take it back."""

@@ -27,6 +27,7 @@ from steelyard.serving.catalog import Catalog
 from steelyard.serving.classification import check_classes
 from steelyard.serving.empty_tensors import check_empty
 from steelyard.serving.execution import Job, execute
+from steelyard.serving.inbox import Arrival, Inbox
 from steelyard.serving.suspects import Suspects
 from steelyard.serving.version import ServedVersion
 from steelyard.wire import decode_request
@@ -36,19 +37,8 @@ from steelyard.wire.types import MAX_MESSAGE_BYTES, InferRequest
 # Deadlines past this are none.
 NO_DEADLINE_NS = 1 << 62
 
-RequestLog = Callable[[str, ServedVersion | None, SteelyardError | None, int], None]
-
-# Requests are gathered over passes of a busy loop until there are so many, or the first has waited so long: enough
-# for most of what sharing a run saves, and little beside what a request waits at a loop that is busy for that long.
-GATHERED = 64
-GATHER_NS = 3_000_000
-
-# What a pass of the loop takes that has nothing to do: a system call and a callback, 3 µs measured, with room for
-# slower machines. The shortest pass that brings a request of another front takes several times as long.
-IDLE_PASS_NS = 15_000
-
-# Idle passes in a row that end the gathering where requests have come together before.
-MAX_PATIENCE = 16
+# Decision id, the model's and the version's name as far as they are known, the error if there was one, and nanoseconds.
+RequestLog = Callable[[str, str | None, str | None, SteelyardError | None, int], None]
 
 
 class Engine:
@@ -80,8 +70,7 @@ class Engine:
         self._executor: Executor[Job] = Executor(loop, scheduler.threads, execute, self._finish)
         self._suspects = Suspects()
         self._touched: set[ServedVersion] = set()
-        self._inbox: list[tuple[Call, bytes, int]] = []
-        self._patience = 1
+        self._inbox = Inbox(loop, self._now_ns, self._pump)
         self._timer: asyncio.TimerHandle | None = None
         self._timer_ns = 0
         self._idle: asyncio.Future[None] | None = None
@@ -95,10 +84,7 @@ class Engine:
         if not self.accepting:
             self._loop.call_soon(self._refuse_late, call, now_ns)
             return
-        inbox = self._inbox
-        inbox.append((call, body, now_ns))
-        if len(inbox) == 1:
-            self._loop.call_soon(self._gather, now_ns, 0)
+        self._inbox.put(call, body, now_ns)
 
     def cancel(self, call: Call) -> None:
         """The caller is gone: what waits is withdrawn, what runs is thrown away when it is done."""
@@ -108,7 +94,7 @@ class Engine:
             return
         version, ticket = place
         if self._scheduler.cancel(version.lane, ticket):
-            call.place = None
+            call.place = ticket.call = None
             self._left(version)
             self._gone(version.slot)
             self._show_gauges()
@@ -126,35 +112,16 @@ class Engine:
             self._timer.cancel()
         self._executor.close(wait)
 
-    def _gather(self, since_ns: int, idle_passes: int) -> None:
-        """Lets the loop go round while that is likely to bring more requests, then pumps.
-
-        While passes are busy the thread has other work, so a run made later loses nothing, and one run for several
-        requests saves most of what a run costs beside a busy front: measured with `grpc.aio`, which brings requests
-        one a pass, 45 µs each. Idle passes end it: after one where requests come alone, after up to `MAX_PATIENCE`
-        (some 60 µs) where the last times have shown that others follow.
-        """
-        inbox = self._inbox
-        now_ns = self._now_ns()
-        idle_passes = idle_passes + 1 if now_ns - since_ns < IDLE_PASS_NS else 0
-        gathered = len(inbox)
-        if idle_passes < self._patience and gathered < GATHERED and now_ns - inbox[0][2] < GATHER_NS:
-            self._loop.call_soon(self._gather, now_ns, idle_passes)
-            return
-        # Only runs on this thread are worth waiting for: for the others requests gather while a thread is busy.
-        pays = self._pump() and gathered > 1
-        self._patience = min(self._patience * 2, MAX_PATIENCE) if pays else max(self._patience // 2, 1)
-
-    def _pump(self) -> bool:
-        inbox, self._inbox = self._inbox, []
+    def _pump(self, arrivals: list[Arrival]) -> bool:
         admit = self._admit
-        for call, body, received_ns in inbox:
+        for call, body, received_ns in arrivals:
             admit(call, body, received_ns)
         return self._dispatch()
 
     def _admit(self, call: Call, body: bytes, received_ns: int) -> None:
         """Decode, route, check against the version's signature, queue."""
         slot = self._unknown
+        request: InferRequest | None = None
         started_ns = self._now_ns()
         try:
             request = decode_request(body)
@@ -198,16 +165,22 @@ class Engine:
             version.in_flight += 1
             self._touched.add(version)
         except SteelyardError as error:
-            if slot is self._unknown:
-                slot.received(1)
-            self._refuse(call, slot, error, received_ns)
+            self._turn_away(call, request, slot, error, received_ns)
         except (
             Exception
-        ) as error:  # a fault of ours: it must not take the calls with it that came beside this one
-            if slot is self._unknown:
-                slot.received(1)
-            log("request.fault", level=logging.ERROR, exception=repr(error))
-            self._refuse(call, slot, ExecutionFailed("the server failed on this request"), received_ns)
+        ) as error:  # a fault of ours must not take the calls with it that came beside this one
+            refusal = ExecutionFailed("the server failed on this request")
+            decision_id = self._turn_away(call, request, slot, refusal, received_ns)
+            log("request.fault", level=logging.ERROR, decision_id=decision_id, exception=repr(error))
+
+    def _turn_away(
+        self, call: Call, request: InferRequest | None, slot: Slot, error: SteelyardError, received_ns: int
+    ) -> str:
+        """Refuses a request that did not reach a queue, however far it was understood; gives its decision id."""
+        if slot is self._unknown:
+            slot.received(1)
+        model, version = (request.model_name, request.model_version) if request is not None else (None, None)
+        return self._refuse(call, slot, error, received_ns, model, version)
 
     def _refuse_late(self, call: Call, received_ns: int) -> None:
         """Ends a call that came after the last that will be served."""
@@ -245,7 +218,10 @@ class Engine:
                 error = DeadlineExpired(
                     f"model {version.model!r}: the deadline passed after {waited_ms:.1f} ms in the queue"
                 )
-                self._refuse(ticket.call, version.slot, error, ticket.received_ns)
+                self._refuse(
+                    ticket.call, version.slot, error, ticket.received_ns, version.model, version.name
+                )
+                ticket.call = None
             batch = scheduler.next_batch(now_ns)
             if batch is None:
                 break
@@ -290,10 +266,15 @@ class Engine:
             ticket.state = State.DONE
             call = ticket.call
             call.place = None
+            # The heap of deadlines may hold the ticket for as long as its deadline is away.
+            ticket.call = ticket.request = None
             if call.cancelled:
                 self._gone(slot)
                 continue
-            if type(outcome) is bytes and len(outcome) > self._max_answer_bytes:
+            total_ns = job.encoded_ns - ticket.received_ns
+            if type(outcome) is not bytes:
+                self._suspects.blame(call.peer, job.encoded_ns)
+            elif len(outcome) > self._max_answer_bytes:
                 outcome = TooLarge(
                     f"model {version.model!r}: the answer has {len(outcome)} bytes, and the limit is "
                     f"{self._max_answer_bytes} (max_message_bytes): ask with fewer rows, or for fewer outputs"
@@ -304,15 +285,14 @@ class Engine:
                 self.in_flight -= 1
                 call.answer(outcome, ((DECISION_ID, decision_id), *trailing))
                 if log_request is not None:
-                    log_request(decision_id, version, None, job.encoded_ns - ticket.received_ns)
+                    log_request(decision_id, version.model, version.name, None, total_ns)
             else:
                 assert isinstance(outcome, SteelyardError)
-                slot.failed()
+                slot.failed(total_ns)
                 self.in_flight -= 1
-                self._suspects.blame(call.peer, job.encoded_ns)
                 call.fail(outcome, ((DECISION_ID, decision_id), *trailing))
                 if log_request is not None:
-                    log_request(decision_id, version, outcome, job.encoded_ns - ticket.received_ns)
+                    log_request(decision_id, version.model, version.name, outcome, total_ns)
         if answered:
             slot.record_batch(
                 answered,
@@ -323,27 +303,43 @@ class Engine:
                 job.encoded_ns,
                 self._clock.unix_ns() // 1_000_000,
             )
+        self._if_released(version)
         self._if_idle()
 
-    def _refuse(self, call: Any, slot: Slot, error: SteelyardError, received_ns: int) -> None:
-        """Ends a call that will not run, and counts why."""
+    def _refuse(
+        self,
+        call: Any,
+        slot: Slot,
+        error: SteelyardError,
+        received_ns: int,
+        model: str | None = None,
+        version: str | None = None,
+    ) -> str:
+        """Ends a call that will not run, and counts why; gives the decision id that it was told."""
+        total_ns = self._now_ns() - received_ns
         call.place = None
         self.in_flight -= 1
         reason = refusal_of(error)
         if reason is None:
-            slot.failed()
+            slot.failed(total_ns)
         else:
             slot.refused(reason)
         decision_id = new_ids(1, self._clock.unix_ns() // 1_000_000)[0]
         if not call.cancelled:
             call.fail(error, ((DECISION_ID, decision_id),))
         if self._log_request is not None:
-            self._log_request(decision_id, None, error, self._now_ns() - received_ns)
+            self._log_request(decision_id, model, version, error, total_ns)
         self._if_idle()
+        return decision_id
 
     def _left(self, version: ServedVersion) -> None:
         version.in_flight -= 1
         self._touched.add(version)
+        self._if_released(version)
+
+    def _if_released(self, version: ServedVersion) -> None:
+        if version.retired and not version.in_flight:
+            version.release()
 
     def _show_gauges(self) -> None:
         """Writes the gauges of every version that something happened to since they were last written."""

@@ -54,8 +54,9 @@ def execute(job: Job) -> None:
     tickets = batch.tickets
     requests: list[InferRequest] = [ticket.request for ticket in tickets]
     job.decision_ids = new_ids(len(tickets), time.time_ns() // 1_000_000)
-    runner = version.borrow_runner()
+    runner: Runner | None = None
     try:
+        runner = version.borrow_runner()
         job.runs = 1
         shape, arrays = runner.fill(requests, batch.rows, tickets[0].key)
         job.assembled_ns = now_ns()
@@ -65,9 +66,12 @@ def execute(job: Job) -> None:
     except Exception as error:  # whatever the runtime raises is this batch's failure, not the server's
         job.failed = True
         job.assembled_ns = job.assembled_ns or now_ns()
-        job.outcomes = take_apart(job, runner, tickets, job.decision_ids, error)
+        if runner is None:
+            job.outcomes = [failure(version, error) for _ in tickets]
+        else:
+            job.outcomes = take_apart(job, runner, tickets, job.decision_ids, error)
         job.executed_ns = now_ns()
-    finally:
+    if runner is not None:
         version.return_runner(runner)
     job.encoded_ns = now_ns()
 

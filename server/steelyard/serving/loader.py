@@ -9,11 +9,11 @@ from pathlib import Path
 from steelyard._native.observe import Segment
 from steelyard.errors import (
     InvalidRequest,
+    LoadFailed,
     ManifestError,
     ModelNotFound,
     RepositoryError,
     SteelyardError,
-    Unavailable,
 )
 from steelyard.models.manifest import ModelManifest, read_model_manifest, unowned
 from steelyard.models.names import name_problem
@@ -52,6 +52,8 @@ class Loader:
         self._kept_out = set(kept_out)
         self._kept_out_changed = kept_out_changed
         self._locks: dict[str, asyncio.Lock] = {}
+        # Held from a scan until its listing is in force: an older listing must not take the place of a newer one.
+        self._scanning = asyncio.Lock()
         self._watcher = Watcher()
         # Versions that stood still when they were last looked at, by model: others may be half written.
         self._settled: dict[str, set[int]] = {}
@@ -90,10 +92,15 @@ class Loader:
     async def look(self) -> None:
         """Looks at the repository once, and takes up what has changed and stood still since the last look."""
         try:
-            listing = await self._scan()
+            async with self._scanning:
+                changed = self._compare(await self._scan())
         except RepositoryError as error:
             log("repository.unreadable", level=logging.ERROR, reason=str(error))
             return
+        await asyncio.gather(*(self._apply(name, touched) for name, touched in changed.items()))
+
+    def _compare(self, listing: Listing) -> dict[str, set[int] | None]:
+        """Puts `listing` in force; gives the models to look after, and the versions of each (None: all)."""
         known = {problem.path for problem in self.listing.problems}
         for problem in listing.problems:
             if problem.path not in known:
@@ -120,7 +127,7 @@ class Loader:
         for name, number in self._gone_unreported():
             self._settled[name].discard(number)
             changed.setdefault(name, set())
-        await asyncio.gather(*(self._apply(name, touched) for name, touched in changed.items()))
+        return changed
 
     def _gone_unreported(self) -> Set[tuple[str, int]]:
         """Versions that are known and were absent at this look and the last: among them those that were loaded by
@@ -141,15 +148,16 @@ class Loader:
         problem = name_problem(name)
         if problem is not None:
             raise InvalidRequest(problem)
-        self.listing = await self._scan()
-        if name not in self.listing.models:
-            own = [p.message for p in self.listing.problems if p.path.is_relative_to(self.root / name)]
-            raise ModelNotFound(
-                f"no model {name!r} in the repository" + (f": {'; '.join(own)}" if own else "")
-            )
-        self._keep_out(name, False)
-        # Whoever asks says that it is all there.
-        self._settle(name)
+        async with self._scanning:
+            self.listing = await self._scan()
+            if name not in self.listing.models:
+                own = [p.message for p in self.listing.problems if p.path.is_relative_to(self.root / name)]
+                raise ModelNotFound(
+                    f"no model {name!r} in the repository" + (f": {'; '.join(own)}" if own else "")
+                )
+            self._keep_out(name, False)
+            # Whoever asks says that it is all there.
+            self._settle(name)
         await self._apply(name, None, anew=True)
         entry = self._catalog.model(name)
         failed = [
@@ -158,7 +166,7 @@ class Loader:
             if v.reason and v.state is not VersionState.UNLOADED
         ]
         if entry.reason or failed:
-            raise Unavailable(f"model {name!r} could not be loaded: {entry.reason or '; '.join(failed)}")
+            raise LoadFailed(f"model {name!r} could not be loaded: {entry.reason or '; '.join(failed)}")
 
     async def unload(self, name: str) -> None:
         """Unloads a model by request and keeps it out."""
@@ -307,6 +315,9 @@ class Loader:
         self._retire(self._catalog.forget(name, number))
 
     def _retire(self, replaced: ServedVersion | None) -> None:
-        """A replaced version needs nothing done: its lane is served until it is empty, then nothing refers to it."""
+        """A replaced version goes on with what it has accepted; the engine releases it with the last of that."""
         if replaced is not None:
+            replaced.retired = True
+            if not replaced.in_flight:
+                replaced.release()
             log("version.retired", model=replaced.model, version=replaced.number, digest=replaced.digest)

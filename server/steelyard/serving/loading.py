@@ -39,6 +39,9 @@ from steelyard.wire.types import InferRequest
 # Rows that the check of independence runs together: enough for every scale of the made-up floats.
 CHECKED_ROWS = 4
 
+# Goes up with every change of the check or of the inputs made up for it: what was found by another is found anew.
+CHECK_VERSION = 2
+
 
 @dataclass(frozen=True, slots=True)
 class Environment:
@@ -47,6 +50,7 @@ class Environment:
     threads: int
     profile: str
     verdicts: Verdicts
+    inline_below_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +111,7 @@ def load_version(name: str, path: Path, manifest: ModelManifest, environment: En
     spec = describe(session.get_inputs(), session.get_outputs(), version_manifest, path)
     _refuse_unbindable(spec)
     trial = Trial(session, spec)
-    batching = decide_batching(trial, manifest, digest, device.name, environment.verdicts)
+    batching = decide_batching(trial, manifest, digest, device.name, threads, environment.verdicts)
     max_batch = serving.max_batch if batching.allowed else 1
     cost = CostModel()
     bindable = False
@@ -115,7 +119,8 @@ def load_version(name: str, path: Path, manifest: ModelManifest, environment: En
         # Rows that may not be put together may also come out as more or fewer than went in.
         bindable = (batching.allowed or not spec.batched) and trial.binding_agrees()
         if serving.warmup:
-            cost.learn(measure(trial.runner_of(max_batch, bindable), max_batch, serving.warmup - 1))
+            measured = measure(trial.runner_of(max_batch, bindable), max_batch, serving.warmup - 1)
+            cost.learn(measured, environment.inline_below_ns)
     # Whoever asks for larger batches than the runtime is fastest with gets them by naming preferred sizes.
     if serving.preferred_batch_sizes:
         cost.efficient_rows = max_batch
@@ -229,7 +234,7 @@ def made_up(spec: ModelSpec, inputs: Mapping[str, Array]) -> InferRequest:
 
 
 def decide_batching(
-    trial: Trial, manifest: ModelManifest, digest: str, device: str, verdicts: Verdicts
+    trial: Trial, manifest: ModelManifest, digest: str, device: str, threads: int, verdicts: Verdicts
 ) -> Batching:
     """Whether this version's requests may share a batch, and why."""
     wish = manifest.serving.batching
@@ -242,7 +247,8 @@ def decide_batching(
         digest,
         f"{tolerance.absolute!r},{tolerance.relative!r}",
         f"onnxruntime {ort.__version__}",
-        device,
+        f"{device}, {threads} threads, {manifest.serving.session_options.model_dump_json()}",
+        f"check {CHECK_VERSION}",
     )
     verdict = verdicts.find(*conditions)
     if verdict is None:

@@ -6,19 +6,25 @@ from typing import Any
 
 from google.protobuf.message import DecodeError
 
-from steelyard.errors import SteelyardError
+from steelyard.errors import InvalidRequest, SteelyardError
 from steelyard.models.names import MAX_NAME_BYTES
-from steelyard.serving.call import Metadata
+from steelyard.serving.call import DECISION_ID, Metadata
 from steelyard.serving.engine import Engine
 from steelyard.serving.methods import Context, Methods
-from steelyard.wire import stream_error, wrap_stream_response
+from steelyard.wire import decode_request, encode_response, stream_error, wrap_stream_response
 from steelyard.wire.generated import grpc_service as pb
-from steelyard.wire.status import message_of
+from steelyard.wire.status import message_of, stream_parameters_of
 from steelyard.wire.types import MAX_ID_BYTES
 
-# Requests of one stream that may be in the server; the next is read when one of them has been answered. It is what
-# fills a few of the largest usual batches, and 64 MiB messages times this are held by the queue's bounds anyway.
+# Requests of one stream that may be in the server, or answered and not read: what fills a few of the largest usual
+# batches. The next request is read when there is room for its answer.
 MAX_IN_FLIGHT = 256
+
+# The same before the first answer has shown how large they are: a few of the largest may come at once.
+FIRST_IN_FLIGHT = 8
+
+# How fast the expected size of an answer falls after a large one.
+EXPECTED_KEPT = 0.9
 
 
 class StreamedCall:
@@ -41,40 +47,57 @@ class StreamedCall:
         self._stream.ended(self, wrap_stream_response(body))
 
     def fail(self, error: SteelyardError, trailing: Metadata) -> None:
-        # Answers come in any order, so the caller has to be told which request an error is about. The body is read
-        # once more for that, because a request may be refused before it was understood.
+        parameters = stream_parameters_of(error, dict(trailing)[DECISION_ID])
+        about = encode_response(*names_of(self._body), parameters, ())
+        self._stream.ended(self, stream_error(message_of(error), about))
+
+
+def names_of(body: bytes) -> tuple[str, str, str]:
+    """Model, version and id of a request, each empty where it cannot be understood.
+
+    Answers come in any order, so a caller has to be told which request an error is about, and a request may be refused
+    before it was understood: then protobuf may still read it.
+    """
+    try:
+        request: Any = decode_request(body)
+    except InvalidRequest:
         try:
-            about = pb.ModelInferRequest.FromString(self._body)
+            request = pb.ModelInferRequest.FromString(body)
         except DecodeError:
-            about = pb.ModelInferRequest()
-        self._stream.ended(
-            self,
-            stream_error(
-                message_of(error),
-                about.model_name[:MAX_NAME_BYTES],
-                about.model_version[:MAX_NAME_BYTES],
-                about.id[:MAX_ID_BYTES],
-            ),
-        )
+            return "", "", ""
+    return (
+        request.model_name[:MAX_NAME_BYTES],
+        request.model_version[:MAX_NAME_BYTES],
+        request.id[:MAX_ID_BYTES],
+    )
 
 
 class Stream:
-    """The requests of one stream that are in the server, and the answers that wait for the caller to read them."""
+    """The requests of one stream that are in the server, and the answers that wait for the caller to read them.
 
-    def __init__(self, engine: Engine, context: Context) -> None:
+    A caller who sends and does not read gets no further than `MAX_IN_FLIGHT` requests, nor than `max_bytes` of answers
+    that wait and of those to come, each of which is taken to be as large as the last ones were.
+    """
+
+    def __init__(self, engine: Engine, context: Context, max_bytes: int) -> None:
         self._engine = engine
         self._context = context
+        self._max_bytes = max_bytes
         self._calls: set[StreamedCall] = set()
-        # At most MAX_IN_FLIGHT answers: a request is read only when there is room for its answer.
         self._answers: asyncio.Queue[bytes | None] = asyncio.Queue()
-        self._room = asyncio.Semaphore(MAX_IN_FLIGHT)
+        self._unread = 0
+        self._unread_bytes = 0
+        self._expected_bytes: float = 0
+        self._changed = asyncio.Event()
         self._reading = True
 
     async def read(self, bodies: AsyncIterator[bytes]) -> None:
         """Hands every request to the engine until the caller has sent the last."""
         try:
             async for body in bodies:
-                await self._room.acquire()
+                while not self._has_room():
+                    self._changed.clear()
+                    await self._changed.wait()
                 call = StreamedCall(self, self._context, body)
                 self._calls.add(call)
                 self._engine.submit(call, body)
@@ -86,11 +109,17 @@ class Stream:
         """Answers in the order in which they were done."""
         while (answer := await self._answers.get()) is not None:
             yield answer
-            self._room.release()
+            self._unread -= 1
+            self._unread_bytes -= len(answer)
+            self._changed.set()
 
     def ended(self, call: StreamedCall, answer: bytes) -> None:
         """Takes the answer of one of the stream's calls."""
         self._calls.discard(call)
+        self._unread += 1
+        self._unread_bytes += len(answer)
+        self._expected_bytes = max(len(answer), EXPECTED_KEPT * self._expected_bytes)
+        self._changed.set()
         self._answers.put_nowait(answer)
         self._end_if_done()
 
@@ -100,16 +129,25 @@ class Stream:
             self._engine.cancel(call)
         self._calls.clear()
 
+    def _has_room(self) -> bool:
+        """Whether one more request may be read: always where nothing is held."""
+        inside = len(self._calls)
+        if not inside and not self._unread:
+            return True
+        limit = MAX_IN_FLIGHT if self._expected_bytes else FIRST_IN_FLIGHT
+        expected = self._unread_bytes + (inside + 1) * self._expected_bytes
+        return inside + self._unread < limit and expected <= self._max_bytes
+
     def _end_if_done(self) -> None:
         if not self._reading and not self._calls:
             self._answers.put_nowait(None)
 
 
-def register(methods: Methods, engine: Engine) -> None:
-    """Puts the handler into the table."""
+def register(methods: Methods, engine: Engine, max_bytes: int) -> None:
+    """Puts the handler into the table; `max_bytes` of answers may wait for the caller of each stream."""
 
     async def stream_infer(bodies: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
-        stream = Stream(engine, context)
+        stream = Stream(engine, context, max_bytes)
         reader = asyncio.ensure_future(stream.read(bodies))
         try:
             async for answer in stream.answers():

@@ -21,7 +21,7 @@ class Verdicts:
             directory.mkdir(parents=True, exist_ok=True)
 
     def find(self, *conditions: str) -> Verdict | None:
-        """The verdict found under exactly these conditions (digest, tolerance, runtime, device), or None."""
+        """The verdict found under exactly these conditions (digest, tolerance, runtime, session, check), or None."""
         if self._directory is None:
             return None
         try:

@@ -47,11 +47,13 @@ class ServedVersion:
     trailing: Metadata = field(init=False)
     output_names: frozenset[str] = field(init=False)
     plain_outputs: bool = field(init=False)
+    name: str = field(init=False)
     runners: list[Runner] = field(default_factory=list)
     in_flight: int = 0
+    retired: bool = False
 
     def __post_init__(self) -> None:
-        version = str(self.number)
+        self.name = version = str(self.number)
         self.input_specs = [(t.name, t.datatype, t.dims) for t in self.spec.inputs]
         self.signature = Signature(self.input_specs, self.spec.batched)
         self.encoder = ResponseEncoder(
@@ -73,6 +75,15 @@ class ServedVersion:
     def return_runner(self, runner: Runner) -> None:
         """Puts a borrowed runner back."""
         self.runners.append(runner)
+
+    def release(self) -> None:
+        """Lets go of the session and its buffers; call once retired, with nothing in flight.
+
+        The lane refers back to its version, and that circle would keep a gigabyte until the collector comes by.
+        """
+        self.lane.owner = None
+        self.runners.clear()
+        del self.session
 
     def __repr__(self) -> str:
         return f"<version {self.number} of {self.model!r}>"

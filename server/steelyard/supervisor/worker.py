@@ -31,18 +31,17 @@ from steelyard.serving.loader import Loader
 from steelyard.serving.loading import Environment
 from steelyard.serving.methods import Methods
 from steelyard.serving.verdicts import Verdicts
-from steelyard.serving.version import ServedVersion
 from steelyard.supervisor.channel import EXIT_REFUSED, Channel
 
 
 def _log_request(
-    decision_id: str, version: ServedVersion | None, error: SteelyardError | None, total_ns: int
+    decision_id: str, model: str | None, version: str | None, error: SteelyardError | None, total_ns: int
 ) -> None:
     log(
         "request",
         decision_id=decision_id,
-        model=version.model if version else None,
-        version=version.number if version else None,
+        model=model,
+        version=version or None,
         error=str(error) if error else None,
         total_ms=round(total_ns / 1e6, 3),
     )
@@ -62,14 +61,15 @@ async def serve(control: socket.socket, segment_fd: int) -> int:
     lifecycle = Lifecycle()
     catalog = Catalog()
     segment = Segment(segment_fd, os.getpid(), clock.unix_ns())
-    scheduler = Scheduler(threads, settings.max_queue_bytes, settings.inline_threshold_us * 1000)
+    inline_below_ns = settings.inline_threshold_us * 1000
+    scheduler = Scheduler(threads, settings.max_queue_bytes, inline_below_ns)
     request_log: RequestLog | None = _log_request if settings.log_requests else None
     engine = Engine(loop, clock, catalog, scheduler, segment.unknown, request_log, settings.max_message_bytes)
     loader = Loader(
         settings.repository,
         catalog,
         segment,
-        Environment(threads, settings.profile, Verdicts(settings.data / "verdicts")),
+        Environment(threads, settings.profile, Verdicts(settings.data / "verdicts"), inline_below_ns),
         settings.load_threads or threads,
         frozenset(first["kept_out"]),
         lambda names: channel.send({"kept_out": sorted(names)}),
@@ -77,7 +77,7 @@ async def serve(control: socket.socket, segment_fd: int) -> int:
     methods = Methods()
     Control(catalog, loader, lifecycle, SegmentReader(segment_fd)).register(methods)
     Health(catalog, lifecycle).register(methods)
-    streams.register(methods, engine)
+    streams.register(methods, engine, settings.max_message_bytes)
     if settings.reflection:
         reflection.register(methods)
     front = GrpcioFront(methods, engine, settings.max_message_bytes)
@@ -102,7 +102,8 @@ async def serve(control: socket.socket, segment_fd: int) -> int:
         channel.send({"refused": str(error)})
         await end(0.0, drained=False)
         return EXIT_REFUSED
-    # What loading left behind lives as long as the process: the collector need not walk through it again and again.
+    # What loading left behind lives long: the collector need not walk through it again and again. A version that is
+    # replaced is freed all the same, since nothing of it refers back to itself once it is released.
     gc.collect()
     gc.freeze()
     if not stop.is_set():

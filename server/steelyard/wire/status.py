@@ -57,6 +57,11 @@ STATUS_OF: dict[type[SteelyardError], Status] = {
 # When a shed call may come again, in milliseconds; gRPC's own retries obey it.
 PUSHBACK = "grpc-retry-pushback-ms"
 
+# In the parameters of a stream's error message, which has no status and no metadata of its own.
+STREAM_STATUS = "steelyard_status"
+STREAM_RETRY_AFTER_MS = "steelyard_retry_after_ms"
+STREAM_DECISION_ID = "steelyard_decision_id"
+
 # A status message travels in a header block: a longer one is cut, so that no client's limit on headers (8 KiB is
 # the usual one) turns a clear error into an unclear one. Percent-encoding can triple what is not ASCII.
 MAX_MESSAGE_CHARACTERS = 2000
@@ -71,6 +76,17 @@ def message_of(error: SteelyardError) -> str:
     """The text that `error` travels with."""
     text = str(error)
     return text if len(text) <= MAX_MESSAGE_CHARACTERS else f"{text[: MAX_MESSAGE_CHARACTERS - 3]}..."
+
+
+def stream_parameters_of(error: SteelyardError, decision_id: str) -> dict[str, str | int]:
+    """What a unary call's status and trailing metadata say of `error`, as parameters of a response."""
+    parameters: dict[str, str | int] = {
+        STREAM_DECISION_ID: decision_id,
+        STREAM_STATUS: int(status_of(error)),
+    }
+    if isinstance(error, Overloaded):
+        parameters[STREAM_RETRY_AFTER_MS] = error.retry_after_ms
+    return parameters
 
 
 def trailing_of(error: SteelyardError) -> tuple[tuple[str, str], ...]:

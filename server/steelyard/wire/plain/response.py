@@ -48,10 +48,10 @@ def wrap_stream_response(body: bytes) -> bytes:
     return _serialized(ModelStreamInferResponse(infer_response=ModelInferResponse.FromString(body)))
 
 
-def stream_error(message: str, model_name: str = "", model_version: str = "", id: str = "") -> bytes:
-    """A ModelStreamInferResponse with an error, and of which request of the stream it is."""
-    about = ModelInferResponse(model_name=model_name, model_version=model_version, id=id)
-    return _serialized(ModelStreamInferResponse(error_message=message, infer_response=about))
+def stream_error(message: str, about: bytes = b"") -> bytes:
+    """A ModelStreamInferResponse with an error, and a serialized ModelInferResponse that says whose it is."""
+    response = ModelInferResponse.FromString(about)
+    return _serialized(ModelStreamInferResponse(error_message=message, infer_response=response))
 
 
 def _serialized(message: ModelInferResponse | ModelStreamInferResponse) -> bytes:
