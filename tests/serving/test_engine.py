@@ -202,12 +202,13 @@ async def test_a_version_that_is_unloaded_is_freed_with_its_last_request(server:
     collecting = gc.isenabled()
     gc.disable()
     try:
-        session = server.catalog.route("scaled", "").session
+        version = server.catalog.route("scaled", "")
+        version.lane.limit_rows = 1
+        session = version.session
         weakref.finalize(session, asyncio.get_running_loop().call_soon_threadsafe, freed.set)
-        del session
+        del session, version
         calls = [server.ask("scaled", np.ones((1, 3), np.float32), "FP32") for _ in range(20)]
-        while calls[-1].place is None and not calls[-1].outcome.done():
-            await asyncio.sleep(0)
+        await calls[0].outcome
         unloading = asyncio.ensure_future(server.loader.unload("scaled"))
         for call in calls:
             assert isinstance(await call.outcome, pb.ModelInferResponse)
