@@ -62,6 +62,27 @@ def centred(path: Path) -> Path:
     )
 
 
+def centred_tokens(path: Path, vocabulary: int, kinds: int) -> Path:
+    """Y = E[ids] - mean of E[ids] over the batch, plus K[kind]: rows depend on each other by their ids alone."""
+    rng = np.random.default_rng(3)
+    return save(
+        path,
+        [
+            helper.make_node("Gather", ["E", "ids"], ["e"]),
+            helper.make_node("ReduceMean", ["e"], ["m"], axes=[0], keepdims=1),
+            helper.make_node("Sub", ["e", "m"], ["c"]),
+            helper.make_node("Gather", ["K", "kind"], ["k"]),
+            helper.make_node("Add", ["c", "k"], ["Y"]),
+        ],
+        [("ids", TensorProto.INT64, ["n", 5]), ("kind", TensorProto.INT64, ["n", 5])],
+        [("Y", FLOAT, ["n", 5, 4])],
+        {
+            "E": rng.standard_normal((vocabulary, 4)).astype(np.float32),
+            "K": rng.standard_normal((kinds, 4)).astype(np.float32),
+        },
+    )
+
+
 def noisy(path: Path) -> Path:
     """Y = X + noise: no two runs are alike."""
     return save(

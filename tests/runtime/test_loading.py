@@ -70,6 +70,30 @@ def test_token_models_are_tried_with_ids_inside_their_vocabulary(tmp_path: Path)
     assert load(tmp_path).batching.allowed
 
 
+def test_each_input_of_whole_numbers_is_tried_within_its_own_bound(tmp_path: Path) -> None:
+    models.centred_tokens(tmp_path, vocabulary=200, kinds=2)
+    batching = load(tmp_path).batching
+    assert not batching.allowed
+    assert "depends on the rows beside it" in batching.reason
+
+
+def test_rows_that_are_all_alike_show_nothing(tmp_path: Path) -> None:
+    models.embedding(tmp_path, vocabulary=1)
+    batching = load(tmp_path).batching
+    assert not batching.allowed
+    assert "all alike" in batching.reason
+
+
+def test_a_verdict_is_not_trusted_under_other_session_options(tmp_path: Path) -> None:
+    models.scaled(tmp_path / "a")
+    kept = tmp_path / "verdicts"
+    for options in ({}, {"graph_optimization": "off"}, {"graph_optimization": "off"}):
+        load(tmp_path / "a", {"session_options": options}, verdicts=kept)
+    assert len(list(kept.iterdir())) == 2
+    load(tmp_path / "a", {"threads": 2}, verdicts=kept)
+    assert len(list(kept.iterdir())) == 3
+
+
 def test_a_verdict_is_kept_by_digest_and_not_trusted_for_another(tmp_path: Path) -> None:
     models.scaled(tmp_path / "a")
     models.centred(tmp_path / "b")
@@ -126,7 +150,12 @@ def measured_with(cost_ns: Callable[[int], int], max_batch: int) -> dict[int, in
 
 
 def test_warm_up_stops_where_larger_batches_no_longer_pay() -> None:
-    assert set(measured_with(lambda rows: 1000 * rows * rows, 64)) == {1, 2}
+    assert set(measured_with(lambda rows: 4_000_000 * rows * rows, 64)) == {1, 2}
+
+
+def test_warm_up_tries_all_sizes_of_a_cheap_model_whatever_disturbs_one_of_them() -> None:
+    measured = measured_with(lambda rows: 1_000_000 if rows == 4 else 1000 * rows, 16)
+    assert set(measured) == {1, 2, 4, 8, 16}
 
 
 def test_warm_up_reaches_the_largest_size_where_it_pays() -> None:

@@ -302,10 +302,12 @@ def test_a_lane_is_never_batched_past_its_cheapest_size() -> None:
     assert m.limit_rows == 4, "4 is within noise of 2 by the row, 8 is not"
 
 
-def test_runs_that_cost_less_than_a_hand_over_are_put_together_whatever_they_measured() -> None:
-    cost = CostModel()
-    cost.learn({1: 5_000, 2: 12_000, 4: 30_000})
-    assert lane(cost=cost, max_batch=4).limit_rows == 4
+def test_the_hand_over_counts_where_there_is_one() -> None:
+    handed, inline = CostModel(), CostModel()
+    handed.learn({1: 5_000, 2: 12_000, 4: 30_000})
+    assert lane(cost=handed, max_batch=4).limit_rows == 4, "a hand-over of 100 µs is shared by four"
+    inline.learn({1: 5_000, 2: 12_000, 4: 30_000}, inline_below_ns=40_000)
+    assert lane(cost=inline, max_batch=4).limit_rows == 1, "without one, one row is the cheapest"
 
 
 def test_the_cost_of_a_size_that_was_never_met_is_taken_from_its_neighbour() -> None:

@@ -37,6 +37,7 @@ def _fill(repository: Path) -> None:
     models.put(repository, "fixed_strings", models.identity("BYTES", (3,)))
     models.put(repository, "open", models.identity("FP32", ("batch", "height", "width")))
     models.put(repository, "double", models.scaled())
+    models.put(repository, "widened", models.widened())
     models.put(repository, "pair", models.two_inputs())
     models.put(repository, "embed", models.embedding())
     models.put(repository, "slow", models.slow_embedding(), manifest="[serving]\ninstances = 1\n")

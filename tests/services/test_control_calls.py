@@ -130,7 +130,7 @@ def test_the_index_shows_all_and_what_is_ready(ask: Asker) -> None:
 
 def test_loading_what_cannot_be_loaded(ask: Asker) -> None:
     refusal = ask.refused(pb.RepositoryModelLoadRequest(model_name="cut_off"), "RepositoryModelLoad")
-    assert refusal.code is grpc.StatusCode.UNAVAILABLE
+    assert refusal.code is grpc.StatusCode.FAILED_PRECONDITION
     assert "'cut_off'" in refusal.message
     assert "cut off" in refusal.message
     message = pb.RepositoryModelLoadRequest(model_name="double")

@@ -77,11 +77,13 @@ def test_errors_are_messages_that_say_which_request_they_are_about(ask: Asker) -
         b"\xff\xff",
         numbered(2),
     ]
-    good, bad = {}, {}
+    good, bad, codes = {}, {}, {}
     for message in ask.stream(sent):
         response = message.infer_response
         if message.error_message:
             bad[response.id] = (message.error_message, response.model_name, response.model_version)
+            codes[response.id] = response.parameters["steelyard_status"].int64_param
+            assert len(response.parameters["steelyard_decision_id"].string_param) == 36
             assert not response.outputs
         else:
             good[response.id] = arrays(response)["y"].tolist()
@@ -92,6 +94,7 @@ def test_errors_are_messages_that_say_which_request_they_are_about(ask: Asker) -
     assert "[1, 5]" in bad["misfit"][0]
     assert "99" in bad["poison"][0]
     assert "ModelInferRequest" in bad[""][0]
+    assert codes == {"unknown": 5, "misfit": 3, "poison": 3, "": 3}
 
 
 def test_half_close_waits_for_what_is_under_way(ask: Asker) -> None:
@@ -149,6 +152,29 @@ def test_a_caller_who_does_not_read_is_not_read_from(server: Server) -> None:
         # 256 inside, and what fits into the windows and buffers of both sides.
         assert last < 3000
         call.cancel()  # type: ignore[attr-defined]
+
+
+def test_large_answers_that_nobody_reads_are_bounded_in_bytes(server: Server) -> None:
+    body = request("widened", {"x": np.ones((1, 1), np.float32)})
+    with Asker(server.address) as own:
+        before = metrics(server, model="widened")["steelyard_requests_received_total"]
+        sending = Sending()
+        call = own.stream(sending)
+        for _ in range(200):
+            sending.give(body)
+        last = -1.0
+
+        def still() -> bool:
+            nonlocal last
+            now = metrics(server, model="widened")["steelyard_requests_received_total"] - before
+            stood, last = now == last, now
+            return stood and now > 0
+
+        eventually(still, every_s=0.3)
+        # 1 MiB of answers of 200 KB, the first eight, and what the windows of both sides hold.
+        assert last < 60
+        sending.end()
+        assert sum(not message.error_message for message in call) == 200
 
 
 def test_two_streams_at_once(ask: Asker) -> None:

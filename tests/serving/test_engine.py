@@ -1,8 +1,12 @@
 """The engine with real models, in process: isolation of culprits, suspects, accounting, classification, life cycle."""
 
 import asyncio
+import gc
 import math
 import os
+import sys
+import time
+import weakref
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -58,7 +62,15 @@ class Server:
         segment = Segment(self.descriptor, os.getpid(), clock.unix_ns())
         self.catalog = Catalog()
         self.scheduler = Scheduler(2, 1 << 30, inline_below_ns)
-        self.engine = Engine(asyncio.get_running_loop(), clock, self.catalog, self.scheduler, segment.unknown)
+        self.told: list[Any] = []
+        self.engine = Engine(
+            asyncio.get_running_loop(),
+            clock,
+            self.catalog,
+            self.scheduler,
+            segment.unknown,
+            lambda *about: self.told.append(about),
+        )
         self.loader = Loader(
             root, self.catalog, segment, Environment(2, "dev", Verdicts(None), inline_below_ns), 2
         )
@@ -170,6 +182,55 @@ async def test_a_cancelled_call_hears_nothing_and_is_counted(server: Server) -> 
     await other.outcome
     assert not early.outcome.done()
     assert server.counts("scaled").cancelled == 1
+
+
+async def test_an_answered_request_is_let_go_of_whatever_its_deadline(server: Server) -> None:
+    request = pb.ModelInferRequest(model_name="scaled")
+    request.inputs.add(name="X", datatype="FP32", shape=(1, 3))
+    request.raw_input_contents.append(bytes(12))
+    body = request.SerializeToString()
+    before = sys.getrefcount(body)
+    call = RecordedCall(deadline_ns=time.monotonic_ns() + 3_600_000_000_000)
+    server.engine.submit(call, body)
+    await call.outcome
+    await server.ask("scaled", np.ones((1, 3), np.float32), "FP32").outcome
+    assert sys.getrefcount(body) == before
+
+
+async def test_a_version_that_is_unloaded_is_freed_with_its_last_request(server: Server) -> None:
+    freed = asyncio.Event()
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        version = server.catalog.route("scaled", "")
+        version.lane.limit_rows = 1
+        session = version.session
+        weakref.finalize(session, asyncio.get_running_loop().call_soon_threadsafe, freed.set)
+        del session, version
+        calls = [server.ask("scaled", np.ones((1, 3), np.float32), "FP32") for _ in range(20)]
+        await calls[0].outcome
+        unloading = asyncio.ensure_future(server.loader.unload("scaled"))
+        for call in calls:
+            assert isinstance(await call.outcome, pb.ModelInferResponse)
+        await unloading
+        await asyncio.wait_for(freed.wait(), 10)
+    finally:
+        if collecting:
+            gc.enable()
+
+
+async def test_refusals_and_answers_are_told_to_the_log_with_whose_they_are(server: Server) -> None:
+    server.ask("scaled", np.ones((1, 3), np.float32), "FP32")
+    refused = server.ask("scaled", np.ones((1, 4), np.float32), "FP32")
+    unknown = server.ask("nobody", np.ones((1, 4), np.float32), "FP32")
+    culprit = server.ask("tokens", np.array([[999]], np.int64), "INT64")
+    for call in (refused, unknown, culprit):
+        await call.outcome
+    told = {(model, version): error for _, model, version, error, _ in server.told if error is not None}
+    assert set(told) == {("scaled", ""), ("nobody", ""), ("tokens", "1")}
+    assert {decision for decision, *_ in server.told} >= {
+        call.trailing["steelyard-decision-id"] for call in (refused, unknown, culprit)
+    }
 
 
 async def test_what_comes_while_draining_is_refused_and_what_came_before_is_answered(server: Server) -> None:

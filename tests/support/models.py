@@ -63,6 +63,16 @@ def scaled(factor: float = 2.0, dims: Sequence[Dim] = ("batch", 4)) -> bytes:
     )
 
 
+def widened(width: int = 50_000) -> bytes:
+    """y is x, repeated `width` times: answers much larger than their requests."""
+    return model(
+        [helper.make_node("Expand", ["x", "shape"], ["y"])],
+        [value("x", "FP32", ("batch", 1))],
+        [value("y", "FP32", ("batch", width))],
+        {"shape": np.array([1, width], np.int64)},
+    )
+
+
 def two_inputs() -> bytes:
     """sum = a + b and difference = a - b; FP32 [batch, 3]."""
     dims = ("batch", 3)

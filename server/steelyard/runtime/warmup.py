@@ -13,7 +13,8 @@ CHEAP_NS = 3_000_000
 # enough, and a server of many models must become ready.
 BUDGET_NS = 800_000_000
 
-# Sizes past one that costs this much more by the row than the best are not tried.
+# Sizes past one that costs this much more by the row than the best are not tried, where runs are not cheap: one
+# disturbance must not end the sizes of a model whose runs are shorter than it.
 WORSE_BY = 1.12
 
 
@@ -36,13 +37,13 @@ def measure(
         run(rows)
         fastest[rows] = _time(run, rows, now_ns)
         if fastest[rows] < CHEAP_NS:
-            # One disturbance must not end the sizes of a model whose runs are shorter than it.
             fastest[rows] = min(fastest[rows], *(_time(run, rows, now_ns) for _ in range(ROUNDS)))
         cheapest = min(ns / size for size, ns in fastest.items())
         spent_ns = now_ns() - started_ns
         # The next size costs about twice this one, and every size is run ROUNDS times more.
         ahead_ns = 2 * fastest[rows] + (ROUNDS - 1) * (sum(fastest.values()) + 2 * fastest[rows])
-        if fastest[rows] / rows > cheapest * WORSE_BY or spent_ns + ahead_ns > BUDGET_NS:
+        worse = fastest[rows] >= CHEAP_NS and fastest[rows] / rows > cheapest * WORSE_BY
+        if worse or spent_ns + ahead_ns > BUDGET_NS:
             break
     rounds_started_ns = now_ns()
     rounds = 1
