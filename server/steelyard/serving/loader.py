@@ -14,6 +14,7 @@ from steelyard.errors import (
     ModelNotFound,
     RepositoryError,
     SteelyardError,
+    Unavailable,
 )
 from steelyard.models.manifest import ModelManifest, read_model_manifest, unowned
 from steelyard.models.names import name_problem
@@ -165,6 +166,8 @@ class Loader:
             for v in entry.versions.values()
             if v.reason and v.state is not VersionState.UNLOADED
         ]
+        if name in self._kept_out:
+            raise Unavailable(f"model {name!r} was unloaded by another request meanwhile")
         if entry.reason or failed:
             raise LoadFailed(f"model {name!r} could not be loaded: {entry.reason or '; '.join(failed)}")
 

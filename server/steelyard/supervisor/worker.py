@@ -17,6 +17,7 @@ from steelyard.clock import SystemClock
 from steelyard.config import Settings
 from steelyard.errors import SteelyardError
 from steelyard.fronts.grpcio import GrpcioFront
+from steelyard.models.names import parse_version
 from steelyard.observe.logs import configure_logs, log
 from steelyard.observe.segment import SegmentReader
 from steelyard.runtime.threads import thread_budget
@@ -41,7 +42,7 @@ def _log_request(
         "request",
         decision_id=decision_id,
         model=model,
-        version=version or None,
+        version=(parse_version(version) or version or None) if version is not None else None,
         error=str(error) if error else None,
         total_ms=round(total_ns / 1e6, 3),
     )
