@@ -11,7 +11,7 @@ from onnx import TensorProto
 
 from steelyard._native import batch as native
 from steelyard.models.graph import describe
-from steelyard.models.manifest import VersionManifest
+from steelyard.models.version_manifest import VersionManifest
 from steelyard.runtime import assembly
 from steelyard.runtime.devices import resolve
 from steelyard.runtime.runner import Runner

@@ -12,9 +12,6 @@ from pydantic import (
 
 from steelyard.models.governance import Governance
 from steelyard.models.table import Table, read_table
-from steelyard.models.version_manifest import VERSION_MANIFEST as VERSION_MANIFEST
-from steelyard.models.version_manifest import VersionManifest as VersionManifest
-from steelyard.models.version_manifest import read_version_manifest as read_version_manifest
 from steelyard.toml import Bytes
 
 MODEL_MANIFEST = "model.toml"

@@ -2,7 +2,7 @@
 
 import re
 
-from steelyard.wire.refusals import shown as shown
+from steelyard.wire.refusals import shown
 
 # The longest name that Linux file systems hold.
 MAX_NAME_BYTES = 255

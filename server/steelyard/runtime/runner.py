@@ -12,9 +12,9 @@ import onnxruntime as ort
 
 from steelyard._native.batch import gather
 from steelyard.errors import ExecutionFailed, InvalidRequest
-from steelyard.models.names import shown
 from steelyard.models.spec import ModelSpec, TensorSpec
 from steelyard.wire import decode_bytes_tensor
+from steelyard.wire.refusals import shown
 from steelyard.wire.types import InferRequest, InputTensor
 
 Array = npt.NDArray[Any]

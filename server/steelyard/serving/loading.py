@@ -14,15 +14,10 @@ from steelyard.errors import LoadFailed, SteelyardError
 from steelyard.models.companions import check_external_files
 from steelyard.models.digest import version_digest
 from steelyard.models.graph import describe
-from steelyard.models.manifest import (
-    VERSION_MANIFEST,
-    ModelManifest,
-    VersionManifest,
-    read_version_manifest,
-    unowned,
-)
+from steelyard.models.manifest import ModelManifest, unowned
 from steelyard.models.repository import GRAPH_FILE
 from steelyard.models.spec import ModelSpec
+from steelyard.models.version_manifest import VERSION_MANIFEST, VersionManifest, read_version_manifest
 from steelyard.runtime.devices import installed_distributions, refuse_both_distributions, resolve
 from steelyard.runtime.independence import check
 from steelyard.runtime.runner import Array, Runner

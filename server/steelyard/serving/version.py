@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 import onnxruntime as ort
 
 from steelyard._native.observe import Slot
-from steelyard.models.manifest import ModelManifest, VersionManifest
+from steelyard.models.manifest import ModelManifest
 from steelyard.models.spec import ModelSpec
+from steelyard.models.version_manifest import VersionManifest
 from steelyard.runtime.runner import Runner
 from steelyard.scheduling.lane import Lane
 from steelyard.serving.call import MODEL_DIGEST, MODEL_VERSION, Metadata
