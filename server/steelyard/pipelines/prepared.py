@@ -1,0 +1,109 @@
+"""What preparing a request gives: the model's tensors, some of them not computed before the batch has room for them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from steelyard.wire.types import InputTensor
+
+Array = npt.NDArray[Any]
+
+
+class PreparedTensor(Protocol):
+    """One of the model's inputs for the rows of one request."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The batch axis included."""
+        ...
+
+    @property
+    def held_bytes(self) -> int:
+        """What it keeps in memory while it waits, bytes."""
+        ...
+
+    def fill(self, target: Array) -> None:
+        """Writes the rows into `target`: C-contiguous, of `shape` and of the model's element type; for strings, of
+        objects (str). Runs on an executor thread, and gives up the GIL where it takes long."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ReadyTensor:
+    """A tensor that is computed already: a C-contiguous array of the model's element type."""
+
+    array: Array
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.array.shape)
+
+    @property
+    def held_bytes(self) -> int:
+        return self.array.nbytes
+
+    def fill(self, target: Array) -> None:
+        np.copyto(target, self.array)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A value of one row that breaks a rule of the data contract, or that a step cannot take."""
+
+    row: int
+    column: str
+    """The caller's name of the tensor or of the column in it."""
+    rule: str
+    """Such as "range", "category", "missing", "json", "image"; a label of the metrics, so one of few."""
+    expected: str
+    came: str
+    """Cut to what fits a message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Preparation:
+    """What one preparer made of one request. `tensors` stand in the order of the preparer's targets.
+
+    Rows that have a problem are in the tensors as well, filled with anything that the model can take: what happens to
+    them is for the data contract to say.
+    """
+
+    tensors: tuple[PreparedTensor, ...]
+    problems: tuple[Problem, ...] = ()
+
+
+class Preparer(Protocol):
+    """From some of the caller's tensors to some of the model's inputs. Compiled once, used by several threads."""
+
+    @property
+    def sources(self) -> Sequence[str]:
+        """Names of the caller's tensors that it reads."""
+        ...
+
+    @property
+    def targets(self) -> Sequence[str]:
+        """Names of the model's inputs that it makes."""
+        ...
+
+    @property
+    def heavy(self) -> bool:
+        """Whether preparing takes so long that the event loop must not do it: above some 20 µs a request."""
+        ...
+
+    def prepare(self, tensors: Sequence[InputTensor], rows: int) -> Preparation:
+        """Prepares one request; `tensors` are the sources, checked against what was declared.
+
+        Raises `InvalidRequest` for what concerns the whole request; what concerns a row is a problem.
+        """
+        ...
+
+
+class Finisher(Protocol):
+    """From the model's outputs for a whole batch to the outputs that callers see."""
+
+    def finish(self, outputs: Sequence[Array], rows: int) -> list[Array]:
+        """One array for each of the caller's outputs, each with `rows` rows along the first axis."""
+        ...
