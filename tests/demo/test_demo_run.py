@@ -119,7 +119,7 @@ def test_keep_leaves_a_server_that_answers_the_printed_command(outcome, director
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_whoever_ends_the_demo_ends_its_server(outcome, directory, number):
     demo = subprocess.Popen(
-        [*COMMAND, "--files", "10", "--directory", directory],
+        [*COMMAND, "--files", "150", "--directory", directory],
         env=ENVIRONMENT,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
