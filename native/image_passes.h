@@ -1,0 +1,267 @@
+/* The passes over one row: weigh pixels along it, weigh rows into one, and write one as the tensor's elements.
+ *
+ * Rows between passes are 8-bit and rounded, as Pillow's are, so results are the same at every instruction set.
+ */
+#ifndef STEELYARD_IMAGE_PASSES_H
+#define STEELYARD_IMAGE_PASSES_H
+
+#include "image_table.h"
+
+#if defined(__x86_64__)
+#define IMAGE_HAS_AVX2 1
+#include <immintrin.h>
+#define IMAGE_AVX2 __attribute__((target("avx2,f16c")))
+#else
+#define IMAGE_HAS_AVX2 0
+#endif
+
+/* A pass may read and write this many bytes past the end of a row, so our own rows have them to spare. */
+#define IMAGE_SLACK 64
+
+enum image_dtype { IMAGE_UINT8 = 0, IMAGE_FLOAT16 = 1, IMAGE_FLOAT32 = 2 };
+
+static inline uint8_t image_clip(int32_t value) {
+    return value < 0 ? 0 : value > 255 ? 255 : (uint8_t)value;
+}
+
+/* Which source channel each of `kept` output channels is. */
+struct image_channels {
+    int source; /* channels of a source pixel: 1, 3 or 4 */
+    int kept;   /* channels behind the horizontal pass: 1 or 3 */
+    int from[3];
+};
+
+/* One output row from one source row. source: its pixel 0; out: table->outputs * kept bytes and slack. */
+static void image_horizontal_scalar(const uint8_t *source, uint8_t *out, const struct image_table *t,
+                                    const struct image_channels *c) {
+    int32_t half = (1 << t->bits) >> 1;
+    for (int i = 0; i < t->outputs; i++, out += c->kept) {
+        const uint8_t *pixel = source + (size_t)t->starts[i] * c->source;
+        const int16_t *w = t->weights + (size_t)i * t->stride;
+        for (int j = 0; j < c->kept; j++) {
+            const uint8_t *s = pixel + c->from[j];
+            int32_t sum = half;
+            for (int k = 0; k < t->lengths[i]; k++)
+                sum += s[(size_t)k * c->source] * w[k];
+            out[j] = image_clip(sum >> t->bits);
+        }
+    }
+}
+
+static void image_horizontal_pick(const uint8_t *source, uint8_t *out, const struct image_table *t,
+                                  const struct image_channels *c) {
+    for (int i = 0; i < t->outputs; i++, out += c->kept) {
+        const uint8_t *pixel = source + (size_t)t->starts[i] * c->source;
+        for (int j = 0; j < c->kept; j++)
+            out[j] = pixel[c->from[j]];
+    }
+}
+
+/* out[x] = sum of rows[k][x] * weights[k], for `bytes` bytes. */
+static void image_vertical_scalar(const uint8_t *const *rows, const int16_t *weights, int length, int bits,
+                                  uint8_t *out, size_t bytes) {
+    int32_t half = (1 << bits) >> 1;
+    int32_t sums[256];
+    for (size_t at = 0; at < bytes; at += 256) {
+        int n = bytes - at > 256 ? 256 : (int)(bytes - at);
+        for (int x = 0; x < n; x++)
+            sums[x] = half;
+        for (int k = 0; k < length; k++) {
+            const uint8_t *row = rows[k] + at;
+            int32_t w = weights[k];
+            for (int x = 0; x < n; x++)
+                sums[x] += row[x] * w;
+        }
+        for (int x = 0; x < n; x++)
+            out[at + x] = image_clip(sums[x] >> bits);
+    }
+}
+
+#if IMAGE_HAS_AVX2
+
+/* Three or four interleaved channels. Reads whole groups of four pixels, and 4 bytes more where they have three
+ * channels: see image_horizontal_reach. Writes 4 bytes for each pixel, 3 of them good. */
+IMAGE_AVX2 static void image_horizontal_avx2(const uint8_t *source, uint8_t *out, const struct image_table *t,
+                                             const struct image_channels *c) {
+    int8_t order[32];
+    memset(order, -1, sizeof order);
+    for (int j = 0; j < c->kept; j++)
+        for (int k = 0; k < 4; k++)
+            order[(k >= 2 ? 16 : 0) + 4 * j + 2 * (k & 1)] = (int8_t)(k * c->source + c->from[j]);
+    const __m256i shuffle = _mm256_loadu_si256((const __m256i *)order);
+    const __m128i half = _mm_set1_epi32((1 << t->bits) >> 1);
+    const __m128i bits = _mm_cvtsi32_si128(t->bits);
+    const int groups = t->groups, step = 4 * c->source;
+    const int16_t *w = t->spread;
+    for (int i = 0; i < t->outputs; i++, out += c->kept, w += groups * 16) {
+        const uint8_t *s = source + (size_t)t->starts[i] * c->source;
+        __m256i sum = _mm256_setzero_si256();
+        for (int g = 0; g < groups; g++) {
+            __m256i v = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)(s + g * step)));
+            __m256i p = _mm256_loadu_si256((const __m256i *)(w + g * 16));
+            sum = _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_shuffle_epi8(v, shuffle), p));
+        }
+        __m128i a = _mm_add_epi32(_mm256_castsi256_si128(sum), _mm256_extracti128_si256(sum, 1));
+        a = _mm_sra_epi32(_mm_add_epi32(a, half), bits);
+        a = _mm_packs_epi32(a, a);
+        a = _mm_packus_epi16(a, a);
+        int32_t pixel = _mm_cvtsi128_si32(a);
+        memcpy(out, &pixel, 4);
+    }
+}
+
+/* One channel: sixteen taps at a time. */
+IMAGE_AVX2 static void image_horizontal_grey_avx2(const uint8_t *source, uint8_t *out, const struct image_table *t) {
+    int32_t half = (1 << t->bits) >> 1;
+    for (int i = 0; i < t->outputs; i++) {
+        const uint8_t *s = source + t->starts[i];
+        const int16_t *w = t->weights + (size_t)i * t->stride;
+        __m256i sum = _mm256_setzero_si256();
+        for (int k = 0; k < t->stride; k += 16) {
+            __m256i v = _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)(s + k)));
+            sum = _mm256_add_epi32(sum, _mm256_madd_epi16(v, _mm256_loadu_si256((const __m256i *)(w + k))));
+        }
+        __m128i a = _mm_add_epi32(_mm256_castsi256_si128(sum), _mm256_extracti128_si256(sum, 1));
+        a = _mm_add_epi32(a, _mm_shuffle_epi32(a, 0x4e));
+        a = _mm_add_epi32(a, _mm_shuffle_epi32(a, 0xb1));
+        out[i] = image_clip((_mm_cvtsi128_si32(a) + half) >> t->bits);
+    }
+}
+
+/* Sixteen bytes of every row; weights are read in pairs, the one behind an odd length is zero. */
+IMAGE_AVX2 static inline void image_vertical_16(const uint8_t *const *rows, const int16_t *weights, int length,
+                                                __m256i half, __m128i bits, uint8_t *out, size_t at) {
+    __m256i low = half, high = half;
+    for (int k = 0; k < length; k += 2) {
+        const uint8_t *second = rows[k + 1 < length ? k + 1 : k];
+        int32_t pair;
+        memcpy(&pair, weights + k, 4);
+        __m256i w = _mm256_set1_epi32(pair);
+        __m256i a = _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)(rows[k] + at)));
+        __m256i b = _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)(second + at)));
+        low = _mm256_add_epi32(low, _mm256_madd_epi16(_mm256_unpacklo_epi16(a, b), w));
+        high = _mm256_add_epi32(high, _mm256_madd_epi16(_mm256_unpackhi_epi16(a, b), w));
+    }
+    __m256i v = _mm256_packs_epi32(_mm256_sra_epi32(low, bits), _mm256_sra_epi32(high, bits));
+    __m128i r = _mm_packus_epi16(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+    _mm_storeu_si128((__m128i *)(out + at), r);
+}
+
+/* Reads and writes exactly `bytes` bytes: the last sixteen overlap those before them. */
+IMAGE_AVX2 static void image_vertical_avx2(const uint8_t *const *rows, const int16_t *weights, int length, int bits,
+                                           uint8_t *out, size_t bytes) {
+    const __m256i half = _mm256_set1_epi32((1 << bits) >> 1);
+    const __m128i shift = _mm_cvtsi32_si128(bits);
+    if (bytes < 16) {
+        image_vertical_scalar(rows, weights, length, bits, out, bytes);
+        return;
+    }
+    size_t at = 0;
+    for (; at + 16 <= bytes; at += 16)
+        image_vertical_16(rows, weights, length, half, shift, out, at);
+    if (at < bytes)
+        image_vertical_16(rows, weights, length, half, shift, out, bytes - 16);
+}
+
+/* How many of `pixels` were written to the planes of a CHW tensor, eight at a time. */
+IMAGE_AVX2 static int image_planes_avx2(const uint8_t *row, int kept, int pixels, const float *scale,
+                                        const float *offset, int channels, int dtype, uint8_t *target,
+                                        size_t plane_bytes) {
+    int i = 0;
+    for (int c = 0; c < channels; c++) {
+        __m256 s = _mm256_set1_ps(scale[c]), o = _mm256_set1_ps(offset[c]);
+        int8_t order[32];
+        memset(order, -1, sizeof order);
+        for (int k = 0; k < 4; k++)
+            order[4 * k] = order[16 + 4 * k] = (int8_t)(kept == 3 ? 3 * k + c : k);
+        const __m256i shuffle = _mm256_loadu_si256((const __m256i *)order);
+        uint8_t *out = target + c * plane_bytes;
+        for (i = 0; i + 8 <= pixels; i += 8) {
+            const uint8_t *p = row + (size_t)i * kept;
+            __m256i v = _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_loadu_si128((const __m128i *)p)),
+                                                _mm_loadu_si128((const __m128i *)(p + 4 * kept)), 1);
+            /* Multiplied, then added: fused they would round once, and differ from the table's values. */
+            __m256 f = _mm256_cvtepi32_ps(_mm256_shuffle_epi8(v, shuffle));
+            f = _mm256_add_ps(_mm256_mul_ps(f, s), o);
+            if (dtype == IMAGE_FLOAT32)
+                _mm256_storeu_ps((float *)(void *)out + i, f);
+            else
+                _mm_storeu_si128((__m128i *)(out + 2 * (size_t)i), _mm256_cvtps_ph(f, _MM_FROUND_TO_NEAREST_INT));
+        }
+    }
+    return i;
+}
+
+/* How many of `pixels` were written to an HWC tensor of three channels, eight at a time. */
+IMAGE_AVX2 static int image_interleaved_avx2(const uint8_t *row, int pixels, const float *scale, const float *offset,
+                                             int dtype, uint8_t *target) {
+    __m256 s[3], o[3];
+    for (int part = 0; part < 3; part++) {
+        float a[8], b[8];
+        for (int k = 0; k < 8; k++) {
+            a[k] = scale[(8 * part + k) % 3];
+            b[k] = offset[(8 * part + k) % 3];
+        }
+        s[part] = _mm256_loadu_ps(a);
+        o[part] = _mm256_loadu_ps(b);
+    }
+    int i = 0;
+    for (; i + 8 <= pixels; i += 8)
+        for (int part = 0; part < 3; part++) {
+            size_t at = 3 * (size_t)i + 8 * part;
+            __m256 f = _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(row + at))));
+            f = _mm256_add_ps(_mm256_mul_ps(f, s[part]), o[part]);
+            if (dtype == IMAGE_FLOAT32)
+                _mm256_storeu_ps((float *)(void *)target + at, f);
+            else
+                _mm_storeu_si128((__m128i *)(target + 2 * at), _mm256_cvtps_ph(f, _MM_FROUND_TO_NEAREST_INT));
+        }
+    return i;
+}
+
+#endif
+
+/* Bytes that a horizontal pass reads past the end of a row of `width` pixels. */
+static size_t image_horizontal_reach(const struct image_table *t, int width, int channels) {
+    long long reach = 0;
+    for (int i = 0; i < t->outputs; i++) {
+        long long end = channels == 1 ? (long long)t->starts[i] + t->stride
+                                      : ((long long)t->starts[i] + 4 * t->groups) * channels + 4;
+        if (end > reach)
+            reach = end;
+    }
+    reach -= (long long)width * channels;
+    return reach > 0 ? (size_t)reach : 0;
+}
+
+static void image_horizontal(const uint8_t *source, uint8_t *out, const struct image_table *t,
+                             const struct image_channels *c, int avx2) {
+    if (t->taps == 1) {
+        image_horizontal_pick(source, out, t, c);
+        return;
+    }
+#if IMAGE_HAS_AVX2
+    if (avx2 && c->source == 1) {
+        image_horizontal_grey_avx2(source, out, t);
+        return;
+    }
+    if (avx2 && t->spread) {
+        image_horizontal_avx2(source, out, t, c);
+        return;
+    }
+#endif
+    image_horizontal_scalar(source, out, t, c);
+}
+
+static void image_vertical(const uint8_t *const *rows, const int16_t *weights, int length, int bits, uint8_t *out,
+                           size_t bytes, int avx2) {
+#if IMAGE_HAS_AVX2
+    if (avx2) {
+        image_vertical_avx2(rows, weights, length, bits, out, bytes);
+        return;
+    }
+#endif
+    image_vertical_scalar(rows, weights, length, bits, out, bytes);
+}
+
+#endif
