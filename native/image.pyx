@@ -16,7 +16,7 @@ import numpy as np
 
 cdef extern from "image_render.h" nogil:
     int image_table_build(image_table* t, int size, double start, double stop, int64_t resized, int64_t begin,
-                          int outputs, int filter, bint antialias, bint flipped, bint spread)
+                          int outputs, int filter, bint antialias, bint flipped, bint avx2, bint interleaved)
     void image_table_free(image_table* t)
     size_t image_table_bytes(const image_table* t)
     int image_render(const image_slot* slot, const image_job* job, uint8_t* target)
@@ -88,7 +88,7 @@ cdef int64_t MOST_RESIZED = 1 << 31
 # 20,000 rows of 4,000 pixels; what needs more is a mistake, and would only be slow.
 cdef size_t MOST_WORKING_BYTES = 256 << 20
 # Tables depend on sizes alone. Cameras and resizers make few sizes, so some tens of tables serve nearly every image;
-# one for 1,280 to 224 pixels has 29 KB, and callers who vary sizes can hold no more than this for each renderer.
+# one for 1,280 to 224 pixels has 75 KB, and callers who vary sizes can hold no more than this for each renderer.
 cdef Py_ssize_t MOST_TABLES = 64
 cdef size_t MOST_TABLE_BYTES = 4 << 20
 
@@ -109,9 +109,9 @@ cdef class Renderer:
     ("hwc") of `dtype` "uint8", "float16" or "float32", C-contiguous. channels is 3 for `order` "rgb" and "bgr", 1 for
     "grey". Each element is value * scale[c] + offset[c] in float32, value being 0 to 255, then cast (uint8: rounded to
     even and clipped); c counts the slot's channels. `fill` is the value (before scale and offset) of what no image
-    covers. `filter` is "nearest", "bilinear" or "bicubic". With `antialias` pixels are those of Pillow's Image.resize to
-    within one of 255 levels; without, bilinear and bicubic interpolate between the nearest 2 or 4 pixels whatever the
-    ratio, as OpenCV's do. `instructions` is one of INSTRUCTIONS, the first where None; all give the same elements.
+    covers. `filter` is "nearest", "bilinear" or "bicubic". With `antialias` levels are those of Pillow's Image.resize
+    (since version 13) of the whole image, exactly; without, bilinear and bicubic weigh the nearest 2 or 4 pixels
+    whatever the ratio, as OpenCV's do. `instructions` is one of INSTRUCTIONS, the first where None; all give the same elements.
     Raises ValueError for anything else.
     """
 
@@ -232,12 +232,11 @@ cdef class Renderer:
             seen_height - resized_height > 2 * (seen_width - resized_width)
         )
         job.over_first = columns_first != job.turned
-        # The axis along the source's rows also has its weights laid out for interleaved pixels, for AVX2.
-        cdef bint spread = self.avx2 and job.channels.source > 1
+        cdef bint interleaved = job.channels.source > 1
         across = self.table(seen_width, x0, x1, resized_width, left, <int> window_width,
-                            orientation in (2, 3, 6, 7), spread and not job.turned)
+                            orientation in (2, 3, 6, 7), interleaved and not job.turned)
         down = self.table(seen_height, y0, y1, resized_height, top, <int> window_height,
-                          orientation in (3, 4, 7, 8), spread and job.turned)
+                          orientation in (3, 4, 7, 8), interleaved and job.turned)
         job.along = &down.c if job.turned else &across.c
         job.over = &across.c if job.turned else &down.c
         if image_working_bytes(&job) > MOST_WORKING_BYTES:
@@ -279,8 +278,8 @@ cdef class Renderer:
         return 0
 
     cdef Table table(self, int size, double start, double stop, int64_t resized, int64_t begin, int outputs,
-                     bint flipped, bint spread):
-        key = (size, start, stop, resized, begin, outputs, flipped, spread)
+                     bint flipped, bint interleaved):
+        key = (size, start, stop, resized, begin, outputs, flipped, interleaved)
         cdef Table table = self.tables.pop(key, None)
         cdef Table oldest
         cdef int failed
@@ -288,7 +287,7 @@ cdef class Renderer:
             table = Table.__new__(Table)
             with nogil:
                 failed = image_table_build(&table.c, size, start, stop, resized, begin, outputs, self.filter,
-                                           self.antialias, flipped, spread)
+                                           self.antialias, flipped, self.avx2, interleaved)
             if failed:
                 raise MemoryError
             if key in self.tables:

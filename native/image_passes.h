@@ -20,8 +20,12 @@
 
 enum image_dtype { IMAGE_UINT8 = 0, IMAGE_FLOAT16 = 1, IMAGE_FLOAT32 = 2 };
 
-static inline uint8_t image_clip(int32_t value) {
-    return value < 0 ? 0 : value > 255 ? 255 : (uint8_t)value;
+/* What every sum of weighed samples begins with, so that shifting it rounds. */
+#define IMAGE_HALF (1 << (IMAGE_BITS - 1))
+
+static inline uint8_t image_level(int32_t sum) {
+    sum >>= IMAGE_BITS;
+    return sum < 0 ? 0 : sum > 255 ? 255 : (uint8_t)sum;
 }
 
 /* Which source channel each of `kept` output channels is. */
@@ -34,17 +38,19 @@ struct image_channels {
 /* One output row from one source row. source: its pixel 0; out: table->outputs * kept bytes and slack. */
 static void image_horizontal_scalar(const uint8_t *source, uint8_t *out, const struct image_table *t,
                                     const struct image_channels *c) {
-    int32_t half = (1 << t->bits) >> 1;
-    for (int i = 0; i < t->outputs; i++, out += c->kept) {
+    for (int i = 0; i < t->outputs; i++) {
         const uint8_t *pixel = source + (size_t)t->starts[i] * c->source;
-        const int16_t *w = t->weights + (size_t)i * t->stride;
-        for (int j = 0; j < c->kept; j++) {
-            const uint8_t *s = pixel + c->from[j];
-            int32_t sum = half;
+        const int32_t *w = t->weights + (size_t)i * t->stride;
+        int32_t sums[3] = {IMAGE_HALF, IMAGE_HALF, IMAGE_HALF};
+        if (c->source == 1)
             for (int k = 0; k < t->lengths[i]; k++)
-                sum += s[(size_t)k * c->source] * w[k];
-            out[j] = image_clip(sum >> t->bits);
-        }
+                sums[0] += pixel[k] * w[k];
+        else
+            for (int k = 0; k < t->lengths[i]; k++, pixel += c->source)
+                for (int j = 0; j < 3; j++)
+                    sums[j] += pixel[j] * w[k];
+        for (int j = 0; j < c->kept; j++)
+            *out++ = image_level(sums[c->from[j]]);
     }
 }
 
@@ -57,27 +63,32 @@ static void image_horizontal_pick(const uint8_t *source, uint8_t *out, const str
     }
 }
 
-/* out[x] = sum of rows[k][x] * weights[k], for `bytes` bytes. */
-static void image_vertical_scalar(const uint8_t *const *rows, const int16_t *weights, int length, int bits,
-                                  uint8_t *out, size_t bytes) {
-    int32_t half = (1 << bits) >> 1;
+/* out[x] = sum of rows[k][x] * (the k-th weight of output i of `t`), for `bytes` bytes. */
+static void image_vertical_scalar(const uint8_t *const *rows, const struct image_table *t, int i, uint8_t *out,
+                                  size_t bytes) {
     int32_t sums[256];
     for (size_t at = 0; at < bytes; at += 256) {
         int n = bytes - at > 256 ? 256 : (int)(bytes - at);
         for (int x = 0; x < n; x++)
-            sums[x] = half;
-        for (int k = 0; k < length; k++) {
+            sums[x] = IMAGE_HALF;
+        for (int k = 0; k < t->lengths[i]; k++) {
             const uint8_t *row = rows[k] + at;
-            int32_t w = weights[k];
+            int32_t w = t->weights[(size_t)i * t->stride + k];
             for (int x = 0; x < n; x++)
                 sums[x] += row[x] * w;
         }
         for (int x = 0; x < n; x++)
-            out[at + x] = image_clip(sums[x] >> bits);
+            out[at + x] = image_level(sums[x]);
     }
 }
 
 #if IMAGE_HAS_AVX2
+
+/* Sums of the high halves and of the low ones to levels, still of 32 bits. */
+IMAGE_AVX2 static inline __m256i image_levels(__m256i high, __m256i low) {
+    __m256i sum = _mm256_add_epi32(_mm256_slli_epi32(high, IMAGE_LOW_BITS), low);
+    return _mm256_srai_epi32(_mm256_add_epi32(sum, _mm256_set1_epi32(IMAGE_HALF)), IMAGE_BITS);
+}
 
 /* Three or four interleaved channels. Reads whole groups of four pixels, and 4 bytes more where they have three
  * channels: see image_horizontal_reach. Writes 4 bytes for each pixel, 3 of them good. */
@@ -89,20 +100,21 @@ IMAGE_AVX2 static void image_horizontal_avx2(const uint8_t *source, uint8_t *out
         for (int k = 0; k < 4; k++)
             order[(k >= 2 ? 16 : 0) + 4 * j + 2 * (k & 1)] = (int8_t)(k * c->source + c->from[j]);
     const __m256i shuffle = _mm256_loadu_si256((const __m256i *)order);
-    const __m128i half = _mm_set1_epi32((1 << t->bits) >> 1);
-    const __m128i bits = _mm_cvtsi32_si128(t->bits);
+    const __m128i half = _mm_set1_epi32(IMAGE_HALF);
     const int groups = t->groups, step = 4 * c->source;
-    const int16_t *w = t->spread;
-    for (int i = 0; i < t->outputs; i++, out += c->kept, w += groups * 16) {
+    const __m256i *w = (const __m256i *)t->spread;
+    for (int i = 0; i < t->outputs; i++, out += c->kept) {
         const uint8_t *s = source + (size_t)t->starts[i] * c->source;
-        __m256i sum = _mm256_setzero_si256();
-        for (int g = 0; g < groups; g++) {
-            __m256i v = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)(s + g * step)));
-            __m256i p = _mm256_loadu_si256((const __m256i *)(w + g * 16));
-            sum = _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_shuffle_epi8(v, shuffle), p));
+        __m256i high = _mm256_setzero_si256(), low = _mm256_setzero_si256();
+        for (int g = 0; g < groups; g++, s += step, w += 2) {
+            __m256i v = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)s));
+            v = _mm256_shuffle_epi8(v, shuffle);
+            high = _mm256_add_epi32(high, _mm256_madd_epi16(v, _mm256_loadu_si256(w)));
+            low = _mm256_add_epi32(low, _mm256_madd_epi16(v, _mm256_loadu_si256(w + 1)));
         }
+        __m256i sum = _mm256_add_epi32(_mm256_slli_epi32(high, IMAGE_LOW_BITS), low);
         __m128i a = _mm_add_epi32(_mm256_castsi256_si128(sum), _mm256_extracti128_si256(sum, 1));
-        a = _mm_sra_epi32(_mm_add_epi32(a, half), bits);
+        a = _mm_srai_epi32(_mm_add_epi32(a, half), IMAGE_BITS);
         a = _mm_packs_epi32(a, a);
         a = _mm_packus_epi16(a, a);
         int32_t pixel = _mm_cvtsi128_si32(a);
@@ -112,55 +124,63 @@ IMAGE_AVX2 static void image_horizontal_avx2(const uint8_t *source, uint8_t *out
 
 /* One channel: sixteen taps at a time. */
 IMAGE_AVX2 static void image_horizontal_grey_avx2(const uint8_t *source, uint8_t *out, const struct image_table *t) {
-    int32_t half = (1 << t->bits) >> 1;
     for (int i = 0; i < t->outputs; i++) {
         const uint8_t *s = source + t->starts[i];
-        const int16_t *w = t->weights + (size_t)i * t->stride;
-        __m256i sum = _mm256_setzero_si256();
+        const int16_t *high = t->high + (size_t)i * t->stride, *low = t->low + (size_t)i * t->stride;
+        __m256i sum = _mm256_setzero_si256(), rest = _mm256_setzero_si256();
         for (int k = 0; k < t->stride; k += 16) {
             __m256i v = _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)(s + k)));
-            sum = _mm256_add_epi32(sum, _mm256_madd_epi16(v, _mm256_loadu_si256((const __m256i *)(w + k))));
+            __m256i w = _mm256_loadu_si256((const __m256i *)(high + k));
+            sum = _mm256_add_epi32(sum, _mm256_madd_epi16(v, w));
+            w = _mm256_loadu_si256((const __m256i *)(low + k));
+            rest = _mm256_add_epi32(rest, _mm256_madd_epi16(v, w));
         }
+        sum = _mm256_add_epi32(_mm256_slli_epi32(sum, IMAGE_LOW_BITS), rest);
         __m128i a = _mm_add_epi32(_mm256_castsi256_si128(sum), _mm256_extracti128_si256(sum, 1));
         a = _mm_add_epi32(a, _mm_shuffle_epi32(a, 0x4e));
         a = _mm_add_epi32(a, _mm_shuffle_epi32(a, 0xb1));
-        out[i] = image_clip((_mm_cvtsi128_si32(a) + half) >> t->bits);
+        out[i] = image_level(_mm_cvtsi128_si32(a) + IMAGE_HALF);
     }
 }
 
-/* Sixteen bytes of every row; weights are read in pairs, the one behind an odd length is zero. */
-IMAGE_AVX2 static inline void image_vertical_16(const uint8_t *const *rows, const int16_t *weights, int length,
-                                                __m256i half, __m128i bits, uint8_t *out, size_t at) {
-    __m256i low = half, high = half;
+/* Sixteen bytes of every row. Weights are read in pairs: the one behind an odd length is zero. */
+IMAGE_AVX2 static inline void image_vertical_16(const uint8_t *const *rows, const struct image_table *t, int i,
+                                                uint8_t *out, size_t at) {
+    const int16_t *high = t->high + (size_t)i * t->stride, *low = t->low + (size_t)i * t->stride;
+    const int length = t->lengths[i];
+    __m256i sums[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
+    __m256i rest[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
     for (int k = 0; k < length; k += 2) {
         const uint8_t *second = rows[k + 1 < length ? k + 1 : k];
-        int32_t pair;
-        memcpy(&pair, weights + k, 4);
-        __m256i w = _mm256_set1_epi32(pair);
+        int32_t pair, low_pair;
+        memcpy(&pair, high + k, 4);
+        memcpy(&low_pair, low + k, 4);
+        __m256i w = _mm256_set1_epi32(pair), v = _mm256_set1_epi32(low_pair);
         __m256i a = _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)(rows[k] + at)));
         __m256i b = _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)(second + at)));
-        low = _mm256_add_epi32(low, _mm256_madd_epi16(_mm256_unpacklo_epi16(a, b), w));
-        high = _mm256_add_epi32(high, _mm256_madd_epi16(_mm256_unpackhi_epi16(a, b), w));
+        __m256i left = _mm256_unpacklo_epi16(a, b), right = _mm256_unpackhi_epi16(a, b);
+        sums[0] = _mm256_add_epi32(sums[0], _mm256_madd_epi16(left, w));
+        sums[1] = _mm256_add_epi32(sums[1], _mm256_madd_epi16(right, w));
+        rest[0] = _mm256_add_epi32(rest[0], _mm256_madd_epi16(left, v));
+        rest[1] = _mm256_add_epi32(rest[1], _mm256_madd_epi16(right, v));
     }
-    __m256i v = _mm256_packs_epi32(_mm256_sra_epi32(low, bits), _mm256_sra_epi32(high, bits));
+    __m256i v = _mm256_packs_epi32(image_levels(sums[0], rest[0]), image_levels(sums[1], rest[1]));
     __m128i r = _mm_packus_epi16(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
     _mm_storeu_si128((__m128i *)(out + at), r);
 }
 
 /* Reads and writes exactly `bytes` bytes: the last sixteen overlap those before them. */
-IMAGE_AVX2 static void image_vertical_avx2(const uint8_t *const *rows, const int16_t *weights, int length, int bits,
+IMAGE_AVX2 static void image_vertical_avx2(const uint8_t *const *rows, const struct image_table *t, int i,
                                            uint8_t *out, size_t bytes) {
-    const __m256i half = _mm256_set1_epi32((1 << bits) >> 1);
-    const __m128i shift = _mm_cvtsi32_si128(bits);
     if (bytes < 16) {
-        image_vertical_scalar(rows, weights, length, bits, out, bytes);
+        image_vertical_scalar(rows, t, i, out, bytes);
         return;
     }
     size_t at = 0;
     for (; at + 16 <= bytes; at += 16)
-        image_vertical_16(rows, weights, length, half, shift, out, at);
+        image_vertical_16(rows, t, i, out, at);
     if (at < bytes)
-        image_vertical_16(rows, weights, length, half, shift, out, bytes - 16);
+        image_vertical_16(rows, t, i, out, bytes - 16);
 }
 
 /* How many of `pixels` were written to the planes of a CHW tensor, eight at a time. */
@@ -253,15 +273,15 @@ static void image_horizontal(const uint8_t *source, uint8_t *out, const struct i
     image_horizontal_scalar(source, out, t, c);
 }
 
-static void image_vertical(const uint8_t *const *rows, const int16_t *weights, int length, int bits, uint8_t *out,
-                           size_t bytes, int avx2) {
+static void image_vertical(const uint8_t *const *rows, const struct image_table *t, int i, uint8_t *out, size_t bytes,
+                           int avx2) {
 #if IMAGE_HAS_AVX2
     if (avx2) {
-        image_vertical_avx2(rows, weights, length, bits, out, bytes);
+        image_vertical_avx2(rows, t, i, out, bytes);
         return;
     }
 #endif
-    image_vertical_scalar(rows, weights, length, bits, out, bytes);
+    image_vertical_scalar(rows, t, i, out, bytes);
 }
 
 #endif

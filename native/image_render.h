@@ -158,8 +158,7 @@ static void image_along_first(const struct image_slot *slot, const struct image_
         for (int k = 0; k < length; k++)
             m->pointers[k] = m->ring + m->row * ((start + k) % over->taps);
         if (over->taps > 1)
-            image_vertical(m->pointers, over->weights + (size_t)i * over->stride, length, over->bits, m->line,
-                           row_bytes, job->avx2);
+            image_vertical(m->pointers, over, i, m->line, row_bytes, job->avx2);
         image_emit(slot, job, m, i, over->taps > 1 ? m->line : m->pointers[0], target);
     }
 }
@@ -175,8 +174,7 @@ static void image_over_first(const struct image_slot *slot, const struct image_j
         for (int k = 0; k < length; k++)
             m->pointers[k] = job->source + job->row_bytes * (over->starts[i] + k) + skipped;
         if (over->taps > 1)
-            image_vertical(m->pointers, over->weights + (size_t)i * over->stride, length, over->bits,
-                           m->whole + skipped, bytes, job->avx2);
+            image_vertical(m->pointers, over, i, m->whole + skipped, bytes, job->avx2);
         else
             memcpy(m->whole + skipped, m->pointers[0], bytes);
         image_horizontal(m->whole, m->line, along, &job->channels, job->avx2);

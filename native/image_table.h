@@ -2,8 +2,10 @@
  *
  * The formula is the one of Pillow's Image.resize (antialiased filters scale their support by the ratio and
  * leave out what lies beyond the edge), and, where not antialiased, the one of OpenCV's INTER_LINEAR and
- * INTER_CUBIC (support unscaled, the edge sample repeated). Weights are 16-bit fixed point; those of one output
- * sum to exactly 1, so that a flat image stays flat.
+ * INTER_CUBIC (support unscaled, the edge sample repeated).
+ *
+ * Weights are fixed point of Pillow's 22 fraction bits, rounded as it rounds: with as many bits as fit 16, results
+ * were two levels off now and then. AVX2 multiplies 16 bits, so it has each weight in two halves.
  */
 #ifndef STEELYARD_IMAGE_TABLE_H
 #define STEELYARD_IMAGE_TABLE_H
@@ -15,21 +17,25 @@
 
 enum image_filter { IMAGE_NEAREST = 0, IMAGE_BILINEAR = 1, IMAGE_BICUBIC = 2 };
 
-/* 255 * 2^22 * (the most that a bicubic filter's absolute weights sum to, below 1.7) stays under 2^31. */
-#define IMAGE_MOST_BITS 22
+/* 255 * 2^22 * (what a row's absolute weights sum to, below 1.9) stays under 2^31. */
+#define IMAGE_BITS 22
+/* A weight is high * 2^8 + low, both of 16 bits. */
+#define IMAGE_LOW_BITS 8
+#define IMAGE_MOST_WEIGHT (32767 << IMAGE_LOW_BITS)
 
 struct image_table {
     int outputs;      /* output samples in the window */
-    int taps;         /* source samples of the widest output */
-    int stride;       /* int16 values between the weights of one output and the next; at least taps, a multiple of 16 */
-    int bits;         /* weights are scaled by 2^bits */
+    int taps;         /* source samples of the widest output; where 1, samples are only picked */
+    int stride;       /* weights from one output to the next; at least taps, a multiple of 16 */
     int flipped;      /* starts fall instead of rise */
     int first, last;  /* every source index used lies in [first, last) */
     int32_t *starts;  /* [outputs] */
     int32_t *lengths; /* [outputs], at most taps */
-    int16_t *weights; /* [outputs * stride], zero behind length */
+    int32_t *weights; /* [outputs * stride], zero behind length */
+    int16_t *high;    /* [outputs * stride], the halves of each weight; NULL unless asked for */
+    int16_t *low;
     int groups;       /* of four taps, in `spread` */
-    int16_t *spread;  /* [outputs * groups * 16]: a group's (w0 w1) four times, then (w2 w3) four times */
+    int16_t *spread;  /* for each group (w0 w1) four times and (w2 w3) four times, of `high` and then of `low` */
 };
 
 static inline double image_weight(int filter, double a, double x) {
@@ -64,6 +70,7 @@ static void image_table_nearest(struct image_table *t, int size, double from, do
 static void image_table_antialiased(struct image_table *t, int size, double from, double scale, int64_t begin,
                                     int filter, double *real, int room) {
     double stretch = scale < 1.0 ? 1.0 : scale;
+    double inverse = 1.0 / stretch;
     double support = (filter == IMAGE_BICUBIC ? 2.0 : 1.0) * stretch;
     for (int i = 0; i < t->outputs; i++) {
         double *row = real + (size_t)i * room;
@@ -74,12 +81,13 @@ static void image_table_antialiased(struct image_table *t, int size, double from
         if (high - low > room)
             high = low + room;
         for (int k = low; k < high; k++)
-            sum += row[k - low] = image_weight(filter, -0.5, (k - center + 0.5) / stretch);
+            sum += row[k - low] = image_weight(filter, -0.5, (k - center + 0.5) * inverse);
         if (sum != 0.0)
-            for (int k = 0; k < high - low; k++)
-                row[k] /= sum;
+            sum = 1.0 / sum;
         else
-            row[0] = 1.0;
+            row[0] = sum = 1.0;
+        for (int k = 0; k < high - low; k++)
+            row[k] *= sum;
         t->starts[i] = low;
         t->lengths[i] = high - low;
     }
@@ -127,41 +135,57 @@ static void image_table_collapse(struct image_table *t, double *real, int room) 
     }
 }
 
-/* Rounds each running sum, not each weight: then a row's weights sum to exactly 2^bits. */
 static void image_table_quantise(struct image_table *t, const double *real, int room) {
-    double unit = (double)(1 << t->bits);
     for (int i = 0; i < t->outputs; i++) {
-        int16_t *row = t->weights + (size_t)i * t->stride;
-        double sum = 0.0;
-        long long before = 0;
         int length = t->lengths[i];
         for (int k = 0; k < length; k++) {
-            sum += real[(size_t)i * room + k];
-            long long after = k == length - 1 ? (long long)unit : llround(sum * unit);
-            row[t->flipped ? length - 1 - k : k] = (int16_t)image_clamp(after - before, -32768, 32767);
-            before = after;
+            size_t at = (size_t)i * t->stride + (t->flipped ? length - 1 - k : k);
+            /* At an edge a weight can be a little above 1; two are the most that the high half holds. */
+            long long weight = llround(real[(size_t)i * room + k] * (1 << IMAGE_BITS));
+            t->weights[at] = image_clamp(weight, -IMAGE_MOST_WEIGHT, IMAGE_MOST_WEIGHT);
         }
     }
+}
+
+static void image_table_halve(struct image_table *t) {
+    for (size_t at = 0; at < (size_t)t->outputs * t->stride; at++) {
+        int high = (t->weights[at] + (1 << (IMAGE_LOW_BITS - 1))) >> IMAGE_LOW_BITS;
+        t->high[at] = (int16_t)high;
+        t->low[at] = (int16_t)(t->weights[at] - high * (1 << IMAGE_LOW_BITS));
+    }
+}
+
+static void image_table_spread(struct image_table *t) {
+    int16_t *to = t->spread;
+    for (int i = 0; i < t->outputs; i++)
+        for (int g = 0; g < t->groups; g++)
+            for (int half = 0; half < 2; half++, to += 16)
+                for (int k = 0; k < 16; k++)
+                    to[k] = (half ? t->low : t->high)[(size_t)i * t->stride + g * 4 + (k >= 8 ? 2 : 0) + (k & 1)];
 }
 
 static void image_table_free(struct image_table *t) {
     free(t->starts);
     free(t->lengths);
     free(t->weights);
+    free(t->high);
+    free(t->low);
     free(t->spread);
     memset(t, 0, sizeof *t);
 }
 
 static size_t image_table_bytes(const struct image_table *t) {
-    return (size_t)t->outputs * (8 + 2 * (size_t)t->stride + (t->spread ? 32 * (size_t)t->groups : 0));
+    size_t weights = t->stride * (sizeof *t->weights + (t->high ? 2 * sizeof *t->high : 0));
+    return (size_t)t->outputs * (8 + weights + (t->spread ? 64 * (size_t)t->groups : 0));
 }
 
 /* Builds the table of outputs [begin, begin + outputs) of a resize of [from, to) of `size` samples to `resized`.
- * flipped: the source axis runs the other way. spread: also lay the weights out for interleaved channels.
+ * flipped: the source axis runs the other way. avx2: with halves; interleaved: laid out for interleaved channels too.
  * Returns 0, or -1 where there is no memory. The caller has checked 0 <= from < to <= size and the window.
  */
 static int image_table_build(struct image_table *t, int size, double from, double to, int64_t resized,
-                             int64_t begin, int outputs, int filter, int antialias, int flipped, int spread) {
+                             int64_t begin, int outputs, int filter, int antialias, int flipped, int avx2,
+                             int interleaved) {
     double scale = (to - from) / (double)resized;
     double stretch = antialias && scale > 1.0 ? scale : 1.0;
     int room = filter == IMAGE_NEAREST ? 1 : (int)ceil((filter == IMAGE_BICUBIC ? 2.0 : 1.0) * stretch) * 2 + 1;
@@ -181,11 +205,8 @@ static int image_table_build(struct image_table *t, int size, double from, doubl
         image_table_interpolated(t, size, from, scale, begin, filter, real, room);
     image_table_collapse(t, real, room);
 
-    double most = 0.0;
     t->first = size;
     for (int i = 0; i < outputs; i++) {
-        for (int k = 0; k < t->lengths[i]; k++)
-            most = fmax(most, fabs(real[(size_t)i * room + k]));
         if (t->lengths[i] > t->taps)
             t->taps = t->lengths[i];
         if (flipped)
@@ -195,23 +216,24 @@ static int image_table_build(struct image_table *t, int size, double from, doubl
         if (t->starts[i] + t->lengths[i] > t->last)
             t->last = t->starts[i] + t->lengths[i];
     }
-    while (t->bits < IMAGE_MOST_BITS && most * (double)(1 << (t->bits + 1)) < 32766.0)
-        t->bits++;
     t->stride = (t->taps + 15) / 16 * 16;
     t->weights = calloc((size_t)outputs * t->stride, sizeof *t->weights);
     if (!t->weights)
         goto no_memory;
     image_table_quantise(t, real, room);
-    if (spread && t->taps > 1) {
+    if (avx2 && t->taps > 1) {
+        t->high = malloc((size_t)outputs * t->stride * sizeof *t->high);
+        t->low = malloc((size_t)outputs * t->stride * sizeof *t->low);
+        if (!t->high || !t->low)
+            goto no_memory;
+        image_table_halve(t);
+    }
+    if (avx2 && interleaved && t->taps > 1) {
         t->groups = (t->taps + 3) / 4;
-        t->spread = malloc((size_t)outputs * t->groups * 16 * sizeof *t->spread);
+        t->spread = malloc((size_t)outputs * t->groups * 32 * sizeof *t->spread);
         if (!t->spread)
             goto no_memory;
-        for (int i = 0; i < outputs; i++)
-            for (int g = 0; g < t->groups; g++)
-                for (int k = 0; k < 16; k++)
-                    t->spread[((size_t)i * t->groups + g) * 16 + k] =
-                        t->weights[(size_t)i * t->stride + g * 4 + (k >= 8 ? 2 : 0) + (k & 1)];
+        image_table_spread(t);
     }
     free(real);
     return 0;
