@@ -96,11 +96,12 @@ static void image_surround(const struct image_slot *slot, int left, int top, int
     }
 }
 
-/* What the passes hold: every part is a number of rows of the same padded size. */
+/* What the passes hold. */
 struct image_memory {
-    size_t row;    /* one row behind the pass along rows */
-    size_t source; /* one source row, and what the pass along it reads past its end */
-    uint8_t *line;   /* a row of the window on its way out */
+    size_t row;    /* bytes of a row behind the pass along rows */
+    size_t source; /* of a source row, and what the pass along it reads past its end */
+    size_t longest; /* of a row on its way out, which may be a column */
+    uint8_t *line;
     uint8_t *ring;   /* the last over->taps rows */
     uint8_t *turned; /* the whole window, on its side */
     uint8_t *whole;  /* a source row */
@@ -117,10 +118,11 @@ static size_t image_plan(const struct image_job *job, struct image_memory *m) {
     size_t kept = job->channels.kept;
     size_t longest = job->turned && job->over->outputs > job->along->outputs ? job->over->outputs : job->along->outputs;
     m->reach = image_horizontal_reach(job->along, job->source_width, job->channels.source);
-    m->row = image_padded(longest * kept);
+    m->row = image_padded(job->along->outputs * kept);
+    m->longest = image_padded(longest * kept);
     m->source = image_padded((size_t)job->source_width * job->channels.source + m->reach);
-    return m->row * (1 + (job->over_first ? 0 : job->over->taps) + (job->turned ? job->over->outputs : 0)) + m->source +
-           sizeof *m->pointers * job->over->taps;
+    return sizeof *m->pointers * job->over->taps + m->longest + m->source +
+           m->row * ((size_t)(job->over_first ? 0 : job->over->taps) + (job->turned ? job->over->outputs : 0));
 }
 
 static size_t image_working_bytes(const struct image_job *job) {
@@ -208,7 +210,7 @@ static int image_render(const struct image_slot *slot, const struct image_job *j
         return -1;
     m.pointers = (const uint8_t **)(void *)memory;
     m.line = memory + sizeof *m.pointers * job->over->taps;
-    m.whole = m.line + m.row;
+    m.whole = m.line + m.longest;
     m.ring = m.whole + m.source;
     m.turned = m.ring + m.row * (job->over_first ? 0 : job->over->taps);
     int width = job->turned ? job->over->outputs : job->along->outputs;

@@ -58,8 +58,11 @@ static void image_table_nearest(struct image_table *t, int size, double from, do
                                 double *real, int room) {
     /* Summed rather than multiplied, as Pillow does, so that positions on a boundary fall to the same side. */
     double position = from + scale * 0.5;
-    for (int64_t i = 0; i < begin; i++)
-        position += scale;
+    if (begin > 1 << 20)
+        position += scale * (double)begin; /* a strip made very long: not worth the additions */
+    else
+        for (int64_t i = 0; i < begin; i++)
+            position += scale;
     for (int i = 0; i < t->outputs; i++, position += scale) {
         t->starts[i] = image_clamp((long long)position, 0, size - 1);
         t->lengths[i] = 1;
