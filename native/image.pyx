@@ -15,7 +15,7 @@ from libc.string cimport memcpy, memset
 import numpy as np
 
 cdef extern from "image_render.h" nogil:
-    int image_table_build(image_table* t, int size, double start, double stop, int64_t resized, int64_t begin,
+    int image_table_build(image_table* t, int size, float start, float stop, int64_t resized, int64_t begin,
                           int outputs, int filter, bint antialias, bint flipped, bint avx2, bint interleaved)
     void image_table_free(image_table* t)
     size_t image_table_bytes(const image_table* t)
@@ -196,7 +196,7 @@ cdef class Renderer:
     cdef render_buffers(self, Py_buffer* image, uint8_t* target, box, resized, window, at, int orientation):
         cdef image_job job
         cdef Table across, down
-        cdef double x0, y0, x1, y1
+        cdef float x0, y0, x1, y1
         cdef int64_t resized_width, resized_height, left, top, window_width, window_height, slot_left, slot_top
         cdef int seen_width, seen_height
         cdef int failed
@@ -277,7 +277,7 @@ cdef class Renderer:
         job.row_bytes = job.source_width
         return 0
 
-    cdef Table table(self, int size, double start, double stop, int64_t resized, int64_t begin, int outputs,
+    cdef Table table(self, int size, float start, float stop, int64_t resized, int64_t begin, int outputs,
                      bint flipped, bint interleaved):
         key = (size, start, stop, resized, begin, outputs, flipped, interleaved)
         cdef Table table = self.tables.pop(key, None)

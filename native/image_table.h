@@ -186,10 +186,11 @@ static size_t image_table_bytes(const struct image_table *t) {
  * flipped: the source axis runs the other way. avx2: with halves; interleaved: laid out for interleaved channels too.
  * Returns 0, or -1 where there is no memory. The caller has checked 0 <= from < to <= size and the window.
  */
-static int image_table_build(struct image_table *t, int size, double from, double to, int64_t resized,
+static int image_table_build(struct image_table *t, int size, float from, float to, int64_t resized,
                              int64_t begin, int outputs, int filter, int antialias, int flipped, int avx2,
                              int interleaved) {
-    double scale = (to - from) / (double)resized;
+    /* In single precision, as in Pillow: it shows where a box has fractions. */
+    double scale = (double)(to - from) / (double)resized;
     double stretch = antialias && scale > 1.0 ? scale : 1.0;
     int room = filter == IMAGE_NEAREST ? 1 : (int)ceil((filter == IMAGE_BICUBIC ? 2.0 : 1.0) * stretch) * 2 + 1;
     double *real = calloc((size_t)outputs * room, sizeof *real);

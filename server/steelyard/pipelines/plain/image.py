@@ -80,7 +80,9 @@ class Renderer:
 
     def matrix(self, size: int, start: float, stop: float, resized: int) -> Array:
         """int64 [resized, size]: the weight of each source sample in each output sample, times 2^22."""
-        scale = (stop - start) / resized
+        # In single precision, as in Pillow.
+        start = float(np.float32(start))
+        scale = float(np.float32(stop) - np.float32(start)) / resized
         rows = np.zeros((resized, size))
         position = start + scale * 0.5
         for i in range(resized):
