@@ -90,35 +90,71 @@ IMAGE_AVX2 static inline __m256i image_levels(__m256i high, __m256i low) {
     return _mm256_srai_epi32(_mm256_add_epi32(sum, _mm256_set1_epi32(IMAGE_HALF)), IMAGE_BITS);
 }
 
-/* Three or four interleaved channels. Reads whole groups of four pixels, and 4 bytes more where they have three
- * channels: see image_horizontal_reach. Writes 4 bytes for each pixel, 3 of them good. */
-IMAGE_AVX2 static void image_horizontal_avx2(const uint8_t *source, uint8_t *out, const struct image_table *t,
-                                             const struct image_channels *c) {
+/* One output of interleaved channels, times 2^22: a channel in each of four lanes, half of the taps in each half. */
+IMAGE_AVX2 static inline __m256i image_weigh_pixels(const uint8_t *s, const __m256i *w, int groups, int step,
+                                                    __m256i shuffle) {
+    __m256i high = _mm256_setzero_si256(), low = _mm256_setzero_si256();
+    for (int g = 0; g < groups; g++, s += step, w += 2) {
+        __m256i v = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)s));
+        v = _mm256_shuffle_epi8(v, shuffle);
+        high = _mm256_add_epi32(high, _mm256_madd_epi16(v, _mm256_loadu_si256(w)));
+        low = _mm256_add_epi32(low, _mm256_madd_epi16(v, _mm256_loadu_si256(w + 1)));
+    }
+    return _mm256_add_epi32(_mm256_slli_epi32(high, IMAGE_LOW_BITS), low);
+}
+
+/* The levels, still of 32 bits, of two outputs, one in each half. */
+IMAGE_AVX2 static inline __m256i image_two_levels(__m256i a, __m256i b) {
+    __m256i sum = _mm256_add_epi32(_mm256_permute2x128_si256(a, b, 0x20), _mm256_permute2x128_si256(a, b, 0x31));
+    return _mm256_srai_epi32(_mm256_add_epi32(sum, _mm256_set1_epi32(IMAGE_HALF)), IMAGE_BITS);
+}
+
+/* Three or four interleaved channels, of which three are kept. Reads whole groups of four pixels, and 4 bytes more
+ * where they have three channels: see image_horizontal_reach. Writes 16 bytes for four pixels, 12 of them good. */
+IMAGE_AVX2 static inline __attribute__((always_inline)) void image_horizontal_groups(
+    const uint8_t *source, uint8_t *out, const struct image_table *t, const struct image_channels *c, const int groups) {
     int8_t order[32];
     memset(order, -1, sizeof order);
-    for (int j = 0; j < c->kept; j++)
+    for (int j = 0; j < 3; j++)
         for (int k = 0; k < 4; k++)
             order[(k >= 2 ? 16 : 0) + 4 * j + 2 * (k & 1)] = (int8_t)(k * c->source + c->from[j]);
     const __m256i shuffle = _mm256_loadu_si256((const __m256i *)order);
-    const __m128i half = _mm_set1_epi32(IMAGE_HALF);
-    const int groups = t->groups, step = 4 * c->source;
+    const __m128i without_fourth = _mm_setr_epi8(0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, -1, -1, -1, -1);
+    const int step = 4 * c->source;
     const __m256i *w = (const __m256i *)t->spread;
-    for (int i = 0; i < t->outputs; i++, out += c->kept) {
-        const uint8_t *s = source + (size_t)t->starts[i] * c->source;
-        __m256i high = _mm256_setzero_si256(), low = _mm256_setzero_si256();
-        for (int g = 0; g < groups; g++, s += step, w += 2) {
-            __m256i v = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)s));
-            v = _mm256_shuffle_epi8(v, shuffle);
-            high = _mm256_add_epi32(high, _mm256_madd_epi16(v, _mm256_loadu_si256(w)));
-            low = _mm256_add_epi32(low, _mm256_madd_epi16(v, _mm256_loadu_si256(w + 1)));
+    for (int i = 0; i < t->outputs; i += 4, out += 12) {
+        __m256i sums[4];
+        for (int k = 0; k < 4; k++) {
+            /* Behind the last output it is repeated, into the slack. */
+            int at = i + k < t->outputs ? i + k : t->outputs - 1;
+            const uint8_t *s = source + (size_t)t->starts[at] * c->source;
+            sums[k] = image_weigh_pixels(s, w + (size_t)at * groups * 2, groups, step, shuffle);
         }
-        __m256i sum = _mm256_add_epi32(_mm256_slli_epi32(high, IMAGE_LOW_BITS), low);
-        __m128i a = _mm_add_epi32(_mm256_castsi256_si128(sum), _mm256_extracti128_si256(sum, 1));
-        a = _mm_srai_epi32(_mm_add_epi32(a, half), IMAGE_BITS);
-        a = _mm_packs_epi32(a, a);
-        a = _mm_packus_epi16(a, a);
-        int32_t pixel = _mm_cvtsi128_si32(a);
-        memcpy(out, &pixel, 4);
+        __m256i v = _mm256_packs_epi32(image_two_levels(sums[0], sums[1]), image_two_levels(sums[2], sums[3]));
+        v = _mm256_packus_epi16(v, v);
+        __m128i r = _mm_unpacklo_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+        _mm_storeu_si128((__m128i *)out, _mm_shuffle_epi8(r, without_fourth));
+    }
+}
+
+/* Unrolled for the numbers of groups that common ratios have. */
+IMAGE_AVX2 static void image_horizontal_avx2(const uint8_t *source, uint8_t *out, const struct image_table *t,
+                                             const struct image_channels *c) {
+    switch (t->groups) {
+    case 1:
+        image_horizontal_groups(source, out, t, c, 1);
+        return;
+    case 2:
+        image_horizontal_groups(source, out, t, c, 2);
+        return;
+    case 3:
+        image_horizontal_groups(source, out, t, c, 3);
+        return;
+    case 4:
+        image_horizontal_groups(source, out, t, c, 4);
+        return;
+    default:
+        image_horizontal_groups(source, out, t, c, t->groups);
     }
 }
 
