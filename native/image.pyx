@@ -111,7 +111,8 @@ cdef class Renderer:
     even and clipped); c counts the slot's channels. `fill` is the value (before scale and offset) of what no image
     covers. `filter` is "nearest", "bilinear" or "bicubic". With `antialias` levels are those of Pillow's Image.resize
     (since version 13) of the whole image, exactly; without, bilinear and bicubic weigh the nearest 2 or 4 pixels
-    whatever the ratio, as OpenCV's do. `instructions` is one of INSTRUCTIONS, the first where None; all give the same elements.
+    whatever the ratio, as OpenCV's do. Without scale, offset and fill they are 1, 0 and 0. `instructions` is one of
+    INSTRUCTIONS, the first where None; all give the same elements.
     Raises ValueError for anything else.
     """
 
@@ -126,11 +127,18 @@ cdef class Renderer:
     cdef bytes format
 
     def __init__(self, *, Py_ssize_t height, Py_ssize_t width, str order="rgb", str layout="chw",
-                 str dtype="float32", scale=(1.0, 1.0, 1.0), offset=(0.0, 0.0, 0.0), fill=(0, 0, 0),
+                 str dtype="float32", scale=None, offset=None, fill=None,
                  str filter="bilinear", bint antialias=True, str instructions=None):
-        for name, value, allowed in (("order", order, ORDERS), ("layout", layout, LAYOUTS), ("dtype", dtype, DTYPES),
-                                     ("filter", filter, FILTERS), ("instructions", instructions or INSTRUCTIONS[0],
-                                                                   INSTRUCTIONS)):
+        if instructions is None:
+            instructions = INSTRUCTIONS[0]
+        choices = (
+            ("order", order, ORDERS),
+            ("layout", layout, LAYOUTS),
+            ("dtype", dtype, DTYPES),
+            ("filter", filter, FILTERS),
+            ("instructions", instructions, INSTRUCTIONS),
+        )
+        for name, value, allowed in choices:
             if value not in allowed:
                 raise ValueError(f"{name} is one of {', '.join(allowed)}, not {value!r}")
         if not (0 < height <= MOST_SIDE and 0 < width <= MOST_SIDE):
@@ -138,6 +146,9 @@ cdef class Renderer:
         cdef int channels = ORDERS[order]
         cdef int c
         memset(&self.slot, 0, sizeof(image_slot))
+        scale = (1.0,) * channels if scale is None else scale
+        offset = (0.0,) * channels if offset is None else offset
+        fill = (0,) * channels if fill is None else fill
         for name, values in (("scale", scale), ("offset", offset), ("fill", fill)):
             if len(values) != channels:
                 raise ValueError(f"{name} has {len(values)} values, a slot in {order} has {channels} channels")
@@ -162,7 +173,7 @@ cdef class Renderer:
         self.filter = FILTERS[filter]
         self.antialias = antialias
         self.bgr = order == "bgr"
-        self.avx2 = (instructions or INSTRUCTIONS[0]) == "avx2"
+        self.avx2 = instructions == "avx2"
         self.tables = {}
 
     def render(self, source not None, target not None, box, resized, window, at, int orientation=1):
@@ -316,7 +327,8 @@ cdef int set_source(image_job* job, Py_buffer* image) except -1:
     if (image.ndim == 3 and channels > 1 and image.strides[2] != 1) or (
         image.shape[1] > 1 and image.strides[1] != channels
     ) or (image.shape[0] > 1 and image.strides[0] < image.shape[1] * channels):
-        raise ValueError(f"an image's pixels lie side by side, strides are {[image.strides[i] for i in range(image.ndim)]}")
+        strides = [image.strides[i] for i in range(image.ndim)]
+        raise ValueError(f"an image's pixels lie side by side, its rows do not overlap; strides are {strides}")
     job.source = <const uint8_t*> image.buf
     job.row_bytes = image.strides[0] if image.shape[0] > 1 else image.shape[1] * channels
     job.source_width = <int> image.shape[1]

@@ -84,7 +84,9 @@ def test_from_a_file_to_the_slot_as_a_training_script_does_it(mode: Mode, orient
     elif mode == "centre_crop":
         width, height = placement.resized
         left, top = round((width - 64) / 2), round((height - 48) / 2)
-        expected = image.resize((width, height), Image.Resampling.BICUBIC).crop((left, top, left + 64, top + 48))
+        expected = image.resize((width, height), Image.Resampling.BICUBIC).crop(
+            (left, top, left + 64, top + 48)
+        )
     elif mode == "letterbox":
         expected = ImageOps.pad(image, (64, 48), Image.Resampling.BICUBIC, color=(0, 0, 0))
     else:

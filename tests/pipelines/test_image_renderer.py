@@ -160,9 +160,7 @@ def test_an_image_one_pixel_wide_and_very_long() -> None:
 
 def test_tables_of_many_sizes_do_not_change_results() -> None:
     renderer = Renderer(height=5, width=5)
-    fresh = [
-        Renderer(height=5, width=5) for _ in range(2)
-    ]
+    fresh = [Renderer(height=5, width=5) for _ in range(2)]
     for turn in range(2):
         for side in range(1, 150):
             source = pixels(side, side + 1, 3, side)
@@ -263,7 +261,7 @@ def test_a_read_only_target_is_refused() -> None:
 
 def test_a_slot_that_would_hold_gigabytes_between_the_passes_is_refused() -> None:
     side = 1 << 15
-    renderer = Renderer(height=side, width=side, order="grey", dtype="uint8", scale=[1], offset=[0], fill=[0])
+    renderer = Renderer(height=side, width=side, order="grey", dtype="uint8")
     target = np.empty((1, side, side), np.uint8)
     with pytest.raises(ValueError, match="between its passes"):
         renderer.render(

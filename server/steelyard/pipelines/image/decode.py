@@ -1,4 +1,4 @@
-"""Image files into pixels: JPEG by simplejpeg, the rest by Pillow, and nothing before the header was found small enough.
+"""Image files into pixels: JPEG by simplejpeg, the rest by Pillow, nothing before its header was found acceptable.
 
 Both libraries give up the GIL while they decode. They are an extra of this package, imported when a model needs them.
 """
@@ -49,7 +49,9 @@ class DecodeOptions:
 
     def __post_init__(self) -> None:
         if not self.formats or not set(self.formats) <= set(FORMATS):
-            raise ManifestError(f"decode: expected formats among {', '.join(FORMATS)}, came {list(self.formats)}")
+            raise ManifestError(
+                f"decode: expected formats among {', '.join(FORMATS)}, came {list(self.formats)}"
+            )
         if self.max_bytes < 1:
             raise ManifestError(f"decode: expected max_bytes of 1 or more, came {self.max_bytes}")
         if not 1 <= self.max_pixels <= MOST_PIXELS:
@@ -57,7 +59,9 @@ class DecodeOptions:
         if self.background is not None and not (
             len(self.background) == 3 and all(0 <= level <= 255 for level in self.background)
         ):
-            raise ManifestError(f"decode: expected background of three levels 0 to 255, came {self.background}")
+            raise ManifestError(
+                f"decode: expected background of three levels 0 to 255, came {self.background}"
+            )
 
 
 class Decoded(NamedTuple):
@@ -139,7 +143,9 @@ class Decoder:
         try:
             with self._image.open(io.BytesIO(data), formats=(header.format.upper(),)) as image:
                 if image.size != (header.stored_width, header.stored_height):
-                    raise ValueError(f"its pixels are {image.size[0]}x{image.size[1]}, its header says otherwise")
+                    raise ValueError(
+                        f"its pixels are {image.size[0]}x{image.size[1]}, its header says otherwise"
+                    )
                 image.load()
                 return self._to_pixels(image)
         except MemoryError:
@@ -170,7 +176,9 @@ def library(name: str) -> Any:
 
 def corrupt(header: Header, error: Exception) -> InvalidRequest:
     reason = str(error) or type(error).__name__
-    return InvalidRequest(f"image: expected a whole and sound {NAMES[header.format]} file, came one with: {reason}")
+    return InvalidRequest(
+        f"image: expected a whole and sound {NAMES[header.format]} file, came one with: {reason}"
+    )
 
 
 def either(formats: Iterable[Format]) -> str:

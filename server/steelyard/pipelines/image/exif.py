@@ -25,7 +25,7 @@ def orientation_of(tiff: memoryview) -> int:
     (entries,) = struct.unpack_from(order + "H", tiff, at)
     at += 2
     for _ in range(min(entries, MOST_ENTRIES)):
-        if 12 > len(tiff) - at:
+        if len(tiff) - at < 12:
             break
         tag, kind, count = struct.unpack_from(order + "HHI", tiff, at)
         if tag == ORIENTATION:

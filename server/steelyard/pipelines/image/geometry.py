@@ -69,7 +69,8 @@ class Placement(NamedTuple):
         down = self.resized[1] / (bottom - top)
         found = (np.asarray(boxes, dtype=np.float64) - (left, top, left, top)) * (across, down, across, down)
         first_x, first_y = self.at[0] - self.window[0], self.at[1] - self.window[1]
-        return found + (first_x, first_y, first_x, first_y)
+        found += (first_x, first_y, first_x, first_y)
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +153,8 @@ class Geometry:
             kept_width, kept_height = min(ratio * height, float(width)), float(height)
         else:
             kept_width, kept_height = float(width), min(width / ratio, float(height))
+        # At least a pixel: in the renderer's single precision a thinner part of a long strip could be nothing.
+        kept_width, kept_height = max(kept_width, 1.0), max(kept_height, 1.0)
         left, top = (width - kept_width) * 0.5, (height - kept_height) * 0.5
         box = (left, top, min(left + kept_width, float(width)), min(top + kept_height, float(height)))
         return Placement(box, (self.width, self.height), (0, 0, self.width, self.height), (0, 0))

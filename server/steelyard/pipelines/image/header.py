@@ -70,7 +70,7 @@ def read_jpeg(view: memoryview) -> Header:
     frame: tuple[int, int, int] | None = None
     progressive = False
     for _ in range(MOST_SEGMENTS):
-        if 2 > len(view) - at:
+        if len(view) - at < 2:
             raise cut_short("JPEG", len(view))
         if view[at] != 0xFF:
             raise InvalidRequest(f"image: expected a JPEG marker at byte {at}, came {view[at]:#04x}")
@@ -83,7 +83,7 @@ def read_jpeg(view: memoryview) -> Header:
             continue
         if marker == END_OF_IMAGE:
             break
-        if 2 > len(view) - at:
+        if len(view) - at < 2:
             raise cut_short("JPEG", len(view))
         length = view[at] << 8 | view[at + 1]
         if length < 2 or length > len(view) - at:
@@ -95,7 +95,7 @@ def read_jpeg(view: memoryview) -> Header:
                 raise InvalidRequest("image: expected one frame header in a JPEG, came a second")
             frame = read_frame(marker, segment)
             progressive = marker == 0xC2
-        elif marker == APP1 and segment[:6] == b"Exif\0\0":
+        elif marker == APP1 and bytes(segment[:6]) == b"Exif\0\0":
             orientation = orientation_of(segment[6:])
         elif marker == START_OF_SCAN:
             if frame is None or not segment:
@@ -103,7 +103,9 @@ def read_jpeg(view: memoryview) -> Header:
             many = progressive or segment[0] < frame[2]
             return Header("jpeg", frame[0], frame[1], orientation, frame[2], many)
     else:
-        raise InvalidRequest(f"image: expected at most {MOST_SEGMENTS} segments before a JPEG's pixels, came more")
+        raise InvalidRequest(
+            f"image: expected at most {MOST_SEGMENTS} segments before a JPEG's pixels, came more"
+        )
     raise InvalidRequest("image: expected a JPEG with a frame header and pixels, came one without")
 
 
@@ -128,13 +130,15 @@ def read_png(view: memoryview) -> Header:
         raise cut_short("PNG", len(view))
     length, kind, width, height = struct.unpack_from(">I4sII", view, 8)
     if kind != b"IHDR" or length != 13:
-        raise InvalidRequest(f"image: expected a PNG that begins with IHDR of 13 bytes, came {kind!r} of {length}")
+        raise InvalidRequest(
+            f"image: expected a PNG that begins with IHDR of 13 bytes, came {kind!r} of {length}"
+        )
     if not (0 < width < 1 << 31 and 0 < height < 1 << 31):
         raise InvalidRequest(f"image: expected a PNG of at least 1x1 pixels, came {width}x{height}")
     orientation = 1
     at = 33
     for _ in range(MOST_CHUNKS):
-        if 12 > len(view) - at:
+        if len(view) - at < 12:
             raise cut_short("PNG", len(view))
         length, kind = struct.unpack_from(">I4s", view, at)
         if length > len(view) - at - 12:
@@ -156,7 +160,7 @@ def read_webp(view: memoryview) -> Header:
         raise cut_short("WebP", len(view))
     kind = bytes(view[12:16])
     if kind == b"VP8 ":
-        if view[23:26] != b"\x9d\x01\x2a":
+        if bytes(view[23:26]) != b"\x9d\x01\x2a":
             raise InvalidRequest("image: expected a WebP key frame, came none")
         width, height = (side & 0x3FFF for side in struct.unpack_from("<HH", view, 26))
         orientation = 1
@@ -181,17 +185,19 @@ def webp_orientation(view: memoryview) -> int:
     """From the EXIF chunk, which stands behind the pixels."""
     at = 12
     for _ in range(MOST_CHUNKS):
-        if 8 > len(view) - at:
+        if len(view) - at < 8:
             break
         kind, length = struct.unpack_from("<4sI", view, at)
         if length > len(view) - at - 8:
             break
         if kind == b"EXIF":
             found = view[at + 8 : at + 8 + length]
-            return orientation_of(found[6:] if found[:6] == b"Exif\0\0" else found)
+            return orientation_of(found[6:] if bytes(found[:6]) == b"Exif\0\0" else found)
         at += 8 + length + (length & 1)
     return 1
 
 
 def cut_short(name: str, size: int) -> InvalidRequest:
-    return InvalidRequest(f"image: expected a whole {name} file, came {size} bytes that end or break off in its header")
+    return InvalidRequest(
+        f"image: expected a whole {name} file, came {size} bytes that end or break off in its header"
+    )

@@ -25,16 +25,18 @@ class Renderer:
         order: str = "rgb",
         layout: str = "chw",
         dtype: str = "float32",
-        scale: Sequence[float] = (1.0, 1.0, 1.0),
-        offset: Sequence[float] = (0.0, 0.0, 0.0),
-        fill: Sequence[int] = (0, 0, 0),
+        scale: Sequence[float] | None = None,
+        offset: Sequence[float] | None = None,
+        fill: Sequence[int] | None = None,
         filter: str = "bilinear",
         antialias: bool = True,
     ) -> None:
         self.height, self.width = height, width
         self.order, self.layout, self.dtype = order, layout, np.dtype(dtype)
-        self.scale, self.offset = np.float32(scale), np.float32(offset)
-        self.fill = np.array(fill, dtype=np.uint8)
+        channels = 1 if order == "grey" else 3
+        self.scale = np.array([1.0] * channels if scale is None else scale, np.float32)
+        self.offset = np.array([0.0] * channels if offset is None else offset, np.float32)
+        self.fill = np.array([0] * channels if fill is None else fill, np.uint8)
         self.filter, self.antialias = filter, antialias
 
     def render(
