@@ -90,17 +90,24 @@ IMAGE_AVX2 static inline __m256i image_levels(__m256i high, __m256i low) {
     return _mm256_srai_epi32(_mm256_add_epi32(sum, _mm256_set1_epi32(IMAGE_HALF)), IMAGE_BITS);
 }
 
-/* One output of interleaved channels, times 2^22: a channel in each of four lanes, half of the taps in each half. */
-IMAGE_AVX2 static inline __m256i image_weigh_pixels(const uint8_t *s, const __m256i *w, int groups, int step,
-                                                    __m256i shuffle) {
-    __m256i high = _mm256_setzero_si256(), low = _mm256_setzero_si256();
-    for (int g = 0; g < groups; g++, s += step, w += 2) {
-        __m256i v = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)s));
-        v = _mm256_shuffle_epi8(v, shuffle);
-        high = _mm256_add_epi32(high, _mm256_madd_epi16(v, _mm256_loadu_si256(w)));
-        low = _mm256_add_epi32(low, _mm256_madd_epi16(v, _mm256_loadu_si256(w + 1)));
+#define IMAGE_INLINE static inline __attribute__((always_inline))
+
+/* One output of interleaved channels in each of `rows` rows, times 2^22: a channel in each of four lanes, half of the
+ * taps in each half. Weights do not fit the first cache; two rows share one reading of them. */
+IMAGE_AVX2 IMAGE_INLINE void image_weigh_pixels(const uint8_t *const source[2], size_t at, const __m256i *w, int groups,
+                                                int step, __m256i shuffle, int rows, __m256i sums[2]) {
+    __m256i high[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()}, low[2] = {high[0], high[0]};
+    for (int g = 0; g < groups; g++, at += step, w += 2) {
+        __m256i left = _mm256_loadu_si256(w), right = _mm256_loadu_si256(w + 1);
+        for (int r = 0; r < rows; r++) {
+            __m256i v = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)(source[r] + at)));
+            v = _mm256_shuffle_epi8(v, shuffle);
+            high[r] = _mm256_add_epi32(high[r], _mm256_madd_epi16(v, left));
+            low[r] = _mm256_add_epi32(low[r], _mm256_madd_epi16(v, right));
+        }
     }
-    return _mm256_add_epi32(_mm256_slli_epi32(high, IMAGE_LOW_BITS), low);
+    for (int r = 0; r < rows; r++)
+        sums[r] = _mm256_add_epi32(_mm256_slli_epi32(high[r], IMAGE_LOW_BITS), low[r]);
 }
 
 /* The levels, still of 32 bits, of two outputs, one in each half. */
@@ -109,10 +116,12 @@ IMAGE_AVX2 static inline __m256i image_two_levels(__m256i a, __m256i b) {
     return _mm256_srai_epi32(_mm256_add_epi32(sum, _mm256_set1_epi32(IMAGE_HALF)), IMAGE_BITS);
 }
 
-/* Three or four interleaved channels, of which three are kept. Reads whole groups of four pixels, and 4 bytes more
- * where they have three channels: see image_horizontal_reach. Writes 16 bytes for four pixels, 12 of them good. */
-IMAGE_AVX2 static inline __attribute__((always_inline)) void image_horizontal_groups(
-    const uint8_t *source, uint8_t *out, const struct image_table *t, const struct image_channels *c, const int groups) {
+/* Three or four interleaved channels, of which three are kept, of one row or two. Reads whole groups of four pixels,
+ * and 4 bytes more where they have three channels: see image_horizontal_reach. Writes 16 bytes for four pixels, 12 of
+ * them good. */
+IMAGE_AVX2 IMAGE_INLINE void image_horizontal_groups(const uint8_t *const source[2], uint8_t *const out[2],
+                                                     const struct image_table *t, const struct image_channels *c,
+                                                     int groups, int rows) {
     int8_t order[32];
     memset(order, -1, sizeof order);
     for (int j = 0; j < 3; j++)
@@ -120,42 +129,55 @@ IMAGE_AVX2 static inline __attribute__((always_inline)) void image_horizontal_gr
             order[(k >= 2 ? 16 : 0) + 4 * j + 2 * (k & 1)] = (int8_t)(k * c->source + c->from[j]);
     const __m256i shuffle = _mm256_loadu_si256((const __m256i *)order);
     const __m128i without_fourth = _mm_setr_epi8(0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, -1, -1, -1, -1);
-    const int step = 4 * c->source;
     const __m256i *w = (const __m256i *)t->spread;
-    for (int i = 0; i < t->outputs; i += 4, out += 12) {
-        __m256i sums[4];
+    for (int i = 0; i < t->outputs; i += 4) {
+        __m256i sums[4][2];
         for (int k = 0; k < 4; k++) {
             /* Behind the last output it is repeated, into the slack. */
-            int at = i + k < t->outputs ? i + k : t->outputs - 1;
-            const uint8_t *s = source + (size_t)t->starts[at] * c->source;
-            sums[k] = image_weigh_pixels(s, w + (size_t)at * groups * 2, groups, step, shuffle);
+            int output = i + k < t->outputs ? i + k : t->outputs - 1;
+            image_weigh_pixels(source, (size_t)t->starts[output] * c->source, w + (size_t)output * groups * 2, groups,
+                               4 * c->source, shuffle, rows, sums[k]);
         }
-        __m256i v = _mm256_packs_epi32(image_two_levels(sums[0], sums[1]), image_two_levels(sums[2], sums[3]));
-        v = _mm256_packus_epi16(v, v);
-        __m128i r = _mm_unpacklo_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
-        _mm_storeu_si128((__m128i *)out, _mm_shuffle_epi8(r, without_fourth));
+        for (int r = 0; r < rows; r++) {
+            __m256i v = _mm256_packs_epi32(image_two_levels(sums[0][r], sums[1][r]),
+                                           image_two_levels(sums[2][r], sums[3][r]));
+            v = _mm256_packus_epi16(v, v);
+            __m128i four = _mm_unpacklo_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+            _mm_storeu_si128((__m128i *)(out[r] + 3 * (size_t)i), _mm_shuffle_epi8(four, without_fourth));
+        }
     }
 }
 
 /* Unrolled for the numbers of groups that common ratios have. */
-IMAGE_AVX2 static void image_horizontal_avx2(const uint8_t *source, uint8_t *out, const struct image_table *t,
-                                             const struct image_channels *c) {
+IMAGE_AVX2 IMAGE_INLINE void image_horizontal_rows(const uint8_t *const source[2], uint8_t *const out[2],
+                                                   const struct image_table *t, const struct image_channels *c,
+                                                   int rows) {
     switch (t->groups) {
     case 1:
-        image_horizontal_groups(source, out, t, c, 1);
+        image_horizontal_groups(source, out, t, c, 1, rows);
         return;
     case 2:
-        image_horizontal_groups(source, out, t, c, 2);
+        image_horizontal_groups(source, out, t, c, 2, rows);
         return;
     case 3:
-        image_horizontal_groups(source, out, t, c, 3);
+        image_horizontal_groups(source, out, t, c, 3, rows);
         return;
     case 4:
-        image_horizontal_groups(source, out, t, c, 4);
+        image_horizontal_groups(source, out, t, c, 4, rows);
         return;
     default:
-        image_horizontal_groups(source, out, t, c, t->groups);
+        image_horizontal_groups(source, out, t, c, t->groups, rows);
     }
+}
+
+IMAGE_AVX2 static void image_horizontal_avx2(const uint8_t *source, uint8_t *out, const struct image_table *t,
+                                             const struct image_channels *c) {
+    image_horizontal_rows((const uint8_t *const[2]){source, source}, (uint8_t *const[2]){out, out}, t, c, 1);
+}
+
+IMAGE_AVX2 static void image_horizontal_two_avx2(const uint8_t *const source[2], uint8_t *const out[2],
+                                                 const struct image_table *t, const struct image_channels *c) {
+    image_horizontal_rows(source, out, t, c, 2);
 }
 
 /* One channel: sixteen taps at a time. */
@@ -307,6 +329,19 @@ static void image_horizontal(const uint8_t *source, uint8_t *out, const struct i
     }
 #endif
     image_horizontal_scalar(source, out, t, c);
+}
+
+/* Two rows at once, where that is faster. */
+static void image_horizontal_two(const uint8_t *const source[2], uint8_t *const out[2], const struct image_table *t,
+                                 const struct image_channels *c, int avx2) {
+#if IMAGE_HAS_AVX2
+    if (avx2 && t->spread) {
+        image_horizontal_two_avx2(source, out, t, c);
+        return;
+    }
+#endif
+    image_horizontal(source[0], out[0], t, c, avx2);
+    image_horizontal(source[1], out[1], t, c, avx2);
 }
 
 static void image_vertical(const uint8_t *const *rows, const struct image_table *t, int i, uint8_t *out, size_t bytes,

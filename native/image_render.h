@@ -106,7 +106,7 @@ struct image_memory {
     uint8_t *turned; /* the whole window, on its side */
     uint8_t *whole;  /* a source row */
     const uint8_t **pointers; /* [over->taps] */
-    size_t reach;
+    int safe_rows; /* so many rows, the first, may be read past their end by what the pass along them does */
 };
 
 static size_t image_padded(size_t bytes) {
@@ -117,10 +117,12 @@ static size_t image_padded(size_t bytes) {
 static size_t image_plan(const struct image_job *job, struct image_memory *m) {
     size_t kept = job->channels.kept;
     size_t longest = job->turned && job->over->outputs > job->along->outputs ? job->over->outputs : job->along->outputs;
-    m->reach = image_horizontal_reach(job->along, job->source_width, job->channels.source);
+    size_t reach = image_horizontal_reach(job->along, job->source_width, job->channels.source);
+    size_t unsafe = (reach + job->row_bytes - 1) / job->row_bytes;
+    m->safe_rows = unsafe < (size_t)job->source_height ? job->source_height - (int)unsafe : 0;
     m->row = image_padded(job->along->outputs * kept);
     m->longest = image_padded(longest * kept);
-    m->source = image_padded((size_t)job->source_width * job->channels.source + m->reach);
+    m->source = image_padded((size_t)job->source_width * job->channels.source + reach);
     return sizeof *m->pointers * job->over->taps + m->longest + m->source +
            m->row * ((size_t)(job->over_first ? 0 : job->over->taps) + (job->turned ? job->over->outputs : 0));
 }
@@ -150,12 +152,23 @@ static void image_along_first(const struct image_slot *slot, const struct image_
         int start = over->starts[i], length = over->lengths[i];
         if (next < start)
             next = start;
-        for (; next < start + length; next++) {
+        while (next < start + length) {
             const uint8_t *source = job->source + job->row_bytes * next;
+            uint8_t *out = m->ring + m->row * (next % over->taps);
             /* A row so near the end that the pass would read past the image is copied to where it may. */
-            if (job->row_bytes * (size_t)(job->source_height - 1 - next) < m->reach)
+            if (next >= m->safe_rows) {
                 source = memcpy(m->whole, source, (size_t)job->source_width * job->channels.source);
-            image_horizontal(source, m->ring + m->row * (next % over->taps), along, &job->channels, job->avx2);
+                image_horizontal(source, out, along, &job->channels, job->avx2);
+                next++;
+            } else if (next + 1 < start + length && next + 1 < m->safe_rows) {
+                uint8_t *second = m->ring + m->row * ((next + 1) % over->taps);
+                image_horizontal_two((const uint8_t *const[2]){source, source + job->row_bytes},
+                                     (uint8_t *const[2]){out, second}, along, &job->channels, job->avx2);
+                next += 2;
+            } else {
+                image_horizontal(source, out, along, &job->channels, job->avx2);
+                next++;
+            }
         }
         for (int k = 0; k < length; k++)
             m->pointers[k] = m->ring + m->row * ((start + k) % over->taps);
