@@ -141,6 +141,12 @@ static void image_emit(const struct image_slot *slot, const struct image_job *jo
         image_finish(slot, row, job->channels.kept, job->along->outputs, job->top + n, job->left, target, job->avx2);
 }
 
+/* Rows are about as long as a page, where hardware stops to look ahead. */
+static void image_prefetch(const uint8_t *from, size_t bytes) {
+    for (size_t at = 0; at < bytes; at += 64)
+        __builtin_prefetch(from + at, 0, 2);
+}
+
 static void image_along_first(const struct image_slot *slot, const struct image_job *job, struct image_memory *m,
                               uint8_t *target) {
     const struct image_table *along = job->along, *over = job->over;
@@ -161,6 +167,8 @@ static void image_along_first(const struct image_slot *slot, const struct image_
                 image_horizontal(source, out, along, &job->channels, job->avx2);
                 next++;
             } else if (next + 1 < start + length && next + 1 < m->safe_rows) {
+                if (next + 3 < job->source_height)
+                    image_prefetch(source + 2 * job->row_bytes, 2 * job->row_bytes);
                 uint8_t *second = m->ring + m->row * ((next + 1) % over->taps);
                 image_horizontal_two((const uint8_t *const[2]){source, source + job->row_bytes},
                                      (uint8_t *const[2]){out, second}, along, &job->channels, job->avx2);

@@ -8,6 +8,8 @@ def test_image_chains() -> None:
     from benchmarks import image
 
     found = image.run(rounds=2)
-    # The two normalise in a different order, which single precision shows; levels are the same.
-    assert max(found["differs_levels"].values()) < 1e-3
-    assert len(image.report(found)) == 3 + sum(1 + len(rows) for rows in found["ms"].values())
+    assert len(found) == len(image.NOISES)
+    for result in found.values():
+        # The two normalise in a different order, which single precision shows; levels are the same.
+        assert max(result["differs_levels"].values()) < 1e-3
+    assert any("decoded whole" in line for line in image.report(found))
