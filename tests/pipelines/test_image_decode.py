@@ -35,7 +35,7 @@ def saved(image: Image.Image, format: str, **options: Any) -> bytes:
     return target.getvalue()
 
 
-def decode(data: bytes, options: DecodeOptions | None = None) -> np.ndarray[Any, Any]:
+def decode(data: bytes | memoryview, options: DecodeOptions | None = None) -> np.ndarray[Any, Any]:
     decoder = Decoder(options) if options else DECODER
     return decoder.decode(data, decoder.header(data)).pixels
 
@@ -81,6 +81,22 @@ def test_a_background_shows_through_what_is_transparent() -> None:
     palette.putpalette([1, 2, 3, 4, 5, 6])
     assert decode(saved(palette, "PNG", transparency=1), options)[0, 0].tolist() == [200, 100, 0]
     assert decode(saved(palette, "PNG", transparency=1))[0, 0].tolist() == [4, 5, 6]
+
+
+def test_a_palette_with_several_transparencies() -> None:
+    palette = Image.new("P", (2, 1))
+    palette.putpalette([1, 2, 3, 4, 5, 6])
+    palette.putpixel((1, 0), 1)
+    data = saved(palette, "PNG", transparency=b"\x00\xff")
+    assert decode(data)[0].tolist() == [[1, 2, 3], [4, 5, 6]]
+    assert decode(data, DecodeOptions(background=(9, 9, 9)))[0].tolist() == [[9, 9, 9], [4, 5, 6]]
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP"])
+def test_files_may_lie_anywhere_in_memory(format: str) -> None:
+    data = saved(picture(), format)
+    inside = memoryview(bytearray(b"x" * 7 + data + b"y" * 5))[7:-5]
+    np.testing.assert_array_equal(decode(inside), decode(data))
 
 
 def test_sixteen_bits_lose_their_lower_byte() -> None:

@@ -121,46 +121,46 @@ class Decoder:
         divided by it and rounded up, in less time; other files to their whole size.
         Raises InvalidRequest where `data` is cut short or corrupt.
         """
-        if header.format == "jpeg" and header.components != 4:
-            return Decoded(self._decode_jpeg(data, header, reduction), reduction)
-        return Decoded(self._decode_by_pillow(data, header), 1)
-
-    def _decode_jpeg(self, data: bytes | memoryview, header: Header, reduction: int) -> np.ndarray[Any, Any]:
-        # The library takes the smallest size that is no smaller than what is asked for.
-        try:
-            pixels: np.ndarray[Any, Any] = self._jpeg.decode_jpeg(
-                data,
-                "RGB" if header.components == 3 else "GRAY",
-                min_width=-(-header.stored_width // reduction),
-                min_height=-(-header.stored_height // reduction),
-            )
-        except ValueError as error:
-            raise corrupt(header, error) from None
-        return pixels if header.components == 3 else pixels[:, :, 0]
-
-    def _decode_by_pillow(self, data: bytes | memoryview, header: Header) -> np.ndarray[Any, Any]:
         # A codec that meets hostile bytes may raise anything, and whatever it raises these bytes are the cause of.
         try:
-            with self._image.open(io.BytesIO(data), formats=(header.format.upper(),)) as image:
-                if image.size != (header.stored_width, header.stored_height):
-                    raise ValueError(
-                        f"its pixels are {image.size[0]}x{image.size[1]}, its header says otherwise"
-                    )
-                image.load()
-                return self._to_pixels(image)
+            if header.format == "jpeg" and header.components != 4:
+                return Decoded(self._decode_jpeg(data, header, reduction), reduction)
+            return Decoded(self._decode_by_pillow(data, header), 1)
         except MemoryError:
             raise
         except Exception as error:
-            raise corrupt(header, error) from None
+            reason = str(error) or type(error).__name__
+            raise InvalidRequest(
+                f"image: expected a whole and sound {NAMES[header.format]} file, came one with: {reason}"
+            ) from None
+
+    def _decode_jpeg(self, data: bytes | memoryview, header: Header, reduction: int) -> np.ndarray[Any, Any]:
+        height, width = self._jpeg.decode_jpeg_header(data)[:2]
+        as_stored(header, width, height)
+        # The library takes the smallest size that is no smaller than what is asked for.
+        pixels: np.ndarray[Any, Any] = self._jpeg.decode_jpeg(
+            data,
+            "RGB" if header.components == 3 else "GRAY",
+            min_width=-(-width // reduction),
+            min_height=-(-height // reduction),
+        )
+        return pixels if header.components == 3 else pixels[:, :, 0]
+
+    def _decode_by_pillow(self, data: bytes | memoryview, header: Header) -> np.ndarray[Any, Any]:
+        with self._image.open(io.BytesIO(data), formats=(header.format.upper(),)) as image:
+            as_stored(header, *image.size)
+            image.load()
+            return self._to_pixels(image)
 
     def _to_pixels(self, image: Any) -> np.ndarray[Any, Any]:
         if image.mode.startswith("I"):
             return (np.asarray(image) >> 8).astype(np.uint8)
         transparent = image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info
+        if transparent and (self.options.background is not None or image.mode == "P"):
+            image = image.convert("RGBA")
         if transparent and self.options.background is not None:
-            over = image.convert("RGBA")
             under = self._image.new("RGBA", image.size, (*self.options.background, 255))
-            image = self._image.alpha_composite(under, over)
+            image = self._image.alpha_composite(under, image)
         wanted = "L" if image.mode in ("1", "L", "LA", "La") else "RGB"
         return np.array(image if image.mode == wanted else image.convert(wanted))
 
@@ -174,11 +174,10 @@ def library(name: str) -> Any:
         ) from error
 
 
-def corrupt(header: Header, error: Exception) -> InvalidRequest:
-    reason = str(error) or type(error).__name__
-    return InvalidRequest(
-        f"image: expected a whole and sound {NAMES[header.format]} file, came one with: {reason}"
-    )
+def as_stored(header: Header, width: int, height: int) -> None:
+    """Limits were checked for the size that we read; a library that reads another must not go on with it."""
+    if (width, height) != (header.stored_width, header.stored_height):
+        raise ValueError(f"pixels of {width}x{height}, where its header says otherwise")
 
 
 def either(formats: Iterable[Format]) -> str:
