@@ -78,20 +78,36 @@ static void image_finish(const struct image_slot *slot, const uint8_t *row, int 
     }
 }
 
-/* Fills what lies around the window. */
+/* Fills the pixels from `from` to `to` of a line, or of one plane of it. */
+static void image_fill(const struct image_slot *slot, int channel, int from, int to, uint8_t *line) {
+    size_t pixel_bytes = image_pixel_bytes(slot);
+    for (int x = from; x < to; x++)
+        image_put(slot, channel, slot->fill[channel], line + pixel_bytes * x);
+}
+
+/* Fills what lies around the window. Whole lines are copies of the first that is. */
 static void image_surround(const struct image_slot *slot, int left, int top, int width, int height,
                            uint8_t *target) {
-    size_t pixel_bytes = image_pixel_bytes(slot);
-    for (int c = 0; c < slot->channels; c++) {
-        uint8_t *plane = target + image_channel_bytes(slot) * c;
+    size_t line_bytes = image_line_bytes(slot);
+    /* In HWC a line holds all channels, and is copied once. */
+    int planes = slot->planar ? slot->channels : 1, interleaved = slot->planar ? 1 : slot->channels;
+    for (int p = 0; p < planes; p++) {
+        uint8_t *plane = target + image_channel_bytes(slot) * p, *filled = NULL;
         for (int y = 0; y < slot->height; y++) {
-            uint8_t *line = plane + image_line_bytes(slot) * y;
-            int inside = y >= top && y < top + height;
-            for (int x = 0; x < (inside ? left : slot->width); x++)
-                image_put(slot, c, slot->fill[c], line + pixel_bytes * x);
-            if (inside)
-                for (int x = left + width; x < slot->width; x++)
-                    image_put(slot, c, slot->fill[c], line + pixel_bytes * x);
+            uint8_t *line = plane + line_bytes * y;
+            int outside = y < top || y >= top + height;
+            if (outside && filled) {
+                memcpy(line, filled, line_bytes);
+                continue;
+            }
+            for (int c = p; c < p + interleaved; c++) {
+                uint8_t *first = line + image_channel_bytes(slot) * (c - p);
+                image_fill(slot, c, 0, outside ? slot->width : left, first);
+                if (!outside)
+                    image_fill(slot, c, left + width, slot->width, first);
+            }
+            if (outside)
+                filled = line;
         }
     }
 }
