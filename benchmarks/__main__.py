@@ -11,7 +11,7 @@ from typing import Any
 
 import uvloop
 
-from benchmarks import engine, many, observe, real, rooms, serving, soak, wire
+from benchmarks import engine, image, many, observe, real, rooms, serving, soak, wire
 
 RESULTS = Path(".bench")
 
@@ -49,6 +49,10 @@ def main() -> None:
     if not names or "observe" in names:
         print("\nobserve")
         observe.main()
+    if not names or "image" in names:
+        print("\nimages")
+        found["image"] = image.run(5 if quick else image.ROUNDS)
+        print("\n".join(image.report(found["image"])))
     if not names or "engine" in names:
         print("\nengine without a transport")
         found["engine"] = uvloop.run(engine.run(rounds=3 if quick else engine.ROUNDS))

@@ -1,0 +1,1 @@
+"""Pictures into tensors: decoding, geometry, and the native renderer that they feed."""
