@@ -1,0 +1,1 @@
+"""Plain-Python twins of the native pipeline steps, the oracles of their tests."""
