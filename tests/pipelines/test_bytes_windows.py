@@ -69,7 +69,9 @@ def test_native_windows_are_those_of_the_twin(
 
 
 @given(st.binary(max_size=30), st.integers(0, 4), options)
-@example(b"\xff\xff\xff\xff", 1, {"begin": 1, "middle": 0, "end": 0, "block": 20, "strip": True, "minimum": 0})
+@example(
+    b"\xff\xff\xff\xff", 1, {"begin": 1, "middle": 0, "end": 0, "block": 20, "strip": True, "minimum": 0}
+)
 def test_data_that_holds_no_such_elements_is_refused_by_both(
     data: bytes, rows: int, given: dict[str, Any]
 ) -> None:
@@ -167,7 +169,9 @@ def test_preparing_keeps_the_bytes_of_the_request_and_copies_nothing() -> None:
     assert prepared.data.obj is tensor.data.obj
 
 
-@pytest.mark.parametrize("datatype", [name for name in BY_NAME if name not in ("BYTES", "BOOL", "UINT8", "INT8")])
+@pytest.mark.parametrize(
+    "datatype", [name for name in BY_NAME if name not in ("BYTES", "BOOL", "UINT8", "INT8")]
+)
 def test_every_number_type_that_holds_the_tokens_is_filled(datatype: str) -> None:
     step = WindowsStep(step="windows", begin=256, block=256, pad=256, strip=False)
     content = bytes(range(255))
@@ -189,8 +193,18 @@ def test_a_padding_below_zero_fits_signed_types() -> None:
 @pytest.mark.parametrize(
     ("source", "target", "pad", "message"),
     [
-        (TensorSpec("file", "UINT8", (-1, 9)), model_input(4), 0, "expected BYTES of [-1], got UINT8 of [-1, 9]"),
-        (TensorSpec("file", "BYTES", (-1, 2)), model_input(4), 0, "expected BYTES of [-1], got BYTES of [-1, 2]"),
+        (
+            TensorSpec("file", "UINT8", (-1, 9)),
+            model_input(4),
+            0,
+            "expected BYTES of [-1], got UINT8 of [-1, 9]",
+        ),
+        (
+            TensorSpec("file", "BYTES", (-1, 2)),
+            model_input(4),
+            0,
+            "expected BYTES of [-1], got BYTES of [-1, 2]",
+        ),
         (FILES, model_input(5), 0, "makes rows of 4 tokens, the model's input 'bytes' expects [-1, 5]"),
         (FILES, TensorSpec("bytes", "INT32", (4,)), 0, "makes rows of 4 tokens"),
         (FILES, model_input(4, "INT8"), 0, "do not fit INT8"),

@@ -88,7 +88,11 @@ def _cast(step: d.Cast, where: str, tensor: TensorSpec) -> Compiled:
 
 def _threshold(step: d.Threshold, where: str, tensor: TensorSpec) -> Compiled:
     _expect(where, step.step, tensor, NUMBERS, least_rank=0)
-    at = step.at
+    at: Any = step.at
+    dtype = tensor.element.dtype
+    if dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            at = dtype.type(at)  # what is beyond the type is its infinity, which infinity alone reaches
     if step.label is None:
         if step.otherwise:
             raise misfit(where, step.step, "otherwise is given, and label is not")
