@@ -34,6 +34,7 @@ _EXPECTED = {
     "less_than": "less than {lt}",
     "less_than_equal": "at most {le}",
     "literal_error": "{expected}",
+    "model_attributes_type": "a table",
     "model_type": "a table",
     "path_type": "a path",
     "string_too_long": "at most {max_length} characters",

@@ -186,7 +186,8 @@ def test_what_is_found_is_contiguous_and_a_scalar_stays_one() -> None:
         ([{"step": "cast", "to": "FP32"}], TensorSpec("y", "BYTES", (-1,)), "step 'cast': expected"),
         ([{"step": "top_k", "k": 4}], UNNAMED, "step 'top_k': expected k of at most the 3 classes, got 4"),
         ([{"step": "top_k", "k": 1, "give": ["labels"]}], UNNAMED, "step 'top_k': expected labels"),
-        ([{"step": "top_k", "k": 1, "give": ["scores", "scores"]}], UNNAMED, "expected each of give once"),
+        ([{"step": "top_k", "k": 1, "give": ["scores", "scores"]}], UNNAMED, "and each once, got ['scores', 'scores']"),
+        ([{"step": "top_k", "k": 1, "give": []}], UNNAMED, "expected at least one in give, and each once, got []"),
         ([{"step": "top_k", "k": 1}, {"step": "softmax"}], UNNAMED, "step 'softmax': stands after 'top_k'"),
         ([{"step": "top_k", "k": 1}], TensorSpec("y", "FP32", (-1, 2), ("a",)), "for each of 2 classes, got 1 labels"),
         ([{"step": "argmax", "give": "label"}], UNNAMED, "step 'argmax': expected labels"),
@@ -229,6 +230,14 @@ def test_two_outputs_of_one_name_are_refused() -> None:
         ({"step": "threshold", "at": float("nan")}, "at: expected a finite number"),
         ({"step": "threshold", "at": True}, "at: expected a number, got true"),
         ({"step": "pool"}, "how: expected, but not given"),
+        (
+            {"step": "pool", "how": "mean", "mask": True},
+            "mask: expected the name of one of the model's inputs, or false",
+        ),
+        (
+            {"step": "top_k", "k": 1, "give": ["best"]},
+            "give.0: expected 'scores', 'labels' or 'indexes', got 'best'",
+        ),
         ({"step": "cast", "to": "FP8"}, "to: expected 'FP16'"),
         ({"step": "soft_max"}, "unknown step 'soft_max', did you mean 'softmax'?"),
         ({}, "step: expected, but not given"),
@@ -241,5 +250,5 @@ def test_wrong_options_are_named(step: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError) as caught:  # noqa: PT011
         Manifest.model_validate({"output": ({"name": "y", "steps": [step]},)})
     (line,) = describe_problems(caught.value, Manifest)  # type: ignore[arg-type]
-    assert message in line
+    assert message in line, line
     assert line.startswith("[output 1.steps 1")

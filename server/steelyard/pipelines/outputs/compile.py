@@ -124,9 +124,9 @@ def _top_k(step: d.TopK, where: str, tensor: TensorSpec) -> Compiled:
     classes = _classes(where, step.step, tensor)
     if classes != DYNAMIC and step.k > classes:
         raise misfit(where, step.step, f"expected k of at most the {classes} classes, got {step.k}")
-    give = step.give or ("scores", "labels" if tensor.labels else "indexes")
-    if len(set(give)) != len(give):
-        raise misfit(where, step.step, f"expected each of give once, got {', '.join(give)}")
+    give = ("scores", "labels" if tensor.labels else "indexes") if step.give is None else step.give
+    if not give or len(set(give)) != len(give):
+        raise misfit(where, step.step, f"expected at least one in give, and each once, got {list(give)}")
     texts = _labels(where, step.step, tensor) if "labels" in give else None
     dims = (*tensor.dims[:-1], DYNAMIC if classes == DYNAMIC else step.k)
     kinds = {"scores": (step.scores, tensor.datatype), "labels": (step.labels, "BYTES")}

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from steelyard.models.table import Table
 from steelyard.models.version_manifest import TensorName
@@ -10,22 +10,16 @@ from steelyard.models.version_manifest import TensorName
 # More than any chain that makes sense; each is a pass over the batch's output.
 MAX_STEPS = 32
 
-NUMBERS = (
-    "FP16",
-    "FP32",
-    "FP64",
-    "INT8",
-    "INT16",
-    "INT32",
-    "INT64",
-    "UINT8",
-    "UINT16",
-    "UINT32",
-    "UINT64",
-    "BOOL",
-)
-
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+
+
+def _name_or_false(value: object) -> object:
+    if value is False or (isinstance(value, str) and value):
+        return value
+    raise ValueError("expected the name of one of the model's inputs, or false")
+
+
+Mask = Annotated[str | Literal[False], BeforeValidator(_name_or_false)]
 
 
 class Softmax(Table):
@@ -47,7 +41,6 @@ class TopK(Table):
     k: int = Field(ge=1, le=1 << 20, description="How many of each row; fewer where there are fewer.")
     give: tuple[Literal["scores", "labels", "indexes"], ...] | None = Field(
         default=None,
-        min_length=1,
         strict=False,
         description="Which tensors callers see; not given: scores, and labels where the output has any, else indexes.",
     )
@@ -89,7 +82,7 @@ class Pool(Table):
 
     step: Literal["pool"]
     how: Literal["mean", "max", "cls"] = Field(description="The mean, the largest, or the first token's own.")
-    mask: TensorName | Literal[False] = Field(
+    mask: Mask = Field(
         default="attention_mask",
         description="The model's input that is 0 where a token is padding; false: every token counts.",
     )

@@ -11,6 +11,13 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 Indexes = npt.NDArray[np.int64]
 
+# Above this one sort is faster than a pass for each of the best.
+MOST_PASSES = 64
+
+# What an int32 holds with two values to spare.
+_RANKED = frozenset(map(np.dtype, ("f2", "f4", "i1", "i2", "u1", "u2", "?")))
+_TAKEN = np.iinfo(np.int32).max
+
 
 def softmax(scores: Array) -> Array:
     """exp(x) / Σ exp(x) over the last axis, in the type of `scores`; FP16 is computed as FP32.
@@ -57,30 +64,41 @@ def best_indexes(scores: Array, k: int) -> Indexes:
     rows = scores.reshape(-1, classes)
     if k == 1:
         return best_index(rows).reshape(*scores.shape[:-1], 1)
-    # Ascending is NumPy's order, with NaN at its end; ~x reverses integers without overflow.
-    falling = ~rows if rows.dtype.kind in "iub" else -rows
-    if 2 * k >= classes:
-        order = np.argsort(falling, axis=-1, kind="stable")[:, :k]
+    if k <= MOST_PASSES and rows.dtype in _RANKED:
+        order = _taken_in_turn(_ranks(rows), k)
     else:
-        chosen = _first_k(falling, k)
-        inner = np.argsort(np.take_along_axis(falling, chosen, axis=-1), axis=-1, kind="stable")
-        order = np.take_along_axis(chosen, inner, axis=-1)
+        # Ascending is NumPy's order, with NaN at its end; ~x reverses integers without overflow.
+        order = np.argsort(~rows if rows.dtype.kind in "iu" else -rows, axis=-1, kind="stable")[:, :k]
     return order.reshape(*scores.shape[:-1], k)
 
 
-def _first_k(falling: Array, k: int) -> Indexes:
-    """The columns of the `k` smallest of each row, in the order of the columns; of equal ones the first."""
-    last = np.partition(falling, k - 1, axis=-1)[:, k - 1 : k]
-    before = falling < last
-    equal = falling == last
-    if falling.dtype.kind == "f" and np.isnan(last).any():
-        missing = np.isnan(falling)
-        ends_in_nan = np.isnan(last)
-        before |= ends_in_nan & ~missing
-        equal |= ends_in_nan & missing
-    room = k - before.sum(axis=-1, keepdims=True)
-    before |= equal & (np.cumsum(equal, axis=-1) <= room)
-    return np.nonzero(before)[1].reshape(-1, k)
+def _ranks(rows: Array) -> npt.NDArray[np.int32]:
+    """Integers that fall where the scores rise, the same for equal ones; NaN is the largest, and below _TAKEN."""
+    if rows.dtype.kind != "f":
+        return ~rows.astype(np.int32)
+    # The bits of a float32 rise with its value, and fall where the sign is set. Adding nought makes -0.0 be 0.0.
+    ranks = np.add(rows, np.float32(0), dtype=np.float32).view(np.int32)
+    falls = ranks >> 31
+    falls &= 0x7FFFFFFF
+    ranks ^= falls
+    np.invert(ranks, out=ranks)
+    ranks[np.isnan(rows)] = _TAKEN - 1
+    return ranks
+
+
+def _taken_in_turn(ranks: npt.NDArray[np.int32], k: int) -> Indexes:
+    """The columns of the `k` smallest of each row, the smallest first; overwrites `ranks`.
+
+    A pass over integers takes a tenth of a nanosecond a class, a stable sort of floats fifty: for five of a thousand
+    classes 0.7 µs a row against 50.
+    """
+    order = np.empty((len(ranks), k), np.int64)
+    each = np.arange(len(ranks))
+    for place in range(k):
+        first = ranks.argmin(axis=-1)
+        order[:, place] = first
+        ranks[each, first] = _TAKEN
+    return order
 
 
 def _narrow(made: Array, like: Array) -> Array:
