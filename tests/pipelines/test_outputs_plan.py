@@ -232,7 +232,7 @@ def test_two_outputs_of_one_name_are_refused() -> None:
         ({"step": "pool"}, "how: expected, but not given"),
         (
             {"step": "pool", "how": "mean", "mask": True},
-            "mask: expected the name of one of the model's inputs, or false",
+            "expected the name of one of the model's inputs, or false",
         ),
         (
             {"step": "top_k", "k": 1, "give": ["best"]},

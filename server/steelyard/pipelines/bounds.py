@@ -2,8 +2,6 @@
 
 from math import prod
 
-import numpy as np
-
 from steelyard.errors import InvalidRequest
 
 # A million empty files are four megabytes on the wire, and eight gigabytes as rows of 2,048 tokens. 256 MiB is some 400

@@ -26,7 +26,7 @@ MAX_FRAME_SAMPLES = 1 << 20
 SCALE_S16 = 1 / 32768
 
 # Little-endian samples, as they lie in the bytes of a BYTES element, or as a tensor of their own.
-ENCODINGS = {"s16": np.dtype("<i2"), "f32": np.dtype("<f4")}
+ENCODINGS: dict[str, np.dtype[Any]] = {"s16": np.dtype("<i2"), "f32": np.dtype("<f4")}
 OF_DATATYPE = {"INT16": "s16", "FP32": "f32"}
 
 

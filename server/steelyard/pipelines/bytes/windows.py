@@ -18,6 +18,7 @@ from steelyard._native.windows import Windows
 from steelyard.errors import InvalidRequest
 from steelyard.models.spec import DYNAMIC, TensorSpec
 from steelyard.models.table import Table
+from steelyard.pipelines.bounds import check_prepared
 from steelyard.pipelines.misfits import misfit, shown_dims
 from steelyard.pipelines.prepared import Preparation, Problem
 from steelyard.wire.types import InputTensor
@@ -121,6 +122,7 @@ class WindowsPreparer:
     target: str
     step: WindowsStep
     kernel: WindowsKernel
+    item_bytes: int
 
     @property
     def sources(self) -> Sequence[str]:
@@ -137,6 +139,7 @@ class WindowsPreparer:
     def prepare(self, tensors: Sequence[InputTensor], rows: int) -> Preparation:
         """`tensors` is the one BYTES tensor of `rows` elements. A file that is too small is a problem ("size")."""
         (tensor,) = tensors
+        check_prepared(self.source, (rows, self.kernel.tokens), self.item_bytes)
         try:
             short = self.kernel.short(tensor.data, rows)
         except ValueError as exc:
@@ -186,7 +189,7 @@ def compile_windows(
         table=table.tobytes(),
         item_bytes=table.itemsize,
     )
-    return WindowsPreparer(source.name, target.name, step, compiled)
+    return WindowsPreparer(source.name, target.name, step, compiled, table.itemsize)
 
 
 def _table(target: TensorSpec, pad: int) -> Array | None:

@@ -79,7 +79,7 @@ def _paired(step: TokenizeStep, where: str, sources: Sequence[TensorSpec]) -> bo
 def _wanted(step: TokenizeStep, where: str, inputs: Mapping[str, TensorSpec]) -> list[tuple[TensorSpec, str]]:
     """The model's inputs that the step makes, and what each takes."""
     names = {"ids": step.ids, "mask": step.mask, "types": step.types}
-    found = []
+    found: list[tuple[TensorSpec, str]] = []
     for what, given in names.items():
         name = given or DEFAULT_NAMES[what]
         tensor = inputs.get(name)

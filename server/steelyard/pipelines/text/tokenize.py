@@ -1,9 +1,10 @@
 """The step `tokenize`: texts to rows of token ids, with their mask and types.
 
 The rows of a request are padded to the longest of them, and the shape [rows, length] goes to the batcher as it is:
-requests share a batch where their lengths are equal. With `length_multiple = 16` lengths are padded up to 16, 32, 48 and
-so on (at most `max_length`), with the tokenizer's padding token and mask 0, so that requests of similar length meet in one
-batch at the price of at most 15 columns that the model computes in vain. `fixed = true` gives every request one length.
+requests share a batch where their lengths are equal. With `length_multiple = 16` lengths are padded up to 16, 32, 48
+and so on (at most `max_length`), with the tokenizer's padding token and mask 0, so that requests of similar length
+meet in one batch, at the price of at most 15 columns that the model computes in vain. `fixed = true` gives every
+request the same length.
 """
 
 from collections.abc import Sequence
@@ -13,12 +14,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from steelyard.pipelines.bounds import check_prepared
 from steelyard.pipelines.prepared import Preparation, Problem, ReadyTensor
 from steelyard.pipelines.text.declaration import TokenizeStep
 from steelyard.pipelines.text.texts import Row, read_texts
 from steelyard.wire.types import InputTensor
 
 Array = npt.NDArray[Any]
+
+_ITEM_BYTES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +47,10 @@ class Padding:
 
 @dataclass(frozen=True, slots=True)
 class TokenizePreparer:
-    """Texts to tokens, on the calling thread and mostly without the GIL. Threads may share it: nothing here changes, and
-    the tokenizer is not reconfigured after the step was compiled."""
+    """Texts to tokens, on the calling thread and mostly without the GIL.
+
+    Threads may share it: nothing here changes, and the tokenizer is not reconfigured after the step was compiled.
+    """
 
     step: TokenizeStep
     source_names: tuple[str, ...]
@@ -70,19 +76,17 @@ class TokenizePreparer:
         """Tokenizes the texts of one request; tensors of [rows, length] for each of the model's inputs.
 
         Problems of a row: "utf8", "size" (more bytes than `max_text`), "length" (more tokens than `max_length`, and the
-        step does not cut, or cannot cut the text that it may).
+        step does not cut, or cannot cut the text that it may). Such a row is prepared as an empty text.
         """
         texts = read_texts(
             tensors, self.source_names, rows, self.paired, self.step.max_text, self.step.max_request
         )
         encodings, problems = self._encode(texts.rows)
-        lengths = np.array([0 if encoding is None else len(encoding) for encoding in encodings], np.intp)
+        lengths = np.array([len(encoding) for encoding in encodings], np.intp)
         length = self.padding.length(int(lengths.max(initial=0)))
-        columns = np.arange(length)
-        if self.padding.left:
-            real = columns >= (length - lengths)[:, np.newaxis]
-        else:
-            real = columns < lengths[:, np.newaxis]
+        check_prepared(self.source_names[0], (rows, length), _ITEM_BYTES)
+        places = np.arange(length)
+        real = (places[::-1] if self.padding.left else places) < lengths[:, np.newaxis]
         made = tuple(
             ReadyTensor(self._tensor(what, dtype, encodings, real)) for _, what, dtype in self.wanted
         )
@@ -96,31 +100,39 @@ class TokenizePreparer:
         pad, attribute = (self.padding.token, "ids") if what == "ids" else (self.padding.type_id, "type_ids")
         tensor = np.full(real.shape, pad, dtype)
         # Row by row, and in a row from left to right: the order in which a mask assigns.
-        tensor[real] = [
-            token for encoding in encodings if encoding is not None for token in getattr(encoding, attribute)
-        ]
+        tensor[real] = [token for encoding in encodings for token in getattr(encoding, attribute)]
         return tensor
 
     def _encode(self, texts: list[Row]) -> tuple[list[Any], list[Problem]]:
-        special = self.step.special_tokens
+        """One encoding for each text, that of an empty one where it has too many tokens."""
         problems = []
         try:
-            encodings = self.tokenizer.encode_batch_fast(texts, add_special_tokens=special)
+            encodings = self._encoded(texts)
         except (
             Exception
-        ):  # the library's own bare Exception, for one row that cannot be cut; which one it does not say
+        ):  # the library's own bare Exception, for a row that cannot be cut; it does not say which
             encodings = []
             for row, text in enumerate(texts):
                 try:
-                    encodings += self.tokenizer.encode_batch_fast([text], add_special_tokens=special)
+                    encodings += self._encoded([text])
                 except Exception as exc:
-                    encodings.append(None)
+                    encodings += self._encoded([self._nothing])
                     problems.append(self._too_long(row, str(exc)[:200]))
         for row, encoding in enumerate(encodings):
-            if encoding is not None and len(encoding) > self.padding.most:
+            if len(encoding) > self.padding.most:
                 problems.append(self._too_long(row, f"{len(encoding)} tokens"))
-                encodings[row] = None
+                (encodings[row],) = self._encoded([self._nothing])
         return encodings, problems
+
+    def _encoded(self, texts: list[Row]) -> list[Any]:
+        encodings: list[Any] = self.tokenizer.encode_batch_fast(
+            texts, add_special_tokens=self.step.special_tokens
+        )
+        return encodings
+
+    @property
+    def _nothing(self) -> Row:
+        return ("", "") if self.paired else ""
 
     def _too_long(self, row: int, came: str) -> Problem:
         return Problem(row, self.source_names[0], "length", f"at most {self.padding.most} tokens", came)
