@@ -5,14 +5,21 @@ A tokenizer that is not reconfigured may be used by several threads at once, and
 
 import importlib
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from steelyard.errors import ConfigError, ManifestError
 from steelyard.models.companions import companion_problem
 
+T = TypeVar("T")
+
 # Those of the largest multilingual vocabularies have some 35 MB.
 MAX_TOKENIZER_BYTES = 256 << 20
+
+
+class TokenizerError(Exception):
+    """The library refused a file or a text."""
 
 
 def load_tokenizer(directory: Path, name: str) -> Any:
@@ -33,9 +40,30 @@ def load_tokenizer(directory: Path, name: str) -> Any:
         raise ManifestError(f"tokenizer: expected at most {MAX_TOKENIZER_BYTES} bytes in {path}, got more")
     library = import_tokenizers()
     try:
-        return library.Tokenizer.from_buffer(content)
-    except Exception as exc:  # ValueError, or the library's own bare Exception
+        return guarded(lambda: library.Tokenizer.from_buffer(content))
+    except TokenizerError as exc:
         raise ManifestError(f"tokenizer: {path} is none: {exc}") from exc
+
+
+def encode(tokenizer: Any, texts: list[Any], special_tokens: bool) -> list[Any]:
+    """The encodings of texts or pairs, on this thread and without the GIL.
+
+    Raises TokenizerError where one of them cannot be encoded; which one the library does not say.
+    """
+    return guarded(lambda: tokenizer.encode_batch_fast(texts, add_special_tokens=special_tokens))
+
+
+def guarded(call: Callable[[], T]) -> T:
+    """What `call` gives. Raises TokenizerError for what the library raises: bare exceptions, and panics of its native
+    code, which are no `Exception` and would pass every handler up to the thread's end."""
+    try:
+        return call()
+    except Exception as exc:
+        raise TokenizerError(str(exc)) from exc
+    except BaseException as exc:
+        if type(exc).__module__ != "pyo3_runtime":
+            raise
+        raise TokenizerError(str(exc)) from exc
 
 
 def import_tokenizers() -> Any:
