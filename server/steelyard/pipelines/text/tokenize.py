@@ -17,6 +17,7 @@ import numpy.typing as npt
 from steelyard.pipelines.bounds import check_prepared
 from steelyard.pipelines.prepared import Preparation, Problem, ReadyTensor
 from steelyard.pipelines.text.declaration import TokenizeStep
+from steelyard.pipelines.text.library import TokenizerError, encode
 from steelyard.pipelines.text.texts import Row, read_texts
 from steelyard.wire.types import InputTensor
 
@@ -76,7 +77,8 @@ class TokenizePreparer:
         """Tokenizes the texts of one request; tensors of [rows, length] for each of the model's inputs.
 
         Problems of a row: "utf8", "size" (more bytes than `max_text`), "length" (more tokens than `max_length`, and the
-        step does not cut, or cannot cut the text that it may). Such a row is prepared as an empty text.
+        step does not cut, or cannot cut the text that it may), "text" (the tokenizer has no tokens for it). Such a row
+        is prepared as an empty text.
         """
         texts = read_texts(
             tensors, self.source_names, rows, self.paired, self.step.max_text, self.step.max_request
@@ -108,16 +110,14 @@ class TokenizePreparer:
         problems = []
         try:
             encodings = self._encoded(texts)
-        except (
-            Exception
-        ):  # the library's own bare Exception, for a row that cannot be cut; it does not say which
+        except TokenizerError:
             encodings = []
             for row, text in enumerate(texts):
                 try:
                     encodings += self._encoded([text])
-                except Exception as exc:
+                except TokenizerError as exc:
                     encodings += self._encoded([self._nothing])
-                    problems.append(self._too_long(row, str(exc)[:200]))
+                    problems.append(self._refused(row, str(exc)[:200]))
         for row, encoding in enumerate(encodings):
             if len(encoding) > self.padding.most:
                 problems.append(self._too_long(row, f"{len(encoding)} tokens"))
@@ -125,14 +125,16 @@ class TokenizePreparer:
         return encodings, problems
 
     def _encoded(self, texts: list[Row]) -> list[Any]:
-        encodings: list[Any] = self.tokenizer.encode_batch_fast(
-            texts, add_special_tokens=self.step.special_tokens
-        )
-        return encodings
+        return encode(self.tokenizer, texts, self.step.special_tokens)
 
     @property
     def _nothing(self) -> Row:
         return ("", "") if self.paired else ""
+
+    def _refused(self, row: int, came: str) -> Problem:
+        if came.startswith("Truncation error"):
+            return self._too_long(row, came)
+        return Problem(row, self.source_names[0], "text", "a text that the tokenizer takes", came)
 
     def _too_long(self, row: int, came: str) -> Problem:
         return Problem(row, self.source_names[0], "length", f"at most {self.padding.most} tokens", came)
