@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-ASAN_TESTS := tests/wire tests/observe/test_observe_segment.py tests/runtime/test_runner.py
+ASAN_TESTS := tests/wire tests/pipelines/test_bytes_windows.py tests/observe/test_observe_segment.py tests/runtime/test_runner.py
 NATIVE := $(wildcard native/*.pyx native/*.pxi native/*.h)
 
 .PHONY: build test test-all test-extra test-asan lint demo bench protos wheel clean

@@ -1,4 +1,4 @@
-"""Windows of files: the tokens at the beginning, middle and end of each BYTES element, written into the rows of a batch."""
+"""Windows of files: tokens at the beginning, middle and end of each BYTES element, written into the rows of a batch."""
 
 from cpython.buffer cimport (
     PyBUF_C_CONTIGUOUS,
@@ -142,10 +142,10 @@ cdef class Windows:
 
     cdef int rows(self, uint8_t* target, Py_ssize_t rows, const uint8_t* data, Py_ssize_t remaining) noexcept nogil:
         """Fills the rows; -1 where the data does not hold exactly so many elements."""
-        cdef Py_ssize_t row
+        cdef Py_ssize_t _row
         cdef Py_ssize_t row_bytes = (self.begin + self.middle + self.end) * self.item_bytes
         cdef Element element
-        for row in range(rows):
+        for _row in range(rows):
             if next_element(&data, &remaining, &element) < 0:
                 return -1
             if self.item_bytes == 1:

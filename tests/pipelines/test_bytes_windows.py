@@ -251,6 +251,25 @@ def test_data_that_is_none_fails_the_request() -> None:
         preparer.prepare([of_bytes([b"x"])], 2)
 
 
+def test_a_request_of_a_million_empty_files_is_refused_before_it_is_prepared() -> None:
+    preparer = compile_windows(MAGIKA, FILES, model_input(SPEC.tokens))
+    with pytest.raises(InvalidRequest, match="1000000 rows of 2048 make 8192000000"):
+        preparer.prepare([of_bytes([b""] * 1_000_000)], 1_000_000)
+
+
+def test_many_rows_are_filled_as_by_the_twin() -> None:
+    # Enough for the native kernel to give up the GIL.
+    files = [bytes([row % 256]) * (row * 7) for row in range(100)]
+    rows = []
+    for module in (native.Windows, plain.Windows):
+        preparer = compile_windows(MAGIKA, FILES, model_input(SPEC.tokens), module)
+        target = np.empty((len(files), SPEC.tokens), np.int32)
+        preparer.prepare([of_bytes(files)], len(files)).tensors[0].fill(target)
+        rows.append(target)
+    np.testing.assert_array_equal(*rows)
+    assert not preparer.heavy
+
+
 @pytest.mark.parametrize("module", [native, plain], ids=["native", "plain"])
 def test_kernels_refuse_sizes_that_are_none(module: Any) -> None:
     good = {"begin": 1, "middle": 0, "end": 0, "block": 1, "strip": True, "minimum": 0}
