@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from steelyard.errors import InvalidRequest, ManifestError
@@ -42,6 +42,7 @@ s16 = st.integers(-32768, 32767)
 
 
 @given(st.lists(st.lists(s16, min_size=4, max_size=4), max_size=5), st.sampled_from(["FP16", "FP32", "FP64"]))
+@settings(deadline=None)
 def test_s16_is_divided_by_32768(rows: list[list[int]], target: str) -> None:
     expected = [[value / 32768 for value in row] for row in rows]
     packed = preparer(target=target, encoding="s16").prepare(
@@ -59,6 +60,7 @@ def test_s16_is_divided_by_32768(rows: list[list[int]], target: str) -> None:
 
 
 @given(st.lists(st.lists(st.floats(width=32), min_size=4, max_size=4), max_size=5))
+@settings(deadline=None)
 def test_f32_comes_as_it_is(rows: list[list[float]]) -> None:
     array = np.array(rows, "<f4").reshape(len(rows), 4)
     packed = preparer(encoding="f32").prepare([of_bytes([row.tobytes() for row in array])], len(rows))
@@ -69,6 +71,7 @@ def test_f32_comes_as_it_is(rows: list[list[float]]) -> None:
 
 
 @given(st.lists(st.binary(max_size=12), max_size=6), st.sampled_from(["refuse", "pad"]))
+@settings(deadline=None)
 def test_a_row_of_a_wrong_size_is_a_problem_of_its_own(elements: list[bytes], short: str) -> None:
     made = preparer(encoding="s16", short=short).prepare([of_bytes(elements)], len(elements))
     array = filled(made)

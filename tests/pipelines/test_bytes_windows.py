@@ -54,6 +54,7 @@ def outcome(run: Any) -> Any:
 
 
 @given(st.lists(spaced, max_size=5), options, st.sampled_from([1, 2, 4, 8]), st.integers(0, 255))
+@settings(deadline=None)
 def test_native_windows_are_those_of_the_twin(
     files: list[bytes], given: dict[str, Any], item: int, pad: int
 ) -> None:
@@ -72,6 +73,7 @@ def test_native_windows_are_those_of_the_twin(
 @example(
     b"\xff\xff\xff\xff", 1, {"begin": 1, "middle": 0, "end": 0, "block": 20, "strip": True, "minimum": 0}
 )
+@settings(deadline=None)
 def test_data_that_holds_no_such_elements_is_refused_by_both(
     data: bytes, rows: int, given: dict[str, Any]
 ) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -42,6 +42,7 @@ def ranked(row: Sequence[Any]) -> list[int]:
 
 
 @given(floats(-60000, 60000))
+@settings(deadline=None)
 def test_softmax_is_its_definition(scores: Array) -> None:
     wide = scores.astype(np.longdouble)
     powers = np.exp(wide - wide.max(axis=-1, keepdims=True))
@@ -66,6 +67,7 @@ def test_softmax_of_what_is_not_finite_is_defined(row: list[float], expected: li
 
 
 @given(floats())
+@settings(deadline=None)
 def test_softmax_and_sigmoid_take_any_number_without_a_warning(scores: Array) -> None:
     for made in (softmax(scores), sigmoid(scores)):
         assert made.shape == scores.shape
@@ -76,6 +78,7 @@ def test_softmax_and_sigmoid_take_any_number_without_a_warning(scores: Array) ->
 
 
 @given(floats(-700, 700))
+@settings(deadline=None)
 def test_sigmoid_is_its_definition(scores: Array) -> None:
     expected = 1 / (1 + np.exp(-scores.astype(np.longdouble)))
     np.testing.assert_allclose(
@@ -100,6 +103,7 @@ def test_softmax_of_no_classes_or_no_rows_is_empty() -> None:
     ),
     st.data(),
 )
+@settings(deadline=None)
 def test_the_best_are_the_first_of_the_order_by_definition(scores: Array, data: st.DataObject) -> None:
     classes = scores.shape[-1]
     k = data.draw(st.integers(1, classes))
@@ -128,6 +132,7 @@ vectors = FLOAT_TYPES.flatmap(
 
 
 @given(vectors, st.data())
+@settings(deadline=None)
 def test_pooling_looks_at_the_tokens_of_the_mask_alone(tokens: Array, data: st.DataObject) -> None:
     mask = data.draw(hnp.arrays(np.int64, tokens.shape[:2], elements=st.integers(0, 1)))
     mean, largest = mean_of_tokens(tokens, mask), largest_of_tokens(tokens, mask)
@@ -143,6 +148,7 @@ def test_pooling_looks_at_the_tokens_of_the_mask_alone(tokens: Array, data: st.D
 
 
 @given(vectors)
+@settings(deadline=None)
 def test_pooling_without_a_mask_takes_every_token(tokens: Array) -> None:
     every = np.ones(tokens.shape[:2], np.int32)
     assert mean_of_tokens(tokens, None).tolist() == mean_of_tokens(tokens, every).tolist()
@@ -151,6 +157,7 @@ def test_pooling_without_a_mask_takes_every_token(tokens: Array) -> None:
 
 
 @given(vectors, st.integers(1, 5))
+@settings(deadline=None)
 def test_padding_and_the_rest_of_the_batch_change_no_bit(tokens: Array, more: int) -> None:
     mask = np.ones(tokens.shape[:2], np.int64)
     padded = np.concatenate([tokens, np.full((len(tokens), more, tokens.shape[2]), 7, tokens.dtype)], axis=1)
@@ -171,6 +178,7 @@ def test_no_tokens_are_zeros() -> None:
 
 
 @given(floats(-200, 200))
+@settings(deadline=None)
 def test_vectors_of_unit_length_have_it_or_are_zeros(given: Array) -> None:
     made = unit_length(given)
     norms = np.sqrt((given.astype(np.float64) ** 2).sum(axis=-1, keepdims=True))
@@ -189,6 +197,7 @@ INTEGERS = st.sampled_from(
     NUMBER_TYPES.flatmap(lambda dtype: hnp.arrays(dtype, hnp.array_shapes(max_dims=2, max_side=6))),
     INTEGERS,
 )
+@settings(deadline=None)
 def test_casts_to_integers_cut_to_the_range(values: Array, dtype: Any) -> None:
     limits = np.iinfo(dtype)
     made = cast(values, np.dtype(dtype))
@@ -202,6 +211,7 @@ def test_casts_to_integers_cut_to_the_range(values: Array, dtype: Any) -> None:
 
 
 @given(NUMBER_TYPES.flatmap(lambda dtype: hnp.arrays(dtype, 5)), FLOAT_TYPES)
+@settings(deadline=None)
 def test_casts_to_floats_and_truth_are_those_of_numpy(values: Array, dtype: Any) -> None:
     with np.errstate(all="ignore"):
         np.testing.assert_array_equal(cast(values, np.dtype(dtype)), values.astype(dtype))
@@ -209,6 +219,7 @@ def test_casts_to_floats_and_truth_are_those_of_numpy(values: Array, dtype: Any)
 
 
 @given(st.lists(st.integers(0, 2**16 - 1), min_size=1, max_size=8))
+@settings(deadline=None)
 def test_bfloat16_is_the_upper_half_of_a_float32(bits: list[int]) -> None:
     made = from_bfloat16(np.array(bits, np.uint16))
     assert made.view(np.uint32).tolist() == [value << 16 for value in bits]
