@@ -34,6 +34,7 @@ _EXPECTED = {
     "less_than": "less than {lt}",
     "less_than_equal": "at most {le}",
     "literal_error": "{expected}",
+    "model_attributes_type": "a table",
     "model_type": "a table",
     "path_type": "a path",
     "string_too_long": "at most {max_length} characters",
@@ -115,6 +116,8 @@ def _line(detail: ErrorDetails, model: type[BaseModel]) -> str:
     prefix = where + (f"{key}: " if key else "")
     if detail["type"] == "missing":
         return f"{prefix}expected, but not given"
+    if detail["type"] == "union_tag_not_found":
+        return f"{prefix}{_unquoted(detail, 'discriminator')}: expected, but not given"
     came = detail["input"]
     message = _expectation(detail)
     return f"{prefix}{message}" if isinstance(came, Mapping) else f"{prefix}{message}, got {_shown(came)}"
@@ -126,7 +129,14 @@ def _expectation(detail: ErrorDetails) -> str:
         return str(context["error"])
     if (expected := _EXPECTED.get(detail["type"])) is not None:
         return "expected " + expected.format_map(context)
+    if detail["type"] == "union_tag_invalid":
+        tag, known = context["tag"], context["expected_tags"].replace("'", "").split(", ")
+        return f"unknown {_unquoted(detail, 'discriminator')} {_shown(tag)}{did_you_mean(tag, known)}"
     return detail["msg"][:1].lower() + detail["msg"][1:]
+
+
+def _unquoted(detail: ErrorDetails, key: str) -> str:
+    return str(detail["ctx"][key]).strip("'")
 
 
 def _shown(value: object) -> str:
@@ -143,37 +153,59 @@ def _split(loc: tuple[int | str, ...], model: type[BaseModel]) -> tuple[str, tup
     """The path of tables that leads to the place, as TOML writes it, and the keys inside the last one."""
     names: list[str] = []
     taken = 0
-    current = model
+    current = [model]
     for position, part in enumerate(loc):
         if isinstance(part, int):
             if names and taken == position:
                 names[-1] += f" {part + 1}"
                 taken = position + 1
             continue
-        inner = _inner(current, part)
-        if inner is None:
-            break
-        names.append(part)
+        if tagged := _tagged(current, part):
+            names[-1] += f" '{part}'"
+        else:
+            tagged = _inner(current[0], part)
+            if not tagged:
+                break
+            names.append(part)
         taken = position + 1
-        current = inner
+        current = tagged
     return ".".join(names), loc[taken:]
 
 
 def _model_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> type[BaseModel]:
+    current = [model]
     for part in loc:
         if isinstance(part, str):
-            model = _inner(model, part) or model
-    return model
+            current = _tagged(current, part) or _inner(current[0], part) or current
+    return current[0]
 
 
-def _inner(model: type[BaseModel], key: str) -> type[BaseModel] | None:
-    """The model of the table, or of each table of the array, that `key` holds; None for a plain value."""
+def _tagged(models: list[type[BaseModel]], tag: str) -> list[type[BaseModel]]:
+    """Of several kinds of table the one with a key that can only be `tag`, as pydantic's place has it; or none."""
+    if len(models) < 2:
+        return []
+    return [
+        model
+        for model in models
+        if any(_only(field.annotation) == tag for field in model.model_fields.values())
+    ]
+
+
+def _only(annotation: object) -> object:
+    """The one value that a Literal allows; None for everything else."""
+    values = typing.get_args(annotation) if typing.get_origin(annotation) is typing.Literal else ()
+    return values[0] if len(values) == 1 else None
+
+
+def _inner(model: type[BaseModel], key: str) -> list[type[BaseModel]]:
+    """The kinds of the table, or of each table of the array, that `key` holds; none for a plain value."""
     field = model.model_fields.get(key)
     pending: list[object] = [field.annotation] if field is not None else []
+    found = []
     while pending:
         annotation = pending.pop()
         if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            return annotation
-        if typing.get_origin(annotation) in (tuple, typing.Union, types.UnionType, Annotated):
+            found.append(annotation)
+        elif typing.get_origin(annotation) in (tuple, typing.Union, types.UnionType, Annotated):
             pending.extend(typing.get_args(annotation))
-    return None
+    return found

@@ -1,0 +1,33 @@
+"""The elements of a BYTES tensor, as views into the request."""
+
+import struct
+
+_LENGTH = struct.Struct("<I")
+
+
+def element_views(data: bytes | memoryview, rows: int) -> list[memoryview]:
+    """The `rows` elements of the raw form of a BYTES tensor, without a copy.
+
+    Raises ValueError where `data` holds more or fewer, or one that is cut off.
+    """
+    content = memoryview(data)
+    views = []
+    at = 0
+    size = len(content)
+    for row in range(rows):
+        if _LENGTH.size > size - at:
+            raise ValueError(f"expected {rows} elements, got data that ends in element {row}")
+        (length,) = _LENGTH.unpack_from(content, at)
+        at += _LENGTH.size
+        if length > size - at:
+            raise ValueError(f"expected {rows} elements, got data that ends in element {row}")
+        views.append(content[at : at + length])
+        at += length
+    if at != size:
+        raise ValueError(f"expected {rows} elements, got {size - at} bytes more")
+    return views
+
+
+def elements(data: bytes | memoryview, rows: int) -> list[bytes]:
+    """The same as copies."""
+    return [bytes(view) for view in element_views(data, rows)]

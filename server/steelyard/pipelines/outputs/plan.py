@@ -1,0 +1,105 @@
+"""The outputs that callers see: which chain of steps each comes from, compiled once and run over whole batches."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from steelyard.errors import ManifestError
+from steelyard.models.spec import TensorSpec
+from steelyard.pipelines.misfits import misfit
+from steelyard.pipelines.outputs.compile import Compiled, Given, compile_step
+from steelyard.pipelines.outputs.declaration import OutputChain
+from steelyard.toml import did_you_mean
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """From one of the model's outputs to some of the caller's."""
+
+    index: int
+    """The model's output, by its place."""
+    steps: tuple[Compiled, ...]
+
+    def run(self, outputs: Sequence[Array], given: Given) -> tuple[Array, ...]:
+        arrays: tuple[Array, ...] = (outputs[self.index],)
+        for step in self.steps:
+            arrays = step.run(arrays[0], given)
+        return arrays
+
+
+@dataclass(frozen=True, slots=True)
+class OutputPlan:
+    """What callers get, in the order of the manifest. Immutable, so threads may share it."""
+
+    outputs: tuple[TensorSpec, ...]
+    chains: tuple[Chain, ...]
+    inputs: frozenset[str]
+    """The model's inputs that `finish` needs: the masks of pooling."""
+
+    def finish(
+        self, outputs: Sequence[Array], rows: int, inputs: Mapping[str, Array] | None = None
+    ) -> list[Array]:
+        """The caller's outputs for a batch of `rows` rows, C-contiguous, in the order of `self.outputs`.
+
+        outputs: the model's, in the model's order. inputs: the batch's model inputs, at least those that `self.inputs`
+        names. BYTES are arrays of objects (bytes, or str where the model made them). What a step leaves alone is the
+        model's own array, valid as long as that is. Raises ExecutionFailed where the model's outputs have shapes
+        that its graph does not announce.
+        """
+        given = Given(inputs or {})
+        found = [array for chain in self.chains for array in chain.run(outputs, given)]
+        # Not `ascontiguousarray`, which makes a scalar a vector.
+        return [np.asarray(array, order="C") for array in found]
+
+
+def compile_outputs(
+    declared: Sequence[OutputChain],
+    model_outputs: Sequence[TensorSpec],
+    labels: Mapping[str, Sequence[str]] | None = None,
+    model_inputs: Sequence[TensorSpec] = (),
+) -> OutputPlan:
+    """The plan for what a manifest declares; without anything declared the model's outputs as they are.
+
+    labels: names of the classes by a chain's name, before those of the model's output. model_inputs: where pooling
+    finds its mask. Raises ManifestError that names the output and the step.
+    """
+    chains = declared or [OutputChain(name=tensor.name) for tensor in model_outputs]
+    places = {tensor.name: index for index, tensor in enumerate(model_outputs)}
+    inputs = {tensor.name: tensor for tensor in model_inputs}
+    compiled = []
+    tensors: list[TensorSpec] = []
+    masks = set()
+    for chain in chains:
+        source = chain.source or chain.name
+        index = places.get(source)
+        if index is None:
+            raise ManifestError(
+                f"output '{chain.name}': the model has no output '{source}'{did_you_mean(source, places)}"
+            )
+        own = model_outputs[index]
+        made: tuple[TensorSpec, ...] = (
+            replace(own, name=chain.name, labels=tuple((labels or {}).get(chain.name, own.labels))),
+        )
+        steps: list[Compiled] = []
+        for step in chain.steps:
+            if len(steps) and chain.steps[len(steps) - 1].step == "top_k":
+                raise misfit(
+                    f"output '{chain.name}'", step.step, "stands after 'top_k', which has to be the last step"
+                )
+            steps.append(compile_step(step, chain.name, made[0], inputs))
+            made = steps[-1].tensors
+            if step.step == "pool" and step.how != "cls" and step.mask is not False:
+                masks.add(step.mask)
+        for tensor in made:
+            if any(tensor.name == other.name for other in tensors):
+                raise ManifestError(
+                    f"output '{chain.name}': another output is called '{tensor.name}' as well"
+                )
+            tensors.append(tensor)
+        compiled.append(Chain(index, tuple(steps)))
+    return OutputPlan(tuple(tensors), tuple(compiled), frozenset(masks))
