@@ -1,0 +1,361 @@
+# The reader: rows of objects into columns.
+
+
+cdef enum:
+    MAX_COLUMNS = 65536
+    # Breaches are all named up to so many; from there on, the first of each row.
+    MAX_BREACHES = 16384
+
+# In step with `steelyard.pipelines.tabular.columns.Kind`.
+cdef enum Kind:
+    NUMBER = 0
+    INTEGER = 1
+    BOOLEAN = 2
+    TEXT = 3
+    DATE = 4
+
+# In step with `steelyard.pipelines.tabular.problems.JSON_RULES`.
+cdef enum Rule:
+    NOT_UTF8 = 0
+    NOT_AN_OBJECT = 1
+    UNKNOWN_KEY = 2
+    DUPLICATE_KEY = 3
+    MISSING_KEY = 4
+    WRONG_TYPE = 5
+    OUT_OF_RANGE = 6
+    NOT_WHOLE = 7
+    NOT_A_DATE = 8
+
+cdef struct Breach:
+    int64_t row
+    int64_t column
+    int64_t rule
+    # What came, in the tensor's raw form.
+    int64_t start
+    int64_t size
+
+cdef struct Reading:
+    Place data
+    Place end
+    Py_ssize_t rows
+    Py_ssize_t row
+    # [columns, rows] each; lengths only of text.
+    int64_t* values
+    int64_t* lengths
+    uint8_t* missing
+    uint8_t* arena
+    Py_ssize_t arena_used
+    # The row, from 1, in which a column was last met.
+    int64_t* met
+    Breach* breaches
+    Py_ssize_t breach_count
+    Py_ssize_t breach_room
+    Py_ssize_t row_breaches
+    bint out_of_memory
+
+
+cdef inline void breach(Reading* r, int64_t column, int rule, Place start, Place end) noexcept nogil:
+    cdef Py_ssize_t room
+    cdef Breach* items
+    if r.breach_count >= MAX_BREACHES and r.row_breaches:
+        return
+    if r.breach_count == r.breach_room:
+        room = 2 * r.breach_room + 64
+        items = <Breach*>realloc(r.breaches, room * sizeof(Breach))
+        if items == NULL:
+            r.out_of_memory = True
+            return
+        r.breaches = items
+        r.breach_room = room
+    r.breaches[r.breach_count] = Breach(
+        row=r.row, column=column, rule=rule, start=start - r.data, size=end - start
+    )
+    r.breach_count += 1
+    r.row_breaches += 1
+
+
+@cython.final
+cdef class RowReader:
+    """Reads rows of named columns. Twin: `steelyard.pipelines.plain.json_rows.RowReader`."""
+
+    cdef Py_ssize_t columns
+    cdef uint8_t* kinds
+    cdef uint8_t* required
+    cdef vocabulary names
+    cdef list keys
+
+    def __cinit__(self, list names not None, list kinds not None, list required not None):
+        cdef Py_ssize_t i
+        cdef bytes name
+        self.columns = len(names)
+        if self.columns > MAX_COLUMNS or len(kinds) != self.columns or len(required) != self.columns:
+            raise ValueError(f"expected at most {MAX_COLUMNS} columns, each with a kind and whether it is required")
+        self.kinds = <uint8_t*>calloc(self.columns + 1, 1)
+        self.required = <uint8_t*>calloc(self.columns + 1, 1)
+        if self.kinds == NULL or self.required == NULL:
+            raise MemoryError
+        if vocabulary_reserve(&self.names, self.columns, sum(map(len, names))) < 0:
+            raise MemoryError
+        self.keys = list(names)
+        for i in range(self.columns):
+            name = names[i]
+            if kinds[i] not in (NUMBER, INTEGER, BOOLEAN, TEXT, DATE):
+                raise ValueError(f"no kind {kinds[i]}")
+            self.kinds[i] = kinds[i]
+            self.required[i] = bool(required[i])
+            if vocabulary_add(&self.names, <const uint8_t*><const char*>name, len(name), i) < 0:
+                raise ValueError(f"column {name!r:.80} is listed twice")
+
+    def __dealloc__(self):
+        free(self.kinds)
+        free(self.required)
+        vocabulary_clear(&self.names)
+
+    def read(self, data, Py_ssize_t rows, values, lengths, missing, arena):
+        """Reads the raw form of a BYTES tensor of `rows` elements, each an object.
+
+        values, lengths: int64 [columns, rows] (doubles by their bits; of a text where in `arena` it starts);
+        missing: bytes [columns, rows]; arena: as many bytes as `data`. All are written whole. Returns
+        what rows break: (row, column or -1, rule, start, size), the last two saying where in `data` it stands.
+        Raises ValueError where a buffer is too small or `data` is not of so many elements.
+        """
+        cdef Py_buffer[5] views
+        cdef Reading r
+        cdef Py_ssize_t held = 0
+        cdef Py_ssize_t cells = 0
+        cdef Py_ssize_t i
+        cdef int done = 0
+        memset(&r, 0, sizeof(Reading))
+        if rows < 0 or (self.columns and rows > (INT64_MAX // 8) // self.columns):
+            raise ValueError(f"no {rows} rows")
+        cells = rows * self.columns
+        try:
+            PyObject_GetBuffer(data, &views[0], PyBUF_SIMPLE)
+            held = 1
+            for target in (values, lengths, missing, arena):
+                PyObject_GetBuffer(target, &views[held], PyBUF_WRITABLE | PyBUF_C_CONTIGUOUS)
+                held += 1
+            if (
+                cells > views[1].len // 8 or cells > views[2].len // 8 or cells > views[3].len
+                or views[0].len > views[4].len
+            ):
+                raise ValueError(f"expected room for {rows} rows of {self.columns} columns")
+            r.data = <Place>views[0].buf
+            r.end = r.data + views[0].len
+            r.rows = rows
+            r.values = <int64_t*>views[1].buf
+            r.lengths = <int64_t*>views[2].buf
+            r.missing = <uint8_t*>views[3].buf
+            r.arena = <uint8_t*>views[4].buf
+            r.met = <int64_t*>calloc(self.columns + 1, sizeof(int64_t))
+            if r.met == NULL:
+                raise MemoryError
+            with nogil:
+                done = self.read_rows(&r)
+            if r.out_of_memory:
+                raise MemoryError
+            if done < 0:
+                raise ValueError(f"expected {rows} elements, each behind its length")
+            return [
+                (r.breaches[i].row, r.breaches[i].column, r.breaches[i].rule, r.breaches[i].start, r.breaches[i].size)
+                for i in range(r.breach_count)
+            ]
+        finally:
+            for i in range(held):
+                PyBuffer_Release(&views[i])
+            free(r.met)
+            free(r.breaches)
+
+    cdef int read_rows(self, Reading* r) noexcept nogil:
+        cdef Place p = r.data
+        cdef uint32_t size
+        cdef Py_ssize_t c, kept, kept_arena
+        memset(r.missing, 1, r.rows * self.columns)
+        memset(r.values, 0, r.rows * self.columns * sizeof(int64_t))
+        memset(r.lengths, 0, r.rows * self.columns * sizeof(int64_t))
+        for r.row in range(r.rows):
+            if 4 > r.end - p:
+                return -1
+            memcpy(&size, p, 4)
+            p += 4
+            if size > r.end - p:
+                return -1
+            kept = r.breach_count
+            kept_arena = r.arena_used
+            r.row_breaches = 0
+            if not is_utf8(p, p + size):
+                breach(r, -1, NOT_UTF8, p, p + size)
+            elif not self.read_row(r, p, p + size):
+                # Whatever was said of a part of it before, this row is nothing.
+                r.breach_count = kept
+                r.arena_used = kept_arena
+                r.row_breaches = 0
+                for c in range(self.columns):
+                    r.missing[c * r.rows + r.row] = 1
+                    r.values[c * r.rows + r.row] = 0
+                    r.lengths[c * r.rows + r.row] = 0
+                breach(r, -1, NOT_AN_OBJECT, p, p + size)
+            p += size
+        return 0 if p == r.end else -1
+
+    cdef bint read_row(self, Reading* r, Place p, Place end) noexcept nogil:
+        """Whether the element is one JSON object."""
+        cdef Py_ssize_t column
+        cdef Py_ssize_t expected = 0
+        cdef Place key, close, start
+        cdef Py_ssize_t size
+        cdef uint8_t* scratch
+        cdef bint escaped
+        cdef bint unknown = False
+        cdef Place row = p
+        p = skip_space(p, end)
+        if p >= end or p[0] != c"{":
+            return False
+        p = skip_space(p + 1, end)
+        if p < end and p[0] == c"}":
+            p += 1
+        else:
+            while True:
+                if p >= end or p[0] != c'"':
+                    return False
+                key = p + 1
+                close = string_end(key, end, &escaped)
+                if close == NULL:
+                    return False
+                # What follows the arena's used part is scratch: it has room for every string still unread.
+                scratch = r.arena + r.arena_used
+                if escaped:
+                    size = unescape(key, close, scratch)
+                    if size < 0:
+                        return False
+                    column = vocabulary_find(&self.names, scratch, size)
+                else:
+                    column = self.column_of(key, close - key, expected)
+                p = skip_space(close + 1, end)
+                if p >= end or p[0] != c":":
+                    return False
+                start = skip_space(p + 1, end)
+                if column < 0:
+                    p = skip_value(start, end, scratch, 1)
+                    if p == NULL:
+                        return False
+                    if not unknown:
+                        unknown = True
+                        breach(r, -1, UNKNOWN_KEY, key - 1, close + 1)
+                elif r.met[column] == r.row + 1:
+                    p = skip_value(start, end, scratch, 1)
+                    if p == NULL:
+                        return False
+                    self.set_missing(r, column)
+                    breach(r, column, DUPLICATE_KEY, start, p)
+                else:
+                    r.met[column] = r.row + 1
+                    expected = column + 1
+                    p = self.read_cell(r, column, start, end)
+                    if p == NULL:
+                        return False
+                p = skip_space(p, end)
+                if p >= end:
+                    return False
+                if p[0] == c"}":
+                    p += 1
+                    break
+                if p[0] != c",":
+                    return False
+                p = skip_space(p + 1, end)
+        if skip_space(p, end) != end:
+            return False
+        for column in range(self.columns):
+            if r.met[column] != r.row + 1 and self.required[column]:
+                breach(r, column, MISSING_KEY, row, end)
+        return True
+
+    cdef inline Py_ssize_t column_of(self, Place key, Py_ssize_t size, Py_ssize_t expected) noexcept nogil:
+        """The column that a key names, or -1; rows tend to name them in one order."""
+        if expected < self.columns and vocabulary_is(&self.names, expected, key, size):
+            return expected
+        return vocabulary_find(&self.names, key, size)
+
+    cdef inline void set_missing(self, Reading* r, Py_ssize_t column) noexcept nogil:
+        cdef Py_ssize_t cell = column * r.rows + r.row
+        r.missing[cell] = 1
+        r.values[cell] = 0
+        r.lengths[cell] = 0
+
+    cdef Place read_cell(self, Reading* r, Py_ssize_t column, Place p, Place end) noexcept nogil:
+        """The value at `p` into its cell."""
+        cdef Py_ssize_t cell = column * r.rows + r.row
+        cdef uint8_t kind = self.kinds[column]
+        cdef Place behind
+        cdef Place close
+        cdef Py_ssize_t size
+        cdef uint8_t* text
+        cdef bint escaped
+        cdef Number number
+        cdef int broken = -1
+        if p >= end:
+            return NULL
+        if p[0] == c'"' and (kind == TEXT or kind == DATE):
+            close = string_end(p + 1, end, &escaped)
+            if close == NULL:
+                return NULL
+            text = r.arena + r.arena_used
+            if escaped:
+                size = unescape(p + 1, close, text)
+                if size < 0:
+                    return NULL
+            else:
+                size = close - p - 1
+                memcpy(text, p + 1, size)
+            behind = close + 1
+            if kind == TEXT:
+                r.values[cell] = r.arena_used
+                r.lengths[cell] = size
+                r.arena_used += size
+            elif not read_date(text, text + size, &r.values[cell]):
+                broken = NOT_A_DATE
+        elif (p[0] == c"-" or c"0" <= p[0] <= c"9") and (kind == NUMBER or kind == INTEGER or kind == DATE):
+            behind = read_number(p, end, &number)
+            if behind == NULL:
+                return NULL
+            broken = put_number(&number, kind, &r.values[cell])
+        elif kind == BOOLEAN and (p[0] == c"t" or p[0] == c"f"):
+            r.values[cell] = p[0] == c"t"
+            behind = skip_word(p, end, "true", 4) if p[0] == c"t" else skip_word(p, end, "false", 5)
+            if behind == NULL:
+                return NULL
+        elif p[0] == c"n":
+            return skip_word(p, end, "null", 4)
+        else:
+            behind = skip_value(p, end, r.arena + r.arena_used, 1)
+            if behind == NULL:
+                return NULL
+            broken = WRONG_TYPE
+        if broken >= 0:
+            r.values[cell] = 0
+            breach(r, column, broken, p, behind)
+        else:
+            r.missing[cell] = 0
+        return behind
+
+
+cdef int put_number(const Number* number, uint8_t kind, int64_t* cell) noexcept nogil:
+    """Writes a number as its kind wants it; returns the rule that it breaks, or -1."""
+    if isinf(number.real) or number.end - number.start > MAX_NUMBER_CHARS:
+        return OUT_OF_RANGE
+    if kind == NUMBER:
+        memcpy(cell, &number.real, sizeof(double))
+        return -1
+    if not number.whole:
+        if number.real != floor(number.real):
+            return NOT_WHOLE
+        if not -MAX_EXACT <= number.real <= MAX_EXACT:
+            return OUT_OF_RANGE
+        cell[0] = <int64_t>number.real
+    elif number.fits:
+        cell[0] = number.integer
+    else:
+        return OUT_OF_RANGE
+    if kind == DATE and not MIN_DATE_US <= cell[0] <= MAX_DATE_US:
+        return OUT_OF_RANGE
+    return -1

@@ -1,0 +1,1 @@
+"""Pipelines: from what callers send to what a model takes."""

@@ -1,0 +1,1 @@
+"""Plain-Python twins of the native kernels: the oracles of their tests."""

@@ -1,0 +1,81 @@
+"""Columns from one BYTES tensor of JSON objects, one a row."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from steelyard._native import json_rows as native
+from steelyard.errors import InvalidRequest
+from steelyard.pipelines.tabular.columns import Column, Columns, Kind, TextColumn, ValueColumn
+from steelyard.pipelines.tabular.declaration import ColumnTable
+from steelyard.pipelines.tabular.missing import MissingTexts
+from steelyard.pipelines.tabular.problems import JSON_RULES, Problem, shown
+from steelyard.wire.types import InputTensor
+
+_EXPECTED = {
+    ("type", Kind.NUMBER): "a number",
+    ("type", Kind.INTEGER): "a whole number",
+    ("type", Kind.BOOLEAN): "true or false",
+    ("type", Kind.TEXT): "text",
+    ("type", Kind.DATE): "a date as text, or microseconds from 1970",
+    ("range", Kind.NUMBER): "a number that a double can hold, in at most 1024 characters",
+    ("range", Kind.INTEGER): "a whole number of 64 bits, exact",
+    ("range", Kind.DATE): "microseconds from 1970 within the years 1 to 9999",
+}
+
+
+class JsonSource:
+    """Reads requests' rows; any number of threads may use one."""
+
+    def __init__(
+        self,
+        columns: Sequence[ColumnTable],
+        reader: Callable[[list[bytes], list[int], list[bool]], Any] = native.RowReader,
+    ) -> None:
+        """reader: the native one, or its twin."""
+        self._names = [column.name for column in columns]
+        self._kinds = [column.column_kind for column in columns]
+        self._missing = [MissingTexts(column.missing_texts) for column in columns]
+        self._reader = reader(
+            [column.name.encode() for column in columns],
+            [int(kind) for kind in self._kinds],
+            [column.required for column in columns],
+        )
+
+    def read(self, tensor: InputTensor) -> Columns:
+        """The rows of a BYTES tensor of shape [rows] or [rows, 1].
+
+        Raises InvalidRequest where the tensor is another; what is wrong with single rows is in `problems`.
+        """
+        shape = tensor.shape
+        if tensor.datatype != "BYTES" or not (len(shape) == 1 or (len(shape) == 2 and shape[1] == 1)):
+            raise InvalidRequest(
+                f"input '{tensor.name}': expected BYTES [rows] of JSON objects, came {tensor.datatype} {list(shape)}"
+            )
+        rows = shape[0]
+        data = tensor.data
+        count = len(self._names)
+        values = np.empty((count, rows), np.int64)
+        lengths = np.empty((count, rows), np.int64)
+        missing = np.empty((count, rows), np.bool_)
+        arena = np.empty(len(data), np.uint8)
+        found = self._reader.read(data, rows, values, lengths, missing, arena)
+        by_name: dict[str, Column] = {}
+        for i, (name, kind) in enumerate(zip(self._names, self._kinds, strict=True)):
+            if kind is Kind.TEXT:
+                self._missing[i].mark(values[i], lengths[i], arena, missing[i])
+                by_name[name] = TextColumn(values[i], lengths[i], missing[i], arena)
+            else:
+                by_name[name] = ValueColumn(
+                    kind, values[i].view(np.float64) if kind is Kind.NUMBER else values[i], missing[i]
+                )
+        return Columns(rows, by_name, [self._problem(data, *breach) for breach in found])
+
+    def _problem(self, data: memoryview, row: int, column: int, rule: int, start: int, size: int) -> Problem:
+        name, expected = JSON_RULES[rule]
+        if not expected:
+            expected = _EXPECTED[name, self._kinds[column]]
+        # A character may be cut at the end: what is shown replaces it, and is cut before it.
+        value = shown(bytes(data[start : start + min(size, 512)]))
+        return Problem(row, self._names[column] if column >= 0 else "", name, expected, value)
