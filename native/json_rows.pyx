@@ -40,6 +40,8 @@ if open_c_numbers() < 0:
     raise MemoryError
 
 
+include "utf8.pxi"
+include "dates.pxi"
 include "json_rows_text.pxi"
 include "json_rows_numbers.pxi"
 include "json_rows_values.pxi"

@@ -14,7 +14,7 @@ from cpython.buffer cimport (
     PyObject_GetBuffer,
 )
 from libc.math cimport NAN, isnan, log, log1p
-from libc.stdint cimport INT64_MAX, int64_t, uint8_t
+from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcpy, memset
 
@@ -29,7 +29,10 @@ cdef extern from "vocabulary.h" nogil:
     int64_t vocabulary_find(const vocabulary* table, const uint8_t* key, int64_t size)
 
 
+include "utf8.pxi"
+include "dates.pxi"
 include "tabular_block.pxi"
 include "tabular_operations.pxi"
 include "tabular_store.pxi"
 include "tabular_program.pxi"
+include "tabular_texts.pxi"

@@ -48,7 +48,6 @@ cdef struct Operation:
     const void* data
     const vocabulary* table
 
-cdef int64_t DAY_US = 86400000000
 cdef int64_t HOUR_US = 3600000000
 cdef int64_t MINUTE_US = 60000000
 

@@ -255,6 +255,8 @@ cdef int open_source(
         held[0] += 1
     if rows > first[0].len // 8 or rows > first[1].len or (state == TEXT and rows > first[2].len // 8):
         raise ValueError(f"expected columns of {rows} rows, came fewer")
+    if <size_t>first[0].buf & 7 or (state == TEXT and <size_t>first[2].buf & 7):
+        raise ValueError("expected values that are aligned to 8 bytes")
     column.values = first[0].buf
     column.missing = <const uint8_t*>first[1].buf
     if state == TEXT:
@@ -262,43 +264,3 @@ cdef int open_source(
         column.data = <const uint8_t*>first[3].buf
         column.data_bytes = first[3].len
     return 0
-
-
-def mark_missing(list source not None, Vocabulary words not None, missing not None):
-    """Sets `missing` where a text is one of `words`.
-
-    source: starts, lengths and data of a column of text. missing: a writable buffer of a byte a row.
-    """
-    cdef Py_buffer[4] views
-    cdef Py_ssize_t held = 0
-    cdef Py_ssize_t i, rows
-    cdef Source column
-    cdef Block block
-    cdef Py_ssize_t at, count
-    cdef uint8_t* mask
-    cdef int outside = 0
-    try:
-        PyObject_GetBuffer(missing, &views[0], PyBUF_WRITABLE | PyBUF_C_CONTIGUOUS)
-        held = 1
-        for i in range(3):
-            PyObject_GetBuffer(source[i], &views[1 + i], PyBUF_SIMPLE)
-            held += 1
-        rows = views[0].len
-        if rows > views[1].len // 8 or rows > views[2].len // 8:
-            raise ValueError(f"expected texts of {rows} rows, came fewer")
-        mask = <uint8_t*>views[0].buf
-        column = Source(views[1].buf, mask, <const int64_t*>views[2].buf, <const uint8_t*>views[3].buf, views[3].len)
-        with nogil:
-            at = 0
-            while at < rows and not outside:
-                count = min(rows - at, <Py_ssize_t>BLOCK)
-                outside = load(&block, &column, TEXT, at, count)
-                for i in range(count if not outside else 0):
-                    if vocabulary_find(&words.table, block.texts[i], block.lengths[i]) >= 0:
-                        mask[at + i] = 1
-                at += count
-        if outside:
-            raise ValueError("a text lies outside its data")
-    finally:
-        for i in range(held):
-            PyBuffer_Release(&views[i])

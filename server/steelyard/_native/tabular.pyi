@@ -36,5 +36,24 @@ class Program:
 def hash_bytes(data: bytes, seed: int = 0) -> int:
     """XXH64 of `data`."""
 
-def mark_missing(source: list[Any], words: Vocabulary, missing: Any) -> None:
-    """Sets `missing`, a byte a row, where a text is one of `words`. source: starts, lengths, data."""
+def split_texts(data: Any, starts: Any, lengths: Any, missing: Any) -> list[int]:
+    """Where the elements of a BYTES tensor's raw form begin, int64 [rows] twice, and which are missing: none.
+
+    Returns the rows that are not UTF-8; they are missing. Raises ValueError where there are not so many elements.
+    """
+
+def check_texts(data: Any, starts: Any, lengths: Any, missing: Any) -> list[int]:
+    """The rows that are not UTF-8, of those that are not missing; they become so.
+
+    Raises ValueError where a text lies outside its data, as do the next two.
+    """
+
+def read_dates(data: Any, starts: Any, lengths: Any, missing: Any, dates: Any) -> list[int]:
+    """Writes the dates that texts hold, int64 microseconds from 1970; returns the rows that hold none.
+
+    These become missing. A date is YYYY-MM-DD, and with T or a space HH:MM, :SS, a fraction of at most 9 digits
+    (cut to microseconds), and Z or an offset; without these it is UTC.
+    """
+
+def mark_missing(data: Any, starts: Any, lengths: Any, missing: Any, words: Vocabulary) -> None:
+    """Sets `missing`, a byte a row, where a text is one of `words`."""

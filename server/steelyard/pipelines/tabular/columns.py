@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 from steelyard.pipelines.tabular.problems import Problem
 
+# As many as a batch can have. It bounds what one request's columns and problems take.
+MAX_ROWS = 65_536
+
 Integers = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 

@@ -7,7 +7,8 @@ import numpy as np
 
 from steelyard._native import json_rows as native
 from steelyard.errors import InvalidRequest
-from steelyard.pipelines.tabular.columns import Column, Columns, Kind, TextColumn, ValueColumn
+from steelyard.pipelines.tabular.cells import check_rows
+from steelyard.pipelines.tabular.columns import MAX_ROWS, Column, Columns, Kind, TextColumn, ValueColumn
 from steelyard.pipelines.tabular.declaration import ColumnTable
 from steelyard.pipelines.tabular.missing import MissingTexts
 from steelyard.pipelines.tabular.problems import JSON_RULES, Problem, shown
@@ -31,9 +32,11 @@ class JsonSource:
     def __init__(
         self,
         columns: Sequence[ColumnTable],
+        max_rows: int = MAX_ROWS,
         reader: Callable[[list[bytes], list[int], list[bool]], Any] = native.RowReader,
     ) -> None:
         """reader: the native one, or its twin."""
+        self._max_rows = max_rows
         self._names = [column.name for column in columns]
         self._kinds = [column.column_kind for column in columns]
         self._missing = [MissingTexts(column.missing_texts) for column in columns]
@@ -54,6 +57,7 @@ class JsonSource:
                 f"input '{tensor.name}': expected BYTES [rows] of JSON objects, came {tensor.datatype} {list(shape)}"
             )
         rows = shape[0]
+        check_rows(rows, self._max_rows)
         data = tensor.data
         count = len(self._names)
         values = np.empty((count, rows), np.int64)

@@ -16,4 +16,4 @@ class MissingTexts:
     def mark(self, starts: Any, lengths: Any, data: Any, missing: Any) -> None:
         """Sets `missing` where a text is one of them; int64 [rows] twice, a buffer, and bool [rows]."""
         if self._words is not None:
-            native.mark_missing([starts, lengths, data], self._words, missing)
+            native.mark_missing(data, starts, lengths, missing, self._words)

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 # What came is quoted up to so many characters: enough to find it, and no log filled by one value.
 MAX_VALUE_CHARS = 80
+# Each problem is a few hundred bytes in memory, for as little as five on the wire.
+MAX_PROBLEMS = 16_384
 # A refusal names so many rows; a caller with more bad rows than that has one mistake, not many.
 MAX_ROWS_NAMED = 16
 
@@ -26,6 +28,26 @@ class Problem:
     def __str__(self) -> str:
         column = f", column '{self.column}'" if self.column else ""
         return f"row {self.row}{column}: expected {self.expected}, came {self.value}"
+
+
+class ProblemList:
+    """Problems as they are found: all of them up to a bound, and from there on the first of each row."""
+
+    __slots__ = ("_rows", "items")
+
+    def __init__(self) -> None:
+        self.items: list[Problem] = []
+        self._rows: set[int] | None = None
+
+    def add(self, row: int, column: str, rule: str, expected: str, value: object) -> None:
+        """Keeps a problem; `value` is what came, of any type, bytes as text."""
+        if len(self.items) >= MAX_PROBLEMS:
+            if self._rows is None:
+                self._rows = {problem.row for problem in self.items}
+            if row in self._rows:
+                return
+            self._rows.add(row)
+        self.items.append(Problem(row, column, rule, expected, shown(value)))
 
 
 # The rules of the JSON reader by its numbers, each with what it expects.

@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from steelyard._native import tabular as native
 from steelyard.errors import InvalidRequest
 from steelyard.models.datatypes import BY_NAME
-from steelyard.pipelines.tabular.cells import as_kind
-from steelyard.pipelines.tabular.columns import Column, Columns, Kind, TextColumn, ValueColumn
+from steelyard.pipelines.tabular.cells import as_kind, check_rows, dates_of
+from steelyard.pipelines.tabular.columns import MAX_ROWS, Column, Columns, Kind, TextColumn, ValueColumn
 from steelyard.pipelines.tabular.declaration import ColumnTable
 from steelyard.pipelines.tabular.missing import MissingTexts
-from steelyard.pipelines.tabular.problems import Problem, shown
+from steelyard.pipelines.tabular.problems import ProblemList
 from steelyard.toml import did_you_mean
 from steelyard.wire.types import InputTensor
 
@@ -33,7 +33,8 @@ DATATYPES: Mapping[Kind, tuple[str, ...]] = {
 class TensorSource:
     """Reads requests whose tensors are columns; any number of threads may use one."""
 
-    def __init__(self, columns: Sequence[ColumnTable]) -> None:
+    def __init__(self, columns: Sequence[ColumnTable], max_rows: int = MAX_ROWS) -> None:
+        self._max_rows = max_rows
         self._columns = {column.name: column for column in columns}
         self._missing = {column.name: MissingTexts(column.missing_texts) for column in columns}
 
@@ -45,8 +46,9 @@ class TensorSource:
         """
         given = self._by_name(tensors)
         rows = next(iter(given.values())).shape[0] if given else 0
+        check_rows(rows, self._max_rows)
         by_name: dict[str, Column] = {}
-        problems: list[Problem] = []
+        problems = ProblemList()
         for name, column in self._columns.items():
             kind = column.column_kind
             tensor = given.get(name)
@@ -58,7 +60,7 @@ class TensorSource:
                 raise InvalidRequest(f"expected a tensor for column '{name}', came none")
             else:
                 by_name[name] = _nothing(kind, rows)
-        return Columns(rows, by_name, problems)
+        return Columns(rows, by_name, problems.items)
 
     def _by_name(self, tensors: Iterable[InputTensor]) -> dict[str, InputTensor]:
         given: dict[str, InputTensor] = {}
@@ -79,19 +81,19 @@ class TensorSource:
             given[name] = tensor
         return given
 
-    def _read(self, name: str, kind: Kind, tensor: InputTensor, problems: list[Problem]) -> Column:
+    def _read(self, name: str, kind: Kind, tensor: InputTensor, problems: ProblemList) -> Column:
         rows = tensor.shape[0]
         if tensor.datatype == "BYTES":
             starts = np.empty(rows, np.int64)
             lengths = np.empty(rows, np.int64)
             missing = np.empty(rows, np.bool_)
-            wrong = native.split_texts(tensor.data, rows, starts, lengths, missing)
+            wrong = native.split_texts(tensor.data, starts, lengths, missing)
             for row in wrong:
                 element = bytes(tensor.data[starts[row] : starts[row] + min(lengths[row], 512)])
-                problems.append(Problem(row, name, "utf8", "UTF-8", shown(element)))
+                problems.add(row, name, "utf8", "UTF-8", element)
             self._missing[name].mark(starts, lengths, tensor.data, missing)
             column = TextColumn(starts, lengths, missing, tensor.data)
-            return _dates(name, column, problems) if kind is Kind.DATE else column
+            return dates_of(name, column, problems) if kind is Kind.DATE else column
         values = np.frombuffer(tensor.data, BY_NAME[tensor.datatype].dtype)
         return as_kind(name, kind, values, None, problems)
 
@@ -103,12 +105,3 @@ def _nothing(kind: Kind, rows: int) -> Column:
         return TextColumn(zeros, zeros, missing, b"")
     return ValueColumn(kind, zeros, missing)
 
-
-def _dates(name: str, column: TextColumn, problems: list[Problem]) -> ValueColumn:
-    """Texts of ISO 8601 as dates."""
-    rows = len(column.missing)
-    values = np.zeros(rows, np.int64)
-    missing = column.missing.copy()
-    for row in native_dates(column, values, missing):
-        problems.append(Problem(row, name, "date", "a date such as 2027-03-31T08:30:00Z", shown(column.value(row))))
-    return ValueColumn(Kind.DATE, values, missing)
