@@ -168,7 +168,7 @@ cdef void bucket(Block* block, const double* edges, int64_t count) noexcept nogi
 
 
 cdef void lookup(Block* block, const Operation* op) noexcept nogil:
-    """Numbers of categories. `n` and `m`: what an unknown one becomes; `k`: a missing one's number, or -2: it stays."""
+    """Numbers of categories. `n` and `m`: what an unknown one becomes; `k`: a missing one's number, or INT64_MIN: it stays."""
     cdef Py_ssize_t i
     cdef int64_t entry
     cdef double x
@@ -179,7 +179,7 @@ cdef void lookup(Block* block, const Operation* op) noexcept nogil:
             block.missing[i] = isnan(x)
             memcpy(&block.integers[i], &x, sizeof(double))
         if block.missing[i]:
-            if op.k != -2:
+            if op.k != INT64_MIN:
                 block.integers[i] = op.k
                 block.missing[i] = 0
             continue

@@ -145,8 +145,6 @@ def _vocabulary(step: steps.VocabularyStep, track: Track, context: Context) -> T
         "missing": (Unknown.MISSING, 0),
     }.get(cast(str, step.unknown), (Unknown.INDEX, step.unknown if isinstance(step.unknown, int) else 0))
     missing = step.missing if isinstance(step.missing, int) else KEEP_MISSING
-    if missing == KEEP_MISSING and isinstance(step.missing, int):
-        raise ManifestError(f"missing: expected an index other than {KEEP_MISSING}")
     return _lookup(track, context, list(zip(categories, indices, strict=True)), unknown, missing)
 
 

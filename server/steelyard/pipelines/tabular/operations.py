@@ -63,7 +63,8 @@ class Rule(IntEnum):
     MISSING_VALUE = 2
 
 
-KEEP_MISSING = -2
+KEEP_MISSING = -(1 << 63)
+"""The `k` of a lookup that leaves a missing value missing: no index is as low."""
 
 OUTPUT_TYPES = {"FP32": "<f4", "FP64": "<f8", "INT64": "<i8"}
 """Datatypes of a program's output, with numpy's names of them."""
