@@ -19,7 +19,14 @@ from steelyard.pipelines.tabular.json_source import JsonSource
 from steelyard.pipelines.tabular.problems import JSON_RULES
 from tests.pipelines.tabular_requests import Tensor, numbers, texts
 
-COLUMNS = {"n": Kind.NUMBER, "i": Kind.INTEGER, "b": Kind.BOOLEAN, "t": Kind.TEXT, "d": Kind.DATE, "ü": Kind.TEXT}
+COLUMNS = {
+    "n": Kind.NUMBER,
+    "i": Kind.INTEGER,
+    "b": Kind.BOOLEAN,
+    "t": Kind.TEXT,
+    "d": Kind.DATE,
+    "ü": Kind.TEXT,
+}
 REQUIRED = {"n", "t"}
 
 date = st.sampled_from(
@@ -49,11 +56,50 @@ date = st.sampled_from(
     ]
 )
 literal = st.sampled_from(
-    "0 -0 1 -1 1.0 1.5 -2.5e3 1e400 -1e400 1e-400 9007199254740993 9007199254740992.0 9007199254740994.0 "
-    "9223372036854775807 9223372036854775808 -9223372036854775808 -9223372036854775809 0.1 123456789012345678901 "
-    "0.30000000000000004 2.2250738585072011e-308 4.9e-324 1.7976931348623157e308 1.7976931348623159e308 0e999 "
-    "01 1. .5 +1 1e 1e+ - NaN Infinity -Infinity 0x10 1_000 253402300799999999 253402300800000000 "
-    "3.141592653589793238462643383279502884 0.000000000000000000000000000000000000001 100000000000000000000000".split()
+    [
+        "0",
+        "-0",
+        "1",
+        "-1",
+        "1.0",
+        "1.5",
+        "-2.5e3",
+        "1e400",
+        "-1e400",
+        "1e-400",
+        "9007199254740993",
+        "9007199254740992.0",
+        "9007199254740994.0",
+        "9223372036854775807",
+        "9223372036854775808",
+        "-9223372036854775808",
+        "-9223372036854775809",
+        "0.1",
+        "123456789012345678901",
+        "0.30000000000000004",
+        "2.2250738585072011e-308",
+        "4.9e-324",
+        "1.7976931348623157e308",
+        "1.7976931348623159e308",
+        "0e999",
+        "01",
+        "1.",
+        ".5",
+        "+1",
+        "1e",
+        "1e+",
+        "-",
+        "NaN",
+        "Infinity",
+        "-Infinity",
+        "0x10",
+        "1_000",
+        "253402300799999999",
+        "253402300800000000",
+        "3.141592653589793238462643383279502884",
+        "0.000000000000000000000000000000000000001",
+        "100000000000000000000000",
+    ]
 )
 scalar = (
     literal
@@ -64,19 +110,36 @@ scalar = (
     | st.text(max_size=8).map(lambda text: json.dumps(text, ensure_ascii=False))
     | date.map(json.dumps)
     | st.sampled_from(
-        ["true", "false", "null", "tru", "nul", "truer", '"\\ud83d\\ude00"', '"\\ud83d"', '"\\ude00"', '"\\ud83dx"']
+        [
+            "true",
+            "false",
+            "null",
+            "tru",
+            "nul",
+            "truer",
+            '"\\ud83d\\ude00"',
+            '"\\ud83d"',
+            '"\\ude00"',
+            '"\\ud83dx"',
+        ]
     )
-    | st.sampled_from(['"\\u00e9"', '"\\x"', '"\\', '"', '"\t"', '"\\/\\b\\f\\n\\r\\t"', '"\\u12g4"', '"\\u12"', "\ufeff1"])
+    | st.sampled_from(
+        ['"\\u00e9"', '"\\x"', '"\\', '"', '"\t"', '"\\/\\b\\f\\n\\r\\t"', '"\\u12g4"', '"\\u12"', "\ufeff1"]
+    )
 )
 value = st.recursive(
     scalar,
-    lambda inner: st.lists(inner, max_size=3).map(lambda items: "[" + ",".join(items) + "]")
-    | st.lists(st.tuples(st.sampled_from(['"a"', '"n"']), inner), max_size=3).map(
-        lambda items: "{" + ", ".join(f"{k} : {v}" for k, v in items) + "}"
+    lambda inner: (
+        st.lists(inner, max_size=3).map(lambda items: "[" + ",".join(items) + "]")
+        | st.lists(st.tuples(st.sampled_from(['"a"', '"n"']), inner), max_size=3).map(
+            lambda items: "{" + ", ".join(f"{k} : {v}" for k, v in items) + "}"
+        )
     ),
     max_leaves=6,
 )
-key = st.sampled_from([*map(json.dumps, COLUMNS), '"ü"', '"\\u006e"', '"other"', '""', "n", '"N"', '"n\\u0000"'])
+key = st.sampled_from(
+    [*map(json.dumps, COLUMNS), '"ü"', '"\\u006e"', '"other"', '""', "n", '"N"', '"n\\u0000"']
+)
 space = st.sampled_from(["", " ", "\n\t\r ", "\u00a0", "\x0b"])
 
 
@@ -106,7 +169,9 @@ def rows(draw: st.DrawFn) -> bytes:
 def read(module: Any, elements: list[bytes]) -> tuple[dict[str, list[Any]], list[tuple[Any, ...]], Any]:
     """Cells by column, breaches with names of rules, and the raw breaches."""
     reader = module.RowReader(
-        [name.encode() for name in COLUMNS], [int(k) for k in COLUMNS.values()], [n in REQUIRED for n in COLUMNS]
+        [name.encode() for name in COLUMNS],
+        [int(k) for k in COLUMNS.values()],
+        [n in REQUIRED for n in COLUMNS],
     )
     data = wire.encode_bytes_tensor(elements)
     shape = (len(COLUMNS), len(elements))
@@ -141,7 +206,10 @@ def test_native_and_twin_agree(elements: list[bytes]) -> None:
 
 
 @settings(deadline=None, max_examples=1000)
-@given(st.floats(allow_nan=False, allow_infinity=False), st.sampled_from(["{!r}", "{:.17e}", "{:.25f}", "{:.6g}"]))
+@given(
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.sampled_from(["{!r}", "{:.17e}", "{:.25f}", "{:.6g}"]),
+)
 def test_numbers_are_the_nearest_doubles(number: float, form: str) -> None:
     text = form.format(number)
     expected = float(text)
@@ -188,7 +256,9 @@ def test_dates_of_texts_agree(values: list[str]) -> None:
 
 def source(**options: Any) -> JsonSource:
     kinds = {"n": "number", "i": "integer", "b": "boolean", "t": "text", "d": "date"}
-    return JsonSource([ColumnTable(name=name, kind=kind, required=False) for name, kind in kinds.items()], **options)  # type: ignore[arg-type]
+    return JsonSource(
+        [ColumnTable(name=name, kind=kind, required=False) for name, kind in kinds.items()], **options
+    )  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -203,15 +273,18 @@ def source(**options: Any) -> JsonSource:
         (b'{"b": 1}', "row 0, column 'b': expected true or false, came 1"),
         (b'{"t": 1}', "row 0, column 't': expected text, came 1"),
         (b'{"t": ["a"]}', "row 0, column 't': expected text, came [\"a\"]"),
-        (b'{"d": "23.11.2026"}', "expected a date such as 2027-03-31 or 2027-03-31T08:30:00Z, came \"23.11.2026\""),
+        (
+            b'{"d": "23.11.2026"}',
+            'expected a date such as 2027-03-31 or 2027-03-31T08:30:00Z, came "23.11.2026"',
+        ),
         (b'{"d": 1e17}', "row 0, column 'd': expected a whole number of 64 bits"),
         (b'{"n": 1e999}', "row 0, column 'n': expected a number that a double can hold"),
         (b'{"other": 1}', 'row 0: expected only keys that are columns, came "other"'),
-        (b'{"n": NaN}', 'row 0: expected one JSON object, with no NaN or infinity'),
-        (b'{"n": -Infinity}', 'row 0: expected one JSON object, with no NaN or infinity'),
+        (b'{"n": NaN}', "row 0: expected one JSON object, with no NaN or infinity"),
+        (b'{"n": -Infinity}', "row 0: expected one JSON object, with no NaN or infinity"),
         (b'{"n": 1', "row 0: expected one JSON object"),
         (b'{"n": ' + b"[" * 40 + b"]" * 40 + b"}", "row 0: expected one JSON object"),
-        (b'"\xc3("', "row 0: expected UTF-8, came \"\\xc3(\""),
+        (b'"\xc3("', 'row 0: expected UTF-8, came "\\xc3("'),
         (b"", "row 0: expected one JSON object"),
     ],
 )
@@ -225,10 +298,12 @@ def test_each_wrong_row_says_why(row: bytes, said: str) -> None:
 
 
 def test_missing_and_null() -> None:
-    reader = JsonSource([ColumnTable(name="n", kind="number"), ColumnTable(name="t", kind="text", missing_texts=("", "NA"))])
+    reader = JsonSource(
+        [ColumnTable(name="n", kind="number"), ColumnTable(name="t", kind="text", missing_texts=("", "NA"))]
+    )
     columns = reader.read(texts("rows", ['{"n": null, "t": ""}', '{"t": "NA"}', '{"n": 0, "t": "a"}']))
     assert [str(problem) for problem in columns.problems] == [
-        "row 1, column 'n': expected the key to be there, came {\"t\": \"NA\"}"
+        'row 1, column \'n\': expected the key to be there, came {"t": "NA"}'
     ]
     assert [columns.by_name["n"].value(row) for row in range(3)] == [None, None, 0.0]
     assert [columns.by_name["t"].value(row) for row in range(3)] == [None, None, "a"]
@@ -244,7 +319,9 @@ def test_missing_and_null() -> None:
     ],
 )
 def test_tensors_that_hold_no_rows_are_refused(tensor: Tensor) -> None:
-    with pytest.raises(InvalidRequest, match=r"expected (BYTES \[rows\] of JSON objects|at most 3 rows), came"):
+    with pytest.raises(
+        InvalidRequest, match=r"expected (BYTES \[rows\] of JSON objects|at most 3 rows), came"
+    ):
         source(max_rows=3).read(tensor)
 
 
@@ -255,7 +332,9 @@ def test_data_that_is_not_so_many_elements(data: bytes) -> None:
 
 
 def test_breaches_are_bounded_and_name_each_row() -> None:
-    columns = JsonSource([ColumnTable(name=f"c{i}", kind="number") for i in range(100)]).read(texts("rows", [b"{}"] * 1000))
+    columns = JsonSource([ColumnTable(name=f"c{i}", kind="number") for i in range(100)]).read(
+        texts("rows", [b"{}"] * 1000)
+    )
     assert {problem.row for problem in columns.problems} == set(range(1000))
     assert len(columns.problems) < 16_384 + 1000
 

@@ -52,7 +52,9 @@ def column(state: State, values: list[Any]) -> tuple[Any, ...]:
 @st.composite
 def operation(draw: st.DrawFn, state: State) -> tuple[Code, dict[str, Any]]:
     """An operation that can follow `state`, but for DATE_PART, whose values are bounded by who reads them."""
-    code = draw(st.sampled_from([c for c in Code if state_after(c, state) is not None and c is not Code.DATE_PART]))
+    code = draw(
+        st.sampled_from([c for c in Code if state_after(c, state) is not None and c is not Code.DATE_PART])
+    )
     fields: dict[str, Any] = {}
     if code in (Code.IMPUTE_NUMBER, Code.SUBTRACT, Code.MULTIPLY, Code.ADD, Code.DIVIDE):
         fields["a"] = draw(real)
@@ -126,7 +128,8 @@ def test_native_and_twin_agree_bit_for_bit(data: st.DataObject) -> None:
     values = {State.NUMBER: real | st.just(math.nan), State.INTEGER: whole, State.TEXT: word}
     pools = [data.draw(st.lists(st.none() | values[state], min_size=1, max_size=12)) for state in states]
     sources = [
-        column(state, [pool[i % len(pool)] for i in range(rows)]) for state, pool in zip(states, pools, strict=True)
+        column(state, [pool[i % len(pool)] for i in range(rows)])
+        for state, pool in zip(states, pools, strict=True)
     ]
     start = data.draw(st.integers(0, rows))
     results = []
@@ -229,7 +232,11 @@ def value_program(state: State = State.NUMBER, width: int = 1) -> Any:
     [
         ((np.zeros(3), np.zeros(4, bool)), np.zeros((4, 1), "f4"), "columns of 4 rows"),
         ((np.zeros(4), np.zeros(3, bool)), np.zeros((4, 1), "f4"), "columns of 4 rows"),
-        ((np.zeros(4), np.zeros(4, bool)), np.zeros((3, 1), "f4"), "4 rows of 1 features do not fit 12 bytes"),
+        (
+            (np.zeros(4), np.zeros(4, bool)),
+            np.zeros((3, 1), "f4"),
+            "4 rows of 1 features do not fit 12 bytes",
+        ),
         ((np.zeros(4),), np.zeros((4, 1), "f4"), "came 1 buffers"),
         (
             (np.frombuffer(bytearray(33), "u1")[1:], np.zeros(4, bool)),
@@ -252,13 +259,13 @@ def test_a_text_outside_its_data_is_refused(start: int, length: int) -> None:
 
 @pytest.mark.parametrize(("start", "rows"), [(-1, 1), (0, -1), (2**62, 2**62), (1, 2**63 - 1)])
 def test_rows_out_of_bounds_are_refused(start: int, rows: int) -> None:
-    with pytest.raises(ValueError, match="no rows from|expected columns of"):
+    with pytest.raises(ValueError, match=r"no rows from|expected columns of"):
         value_program().run([(np.zeros(4), np.zeros(4, bool))], start, rows, np.zeros((4, 1), "f4"))
 
 
 @pytest.mark.parametrize("chain", [Chain(1, State.NUMBER, (), 0), Chain(0, State.NUMBER, (), 1)])
 def test_chains_outside_columns_or_features_are_refused(chain: Chain) -> None:
-    with pytest.raises(ValueError, match="no column|ends outside"):
+    with pytest.raises(ValueError, match=r"no column|ends outside"):
         native.Program([chain], 1, 1, "FP32")
 
 

@@ -47,7 +47,7 @@ def table() -> pd.DataFrame:
             "huge": np.exp(random.normal(0, 20, ROWS)),
             "distance": random.integers(17, 5000, ROWS),
             "month": random.integers(1, 13, ROWS),
-            "carrier": random.choice(["UA", "AA", "B6", "é, \"quoted\""], ROWS, p=[0.6, 0.3, 0.08, 0.02]),
+            "carrier": random.choice(["UA", "AA", "B6", 'é, "quoted"'], ROWS, p=[0.6, 0.3, 0.08, 0.02]),
             "origin": random.choice(["EWR", "JFK"], ROWS),
             "cancelled": random.choice([True, False], ROWS),
         }
@@ -71,14 +71,18 @@ def json_rows(frame: pd.DataFrame, names: list[str]) -> Tensor:
     return Tensor("rows", "BYTES", (len(rows),), memoryview(wire.encode_bytes_tensor(rows)))
 
 
-def served(estimator: Any, frame: pd.DataFrame, directory: Path, datatype: str = "FP64") -> tuple[Any, list[Problem]]:
+def served(
+    estimator: Any, frame: pd.DataFrame, directory: Path, datatype: str = "FP64"
+) -> tuple[Any, list[Problem]]:
     """What the converted steps make of the frame, sent as JSON, by way of a TOML file."""
     converted = convert(estimator, datatype=datatype)
     for name, content in converted.files.items():
         (directory / name).write_text(content)
     declaration = TabularTable.model_validate(tomllib.loads(tomli_w.dumps(converted.document)))
     plan = compile_plan(declaration, directory=directory)
-    columns = JsonSource(declaration.column).read(json_rows(frame, [column.name for column in declaration.column]))
+    columns = JsonSource(declaration.column).read(
+        json_rows(frame, [column.name for column in declaration.column])
+    )
     assert columns.problems == []
     tensor = plan.tensors["x"]
     out = np.empty((len(frame), tensor.width), tensor.dtype)
@@ -97,7 +101,9 @@ def assert_exact(estimator: Any, frame: pd.DataFrame, directory: Path) -> None:
         assert out.shape == expected.shape
         with np.errstate(over="ignore"):
             wanted = expected.astype(dtype)
-        differ = (out.view(f"u{out.itemsize}") != wanted.view(f"u{out.itemsize}")) & ~(np.isnan(out) & np.isnan(wanted))
+        differ = (out.view(f"u{out.itemsize}") != wanted.view(f"u{out.itemsize}")) & ~(
+            np.isnan(out) & np.isnan(wanted)
+        )
         assert not differ.any(), (out[differ][:3], wanted[differ][:3])
 
 
@@ -122,7 +128,10 @@ TRANSFORMERS: dict[str, tuple[Any, list[str]]] = {
         OneHotEncoder(min_frequency=30, handle_unknown="infrequent_if_exist"),
         ["carrier", "month", "origin"],
     ),
-    "onehot of at most three": (OneHotEncoder(max_categories=3, handle_unknown="ignore"), ["carrier", "month"]),
+    "onehot of at most three": (
+        OneHotEncoder(max_categories=3, handle_unknown="ignore"),
+        ["carrier", "month"],
+    ),
     "ordinal": (OrdinalEncoder(), ["carrier", "origin", "month", "cancelled"]),
     "ordinal with values": (
         OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1, encoded_missing_value=-2),
@@ -144,7 +153,9 @@ TRANSFORMERS: dict[str, tuple[Any, list[str]]] = {
         ["carrier"],
     ),
     "impute a word": (
-        Pipeline([("impute", SimpleImputer(strategy="constant", fill_value="none")), ("encode", OneHotEncoder())]),
+        Pipeline(
+            [("impute", SimpleImputer(strategy="constant", fill_value="none")), ("encode", OneHotEncoder())]
+        ),
         ["carrier"],
     ),
     "impute, then bins": (
@@ -167,7 +178,11 @@ def test_a_column_transformer_exactly(remainder: Any, table: pd.DataFrame, tmp_p
     frame = table[["tiny", "delay", "carrier", "month", "distance", "huge"]]
     transformer = ColumnTransformer(
         [
-            ("numbers", Pipeline([("impute", SimpleImputer()), ("scale", StandardScaler())]), ["delay", "distance"]),
+            (
+                "numbers",
+                Pipeline([("impute", SimpleImputer()), ("scale", StandardScaler())]),
+                ["delay", "distance"],
+            ),
             ("words", OneHotEncoder(handle_unknown="ignore"), ["carrier"]),
             ("bins", KBinsDiscretizer(4, quantile_method="averaged_inverted_cdf"), [0]),
             ("out", "drop", ["month"]),
@@ -231,7 +246,9 @@ def test_what_cannot_be_written_is_named(transformer: Any, message: str, table: 
 
 
 def test_what_is_not_fitted_is_refused() -> None:
-    with pytest.raises(ManifestError, match="expected a fitted transformer of scikit-learn, came StandardScaler"):
+    with pytest.raises(
+        ManifestError, match="expected a fitted transformer of scikit-learn, came StandardScaler"
+    ):
         convert(StandardScaler())
 
 

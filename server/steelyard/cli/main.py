@@ -21,6 +21,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "steelyard.cli.check:check",
         "Find what a server would refuse in a repository, without serving it.",
     ),
+    "pipeline": (
+        "steelyard.cli.pipeline:pipeline",
+        "Make the steps from raw data to a model's tensors.",
+    ),
     "config": ("steelyard.cli.config:config", "Show the settings in force, and where each came from."),
     "demo": ("steelyard.cli.demo:demo", "Serve a real model and ask it about real files."),
 }

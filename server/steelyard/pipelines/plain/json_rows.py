@@ -5,7 +5,7 @@ import math
 import re
 import struct
 from collections.abc import Sequence
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ MAX_DEPTH = 32
 MAX_NUMBER_CHARS = 1024
 MAX_BREACHES = 16384
 _RULE = {name: number for number, (name, _) in enumerate(JSON_RULES)}
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST_US, _LAST_US = -62135596800000000, 253402300799999999
 _DATE = re.compile(
     r"([0-9]{4})-([0-9]{2})-([0-9]{2})"
@@ -32,8 +32,6 @@ class _Literal(str):
 
 class _Object(list[tuple[str, object]]):
     """An object's pairs, all of them."""
-
-
 
 
 def _refuse_constant(text: str) -> object:
@@ -96,9 +94,7 @@ class RowReader:
             return [(-1, "json", element)], {}
         return self._pairs(value, element)
 
-    def _pairs(
-        self, pairs: _Object, element: bytes
-    ) -> tuple[list[tuple[int, str, object]], dict[int, Any]]:
+    def _pairs(self, pairs: _Object, element: bytes) -> tuple[list[tuple[int, str, object]], dict[int, Any]]:
         found: list[tuple[int, str, object]] = []
         cells: dict[int, Any] = {}
         met: set[int] = set()
@@ -182,7 +178,7 @@ def microseconds(text: str) -> int | None:
     year, month, day = (int(part) for part in match.groups()[:3])
     hour, minute, second = (int(part or 0) for part in match.groups()[3:6])
     try:
-        time = datetime(year, month, day, hour, minute, second, tzinfo=timezone.utc)
+        time = datetime(year, month, day, hour, minute, second, tzinfo=UTC)
     except ValueError:
         return None
     us = (time - _EPOCH) // timedelta(microseconds=1) + int((match[7] or "").ljust(6, "0")[:6])

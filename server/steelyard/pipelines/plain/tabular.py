@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 import numpy as np
@@ -25,7 +25,7 @@ from steelyard.pipelines.tabular.operations import (
 Array = NDArray[Any]
 
 MAX_BREACHES = 16384
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Vocabulary:
@@ -136,7 +136,9 @@ def _lookup(rows: _Rows, op: Operation) -> None:
 
 
 def _hash(rows: _Rows, op: Operation) -> None:
-    hashed = [0 if gone else xxh64(key, op.m) % op.n for key, gone in zip(rows.keys(), rows.missing, strict=True)]
+    hashed = [
+        0 if gone else xxh64(key, op.m) % op.n for key, gone in zip(rows.keys(), rows.missing, strict=True)
+    ]
     rows.values = np.array(hashed, "<i8")
 
 
@@ -151,7 +153,9 @@ def _date_part(rows: _Rows, op: Operation) -> None:
 
 def _impute(rows: _Rows, op: Operation) -> None:
     if op.code is Code.IMPUTE_TEXT:
-        rows.values = [op.data if gone else value for gone, value in zip(rows.missing, rows.values, strict=True)]
+        rows.values = [
+            op.data if gone else value for gone, value in zip(rows.missing, rows.values, strict=True)
+        ]
     else:
         rows.values[rows.missing] = op.n
     rows.missing[:] = False

@@ -35,7 +35,9 @@ def read_categories(path: str, directory: Path | None) -> tuple[Category, ...]:
     """The categories in a file of the version's directory. Raises ManifestError."""
     pure = PurePosixPath(path)
     if pure.is_absolute() or ".." in pure.parts or not pure.name or directory is None:
-        raise ManifestError(f"categories: expected a list, or a file in the version's directory, got {path!r:.80}")
+        raise ManifestError(
+            f"categories: expected a list, or a file in the version's directory, got {path!r:.80}"
+        )
     file = directory / pure
     try:
         with file.open("rb") as stream:
@@ -61,9 +63,13 @@ def key_of(category: Category, state: State, kind: Kind) -> bytes:
         if isinstance(category, str):
             return category.encode("utf-8", "surrogatepass")
         raise ManifestError(f"categories: expected texts for a column of kind text, got {category!r:.80}")
-    if isinstance(category, str) or isinstance(category, bool) != (state is State.INTEGER and kind is Kind.BOOLEAN):
+    if isinstance(category, str) or isinstance(category, bool) != (
+        state is State.INTEGER and kind is Kind.BOOLEAN
+    ):
         what = "true and false" if kind is Kind.BOOLEAN and state is State.INTEGER else "numbers"
-        raise ManifestError(f"categories: expected {what} for a column of kind {kind.name.lower()}, got {category!r:.80}")
+        raise ManifestError(
+            f"categories: expected {what} for a column of kind {kind.name.lower()}, got {category!r:.80}"
+        )
     if state is State.NUMBER:
         if category != category:
             raise ManifestError("categories: expected numbers, got NaN")

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from steelyard._native import tabular as native
 from steelyard.errors import InvalidRequest
-from steelyard.pipelines.tabular.columns import Kind, Mask, TextColumn, ValueColumn
+from steelyard.pipelines.tabular.columns import Column, Kind, Mask, TextColumn, ValueColumn
 from steelyard.pipelines.tabular.problems import ProblemList
 
 # 0001-01-01 and the last microsecond of 9999.
@@ -66,7 +66,9 @@ def _whole(name: str, values: NDArray[Any], missing: Mask, problems: ProblemList
     with np.errstate(invalid="ignore"):
         _refuse(name, numbers != np.floor(numbers), values, missing, problems, "whole", "a whole number")
         beyond = np.abs(numbers) > MAX_EXACT
-    _refuse(name, beyond, values, missing, problems, "range", "a whole number of at most 2**53, exact in a float")
+    _refuse(
+        name, beyond, values, missing, problems, "range", "a whole number of at most 2**53, exact in a float"
+    )
     numbers[missing] = 0.0
     return numbers
 
@@ -78,7 +80,13 @@ def _booleans(name: str, values: NDArray[Any], missing: Mask, problems: ProblemL
 
 
 def _refuse(
-    name: str, wrong: Any, values: NDArray[Any], missing: Mask, problems: ProblemList, rule: str, expected: str
+    name: str,
+    wrong: Any,
+    values: NDArray[Any],
+    missing: Mask,
+    problems: ProblemList,
+    rule: str,
+    expected: str,
 ) -> None:
     """Notes the rows where `wrong`, unless they are missing already; they are then."""
     if not wrong.any():
@@ -96,3 +104,27 @@ def dates_of(name: str, column: TextColumn, problems: ProblemList) -> ValueColum
     for row in wrong:
         problems.add(row, name, "date", "a date such as 2027-03-31T08:30:00Z", column.value(row))
     return ValueColumn(Kind.DATE, values, missing)
+
+
+def time_in_us(
+    name: str, values: NDArray[Any], times: int, unit: int, missing: Mask, problems: ProblemList
+) -> NDArray[np.int64]:
+    """Counts of another unit as microseconds: `times` of them, or one for each `unit` of it, rounded down."""
+    counts = values.astype(np.int64)
+    if times > 1:
+        # Before the product, which could overflow.
+        outside = (counts < FIRST_US // times) | (counts > LAST_US // times)
+        expected = "a time within the years 1 to 9999"
+        _refuse(name, outside, counts, missing, problems, "range", expected)
+        counts[missing] = 0
+        return counts * times
+    return counts // unit
+
+
+def nothing(kind: Kind, rows: int) -> Column:
+    """A column that a request left out: all its values are missing."""
+    missing = np.ones(rows, np.bool_)
+    zeros: NDArray[Any] = np.zeros(rows, np.float64 if kind is Kind.NUMBER else np.int64)
+    if kind is Kind.TEXT:
+        return TextColumn(zeros, zeros, missing, b"")
+    return ValueColumn(kind, zeros, missing)

@@ -138,7 +138,9 @@ def _vocabulary(step: steps.VocabularyStep, track: Track, context: Context) -> T
     categories = find_categories(step.categories, track.column, context.profile, context.directory)
     indices = range(len(categories)) if step.indices is None else step.indices
     if len(indices) != len(categories):
-        raise ManifestError(f"indices: expected one for each of {len(categories)} categories, got {len(indices)}")
+        raise ManifestError(
+            f"indices: expected one for each of {len(categories)} categories, got {len(indices)}"
+        )
     track = _refusing(step.missing, track)
     unknown = {
         "refuse": (Unknown.REFUSE, 0),

@@ -27,7 +27,10 @@ class ColumnTable(Table):
         default=True, description="Whether each row must have it; else a row without it has a missing value."
     )
     missing_texts: tuple[Annotated[str, Field(max_length=1024)], ...] = Field(
-        default=(), max_length=64, strict=False, description="Texts that mean a missing value, such as \"\" or \"NA\"."
+        default=(),
+        max_length=64,
+        strict=False,
+        description='Texts that mean a missing value, such as "" or "NA".',
     )
 
     @model_validator(mode="after")
@@ -46,7 +49,10 @@ class FeatureTable(Table):
 
     column: Name | None = Field(default=None, description="The column that it is made of.")
     columns: tuple[Name, ...] = Field(
-        default=(), max_length=MAX_FEATURES, strict=False, description="Columns that each go through the same steps."
+        default=(),
+        max_length=MAX_FEATURES,
+        strict=False,
+        description="Columns that each go through the same steps.",
     )
     steps: Annotated[tuple[Step, ...], BeforeValidator(parse_steps)] = Field(
         default=(), max_length=MAX_STEPS, description="The steps in order; none: the value as it is."

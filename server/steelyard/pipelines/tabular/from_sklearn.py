@@ -102,7 +102,10 @@ def convert(
                 "name": tensor,
                 "datatype": datatype,
                 "feature": [
-                    {"column": line.column, "steps": [_shortened(step, line.column, files) for step in line.steps]}
+                    {
+                        "column": line.column,
+                        "steps": [_shortened(step, line.column, files) for step in line.steps],
+                    }
                     for line in lines
                 ],
             }
@@ -148,7 +151,9 @@ def _apply(transformer: Any, lines: _Lines, where: str, skipped: list[str]) -> _
     """What a transformer makes of the columns that it is given."""
     if isinstance(transformer, str):
         if transformer not in ("passthrough", "drop"):
-            raise ManifestError(f"{where}: expected a fitted transformer, 'drop' or 'passthrough', came {transformer!r:.80}")
+            raise ManifestError(
+                f"{where}: expected a fitted transformer, 'drop' or 'passthrough', came {transformer!r:.80}"
+            )
         return lines if transformer == "passthrough" else []
     kind = type(transformer).__name__
     if not type(transformer).__module__.startswith("sklearn.") or kind not in _CONVERTERS:
@@ -191,7 +196,9 @@ def _single(lines: _Lines, where: str) -> None:
 def _imputer(imputer: Any, lines: _Lines, where: str, _: list[str]) -> _Lines:
     _single(lines, where)
     if not _is_missing(imputer.missing_values):
-        raise ManifestError(f"{where}: expected NaN or None for missing_values, came {imputer.missing_values!r:.80}")
+        raise ManifestError(
+            f"{where}: expected NaN or None for missing_values, came {imputer.missing_values!r:.80}"
+        )
     found = []
     for line, value in zip(lines, imputer.statistics_, strict=True):
         if _is_missing(value):
@@ -201,8 +208,7 @@ def _imputer(imputer: Any, lines: _Lines, where: str, _: list[str]) -> _Lines:
         kind = "text" if isinstance(plain, str) else "boolean" if isinstance(plain, bool) else "any"
         found.append(line.then(kind, step="impute", value=plain))
     if imputer.add_indicator:
-        for i in imputer.indicator_.features_:
-            found.append(lines[i].then("any", step="missing_indicator"))
+        found += [lines[i].then("any", step="missing_indicator") for i in imputer.indicator_.features_]
     return found
 
 
@@ -210,7 +216,7 @@ def _standard_scaler(scaler: Any, lines: _Lines, where: str, _: list[str]) -> _L
     _single(lines, where)
     found = []
     for i, line in enumerate(lines):
-        step = {}
+        step: dict[str, Any] = {}
         if scaler.with_mean:
             step["subtract"] = float(scaler.mean_[i])
         if scaler.with_std:

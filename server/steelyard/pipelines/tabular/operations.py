@@ -30,7 +30,9 @@ class Code(IntEnum):
     LOG = 10
     LOG1P = 11
     BUCKET = 12  # data: ascending float64 edges
-    LOOKUP = 13  # data: a Vocabulary; n: an `Unknown`, m: its index; k: index of a missing value, or KEEP_MISSING
+    LOOKUP = (
+        13  # data: a Vocabulary; n: an `Unknown`, m: its index; k: index of a missing value, or KEEP_MISSING
+    )
     HASH = 14  # n: buckets, m: seed
     DATE_PART = 15  # n: a `Part`
     IS_MISSING = 16

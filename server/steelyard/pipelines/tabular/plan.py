@@ -55,15 +55,15 @@ class TensorPlan:
         """What `run` would return, without output: before a request's rows are put into a batch."""
         return self._problems(columns, 0, self._program.run(columns.sources, 0, columns.rows, None))
 
-    def _problems(
-        self, columns: Columns, start: int, breaches: list[tuple[int, int, int]]
-    ) -> list[Problem]:
+    def _problems(self, columns: Columns, start: int, breaches: list[tuple[int, int, int]]) -> list[Problem]:
         problems = []
         for row, chain, broken in breaches:
             name = self._chain_columns[chain]
             value = columns.by_name[name].value(start + row)
             rule, expected = _BROKEN[Rule(broken)]
-            problems.append(Problem(start + row, name, rule, expected, "null" if value is None else shown(value)))
+            problems.append(
+                Problem(start + row, name, rule, expected, "null" if value is None else shown(value))
+            )
         return problems
 
 
@@ -137,7 +137,9 @@ def _feature(
             if track.state is not State.INTEGER:
                 raise ManifestError(f"{where}: ends in numbers; an INT64 tensor takes whole numbers")
             if track.may_miss:
-                raise ManifestError(f"{where}: may be missing, which INT64 cannot hold; expected an impute step")
+                raise ManifestError(
+                    f"{where}: may be missing, which INT64 cannot hold; expected an impute step"
+                )
     return tracks
 
 

@@ -31,7 +31,8 @@ class Impute(StepTable):
     step: Literal["impute"]
     strategy: Literal["constant", "mean", "median", "mode"] = "constant"
     value: Category | None = Field(
-        default=None, description="What to put in; not given: what the profile says of the column for the strategy."
+        default=None,
+        description="What to put in; not given: what the profile says of the column for the strategy.",
     )
 
     @model_validator(mode="after")
@@ -126,7 +127,9 @@ class Categorical(StepTable):
     @model_validator(mode="after")
     def _bounded(self) -> Self:
         if isinstance(self.categories, tuple) and len(self.categories) > MAX_INLINE_CATEGORIES:
-            raise ValueError(f"categories: expected at most {MAX_INLINE_CATEGORIES}, got {len(self.categories)}")
+            raise ValueError(
+                f"categories: expected at most {MAX_INLINE_CATEGORIES}, got {len(self.categories)}"
+            )
         return self
 
 
@@ -181,16 +184,7 @@ class DateParts(StepTable):
 
 
 Step = (
-    Impute
-    | Clip
-    | Scale
-    | Log
-    | Bucketize
-    | VocabularyStep
-    | OneHot
-    | Hashing
-    | MissingIndicator
-    | DateParts
+    Impute | Clip | Scale | Log | Bucketize | VocabularyStep | OneHot | Hashing | MissingIndicator | DateParts
 )
 
 STEPS: dict[str, type[Step]] = {
@@ -211,7 +205,7 @@ STEPS: dict[str, type[Step]] = {
 def parse_steps(value: object) -> object:
     """Steps of tables, each by its own declaration. Raises ValueError that names the step and the key."""
     if not isinstance(value, list | tuple):
-        raise ValueError("expected a list of tables such as { step = \"impute\", value = 0.0 }")
+        raise ValueError('expected a list of tables such as { step = "impute", value = 0.0 }')
     return tuple(_parse(step, number) for number, step in enumerate(value, 1))
 
 
@@ -219,10 +213,10 @@ def _parse(value: object, number: int) -> Step:
     if isinstance(value, StepTable):
         return cast(Step, value)
     if not isinstance(value, dict):
-        raise ValueError(f"step {number}: expected a table such as {{ step = \"impute\", value = 0.0 }}")
+        raise ValueError(f'step {number}: expected a table such as {{ step = "impute", value = 0.0 }}')
     name = value.get("step")
     if not isinstance(name, str):
-        raise ValueError(f"step {number}: expected its name as step = \"...\", one of: {_listed(list(STEPS))}")
+        raise ValueError(f'step {number}: expected its name as step = "...", one of: {_listed(list(STEPS))}')
     if name not in STEPS:
         raise ValueError(f"step {number}: unknown step {name!r:.80}{did_you_mean(name, STEPS)}")
     try:

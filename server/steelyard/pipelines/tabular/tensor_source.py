@@ -1,16 +1,14 @@
 """Columns from one tensor a column."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from steelyard._native import tabular as native
 from steelyard.errors import InvalidRequest
 from steelyard.models.datatypes import BY_NAME
-from steelyard.pipelines.tabular.cells import as_kind, check_rows, dates_of
-from steelyard.pipelines.tabular.columns import MAX_ROWS, Column, Columns, Kind, TextColumn, ValueColumn
+from steelyard.pipelines.tabular.cells import as_kind, check_rows, dates_of, nothing
+from steelyard.pipelines.tabular.columns import MAX_ROWS, Column, Columns, Kind, TextColumn
 from steelyard.pipelines.tabular.declaration import ColumnTable
 from steelyard.pipelines.tabular.missing import MissingTexts
 from steelyard.pipelines.tabular.problems import ProblemList
@@ -59,7 +57,7 @@ class TensorSource:
             elif column.required:
                 raise InvalidRequest(f"expected a tensor for column '{name}', came none")
             else:
-                by_name[name] = _nothing(kind, rows)
+                by_name[name] = nothing(kind, rows)
         return Columns(rows, by_name, problems.items)
 
     def _by_name(self, tensors: Iterable[InputTensor]) -> dict[str, InputTensor]:
@@ -68,11 +66,15 @@ class TensorSource:
             name, shape = tensor.name, tensor.shape
             column = self._columns.get(name)
             if column is None:
-                raise InvalidRequest(f"expected only columns, came tensor '{name:.80}'{did_you_mean(name, self._columns)}")
+                raise InvalidRequest(
+                    f"expected only columns, came tensor '{name:.80}'{did_you_mean(name, self._columns)}"
+                )
             if name in given:
                 raise InvalidRequest(f"column '{name}': expected one tensor, came two")
             if not (len(shape) == 1 or (len(shape) == 2 and shape[1] == 1)):
-                raise InvalidRequest(f"column '{name}': expected shape [rows] or [rows, 1], came {list(shape)}")
+                raise InvalidRequest(
+                    f"column '{name}': expected shape [rows] or [rows, 1], came {list(shape)}"
+                )
             allowed = DATATYPES[column.column_kind]
             if tensor.datatype not in allowed:
                 raise InvalidRequest(
@@ -96,12 +98,3 @@ class TensorSource:
             return dates_of(name, column, problems) if kind is Kind.DATE else column
         values = np.frombuffer(tensor.data, BY_NAME[tensor.datatype].dtype)
         return as_kind(name, kind, values, None, problems)
-
-
-def _nothing(kind: Kind, rows: int) -> Column:
-    missing = np.ones(rows, np.bool_)
-    zeros: NDArray[Any] = np.zeros(rows, np.float64 if kind is Kind.NUMBER else np.int64)
-    if kind is Kind.TEXT:
-        return TextColumn(zeros, zeros, missing, b"")
-    return ValueColumn(kind, zeros, missing)
-
