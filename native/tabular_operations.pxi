@@ -168,7 +168,10 @@ cdef void bucket(Block* block, const double* edges, int64_t count) noexcept nogi
 
 
 cdef void lookup(Block* block, const Operation* op) noexcept nogil:
-    """Numbers of categories. `n` and `m`: what an unknown one becomes; `k`: a missing one's number, or INT64_MIN: it stays."""
+    """Numbers of categories.
+
+    `n` and `m`: what an unknown one becomes; `k`: a missing one's number, or INT64_MIN: it stays missing.
+    """
     cdef Py_ssize_t i
     cdef int64_t entry
     cdef double x

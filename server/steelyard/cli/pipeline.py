@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     epilog="\b\nExample:\n  steelyard pipeline from-sklearn preprocessing.joblib --tensor input --output steps.toml"
 )
 def pipeline() -> None:
-    """Make the steps from raw data to a model's tensors."""
+    """Make the steps from raw data to a model's tensors.
+
+    Every command of it takes --json.
+    """
 
 
 @pipeline.command(
