@@ -288,7 +288,7 @@ def test_steps_that_do_not_end_in_int64(steps: list[dict[str, Any]], message: st
     [
         (
             [{"stp": "impute"}],
-            '[tensor 1.feature 1.steps] step 1: expected its name as step = "...", one of: impute,',
+            '[tensor 1.feature 1.steps] step 1: expected its name as step = "...", one of:',
         ),
         ([step("imput")], "step 1: unknown step 'imput', did you mean 'impute'?"),
         (["impute"], "step 1: expected a table such as { step ="),
