@@ -5,6 +5,8 @@ cdef enum:
     MAX_COLUMNS = 65536
     # Breaches are all named up to so many; from there on, the first of each row.
     MAX_BREACHES = 16384
+    # Reading took 1.5 ns a byte, so about 25 µs; below it, waiting to get the GIL back is dearer than keeping it.
+    RELEASE_GIL_ABOVE_BYTES = 16384
 
 # In step with `steelyard.pipelines.tabular.columns.Kind`.
 cdef enum Kind:
@@ -150,7 +152,10 @@ cdef class RowReader:
             r.met = <int64_t*>calloc(self.columns + 1, sizeof(int64_t))
             if r.met == NULL:
                 raise MemoryError
-            with nogil:
+            if views[0].len > RELEASE_GIL_ABOVE_BYTES:
+                with nogil:
+                    done = self.read_rows(&r)
+            else:
                 done = self.read_rows(&r)
             if r.out_of_memory:
                 raise MemoryError

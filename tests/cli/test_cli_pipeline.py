@@ -64,7 +64,10 @@ def test_what_is_no_estimator_is_refused(tmp_path: Path, capsys: pytest.CaptureF
 
 
 def test_without_scikit_learn_the_extra_is_named(fitted: Path) -> None:
-    program = "import sys; sys.modules['sklearn'] = None; from steelyard.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    program = (
+        "import sys; sys.modules['sklearn'] = None; "
+        "from steelyard.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    )
     done = subprocess.run(
         [sys.executable, "-c", program, "pipeline", "from-sklearn", str(fitted)],
         capture_output=True,

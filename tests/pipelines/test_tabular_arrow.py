@@ -161,7 +161,7 @@ C = {"c": pa.array([1.0])}
         (stream({"c": pa.array([[1.0]])}), "came list"),
         (stream({"c": pa.array([None])}), "came null"),
         (stream(pa.record_batch([], pa.schema([]))), "expected a field for column 'c', came none"),
-        (stream({"c": pa.array([0.0] * 65_537)}), "expected at most 65536 rows, came 65537"),
+        (stream({"c": pa.array([0.0] * 65_537)}), "expected at most 65536 rows of 1 columns, came 65537"),
     ],
 )
 def test_what_is_refused(raw: bytes, message: str) -> None:

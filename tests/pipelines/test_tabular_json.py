@@ -320,7 +320,7 @@ def test_missing_and_null() -> None:
 )
 def test_tensors_that_hold_no_rows_are_refused(tensor: Tensor) -> None:
     with pytest.raises(
-        InvalidRequest, match=r"expected (BYTES \[rows\] of JSON objects|at most 3 rows), came"
+        InvalidRequest, match=r"expected (BYTES \[rows\] of JSON objects|at most 3 rows of 5 columns), came"
     ):
         source(max_rows=3).read(tensor)
 
@@ -344,3 +344,9 @@ def test_an_escaped_text_is_longer_escaped_than_not() -> None:
     row = b'{"t": "' + b"\\u20ac" * 1000 + b'"}'
     columns = source().read(texts("rows", [row] * 3))
     assert [columns.by_name["t"].value(i) for i in range(3)] == ["€" * 1000] * 3
+
+
+def test_cells_are_bounded_before_there_is_memory_for_them() -> None:
+    wide = JsonSource([ColumnTable(name=f"c{i}", kind="number") for i in range(10_000)])
+    with pytest.raises(InvalidRequest, match="expected at most 1677 rows of 10000 columns, came 1678"):
+        wide.read(texts("rows", [b"{}"] * 1678))

@@ -346,3 +346,17 @@ def test_declarations_that_are_wrong(document: dict[str, Any], message: str) -> 
     with pytest.raises(ValidationError) as failed:
         TabularTable.model_validate(document)
     assert message in "; ".join(describe_problems(failed.value, TabularTable))
+
+
+def test_a_million_categories_from_a_file(tmp_path: Path) -> None:
+    words = [f"category {i}" for i in range(1_000_000)]
+    (tmp_path / "words.txt").write_text("\n".join(words) + "\n")
+    tensor = plan("t", [step("vocabulary", categories="words.txt", unknown=-1)], directory=tmp_path).tensors[
+        "x"
+    ]
+    out = np.empty((3, 1))
+    rows = [
+        f'{{"n": 0, "i": 0, "b": true, "t": "{t}", "d": 0}}' for t in (words[0], words[-1], "category -1")
+    ]
+    assert tensor.run(read(rows), out) == []
+    assert out[:, 0].tolist() == [0, 999_999, -1]

@@ -114,7 +114,11 @@ def test_a_column_that_may_be_left_out() -> None:
         ("text", [numbers("c", "FP64", np.zeros(1))], "expected BYTES for kind text, came FP64"),
         ("boolean", [numbers("c", "INT64", np.zeros(1, int))], "expected BOOL for kind boolean, came INT64"),
         ("number", [numbers("c", "BF16", np.zeros(1, "u2"))], "for kind number, came BF16"),
-        ("number", [numbers("c", "FP64", np.zeros(65_537))], "expected at most 65536 rows, came 65537"),
+        (
+            "number",
+            [numbers("c", "FP64", np.zeros(65_537))],
+            "expected at most 65536 rows of 1 columns, came 65537",
+        ),
     ],
 )
 def test_requests_that_do_not_fit_are_refused(kind: str, tensors: list[Tensor], message: str) -> None:

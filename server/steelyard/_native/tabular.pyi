@@ -55,5 +55,12 @@ def read_dates(data: Any, starts: Any, lengths: Any, missing: Any, dates: Any) -
     (cut to microseconds), and Z or an offset; without these it is UTC.
     """
 
+def copy_floats(data: Any, values: Any, missing: Any) -> bool:
+    """float32 or float64 elements as float64, and which of them are NaN; whether one is infinite.
+
+    data: a buffer of [rows] elements, at any address; values: float64 [rows]; missing: a byte a row. Raises
+    ValueError where sizes do not fit.
+    """
+
 def mark_missing(data: Any, starts: Any, lengths: Any, missing: Any, words: Vocabulary) -> None:
     """Sets `missing`, a byte a row, where a text is one of `words`."""

@@ -63,7 +63,7 @@ class ArrowSource:
             )
         # Behind the length of the only element.
         batch = Batch(tensor.data[4:], tensor.name, 2 * len(self._columns) + 16)
-        check_rows(batch.rows, self._max_rows)
+        check_rows(batch.rows, len(self._columns), self._max_rows)
         self._check_fields(batch)
         arrays = {
             field.name: (field.type, array) for field, array in zip(batch.fields, batch.arrays(), strict=True)

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from steelyard._native import tabular as native
 from steelyard.errors import InvalidRequest
-from steelyard.pipelines.tabular.columns import Column, Kind, Mask, TextColumn, ValueColumn
+from steelyard.pipelines.tabular.columns import MAX_CELLS, Column, Kind, Mask, TextColumn, ValueColumn
 from steelyard.pipelines.tabular.problems import ProblemList
 
 # 0001-01-01 and the last microsecond of 9999.
@@ -16,10 +16,11 @@ FIRST_US, LAST_US = -62_135_596_800_000_000, 253_402_300_799_999_999
 MAX_EXACT = 2.0**53
 
 
-def check_rows(rows: int, max_rows: int) -> None:
+def check_rows(rows: int, columns: int, max_rows: int) -> None:
     """Raises InvalidRequest where a request has too many rows."""
-    if rows > max_rows:
-        raise InvalidRequest(f"expected at most {max_rows} rows, came {rows}")
+    most = min(max_rows, MAX_CELLS // max(1, columns))
+    if rows > most:
+        raise InvalidRequest(f"expected at most {most} rows of {columns} columns, came {rows}")
 
 
 def as_kind(
@@ -48,15 +49,15 @@ def as_kind(
 
 
 def _numbers(name: str, values: NDArray[Any], missing: Mask, problems: ProblemList) -> ValueColumn:
-    numbers = values.astype(np.float64, copy=False)
-    if not numbers.flags.aligned:
-        numbers = numbers.copy()
-    if values.dtype.kind == "f":
-        finite = np.isfinite(numbers)
-        if not finite.all():
-            _refuse(name, np.isinf(numbers), values, missing, problems, "finite", "a finite number")
-            missing |= ~finite
-    return ValueColumn(Kind.NUMBER, numbers, missing)
+    if values.dtype.kind != "f":
+        return ValueColumn(Kind.NUMBER, values.astype(np.float64), missing)
+    if values.itemsize == 2:
+        values = values.astype(np.float32)
+    numbers = np.empty(len(values), np.float64)
+    nan = np.empty(len(values), np.bool_)
+    if native.copy_floats(values, numbers, nan):
+        _refuse(name, np.isinf(numbers), values, missing, problems, "finite", "a finite number")
+    return ValueColumn(Kind.NUMBER, numbers, missing | nan)
 
 
 def _whole(name: str, values: NDArray[Any], missing: Mask, problems: ProblemList) -> NDArray[Any]:

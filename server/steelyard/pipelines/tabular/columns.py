@@ -12,6 +12,8 @@ from steelyard.pipelines.tabular.problems import Problem
 
 # As many as a batch can have. It bounds what one request's columns and problems take.
 MAX_ROWS = 65_536
+# An object without keys is six bytes on the wire, and a cell 17 in memory for each column: 285 MB at this bound.
+MAX_CELLS = 1 << 24
 
 Integers = NDArray[np.int64]
 Mask = NDArray[np.bool_]

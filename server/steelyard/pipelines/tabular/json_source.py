@@ -37,12 +37,12 @@ class JsonSource:
     ) -> None:
         """reader: the native one, or its twin."""
         self._max_rows = max_rows
-        self._names = [column.name for column in columns]
-        self._kinds = [column.column_kind for column in columns]
-        self._missing = [MissingTexts(column.missing_texts) for column in columns]
+        self._columns = [
+            (column.name, column.column_kind, MissingTexts(column.missing_texts)) for column in columns
+        ]
         self._reader = reader(
             [column.name.encode() for column in columns],
-            [int(kind) for kind in self._kinds],
+            [int(kind) for _, kind, _ in self._columns],
             [column.required for column in columns],
         )
 
@@ -57,29 +57,28 @@ class JsonSource:
                 f"input '{tensor.name}': expected BYTES [rows] of JSON objects, came {tensor.datatype} {list(shape)}"
             )
         rows = shape[0]
-        check_rows(rows, self._max_rows)
+        check_rows(rows, len(self._columns), self._max_rows)
         data = tensor.data
-        count = len(self._names)
+        count = len(self._columns)
         values = np.empty((count, rows), np.int64)
         lengths = np.empty((count, rows), np.int64)
         missing = np.empty((count, rows), np.bool_)
         arena = np.empty(len(data), np.uint8)
         found = self._reader.read(data, rows, values, lengths, missing, arena)
         by_name: dict[str, Column] = {}
-        for i, (name, kind) in enumerate(zip(self._names, self._kinds, strict=True)):
+        cells = zip(self._columns, values, values.view(np.float64), lengths, missing, strict=True)
+        for (name, kind, texts), integers, numbers, sizes, gone in cells:
             if kind is Kind.TEXT:
-                self._missing[i].mark(values[i], lengths[i], arena, missing[i])
-                by_name[name] = TextColumn(values[i], lengths[i], missing[i], arena)
+                texts.mark(integers, sizes, arena, gone)
+                by_name[name] = TextColumn(integers, sizes, gone, arena)
             else:
-                by_name[name] = ValueColumn(
-                    kind, values[i].view(np.float64) if kind is Kind.NUMBER else values[i], missing[i]
-                )
+                by_name[name] = ValueColumn(kind, numbers if kind is Kind.NUMBER else integers, gone)
         return Columns(rows, by_name, [self._problem(data, *breach) for breach in found])
 
     def _problem(self, data: memoryview, row: int, column: int, rule: int, start: int, size: int) -> Problem:
         name, expected = JSON_RULES[rule]
         if not expected:
-            expected = _EXPECTED[name, self._kinds[column]]
+            expected = _EXPECTED[name, self._columns[column][1]]
         # A character may be cut at the end: what is shown replaces it, and is cut before it.
         value = shown(bytes(data[start : start + min(size, 512)]))
-        return Problem(row, self._names[column] if column >= 0 else "", name, expected, value)
+        return Problem(row, self._columns[column][0] if column >= 0 else "", name, expected, value)

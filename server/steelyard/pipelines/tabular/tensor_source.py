@@ -1,6 +1,7 @@
 """Columns from one tensor a column."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -8,7 +9,7 @@ from steelyard._native import tabular as native
 from steelyard.errors import InvalidRequest
 from steelyard.models.datatypes import BY_NAME
 from steelyard.pipelines.tabular.cells import as_kind, check_rows, dates_of, nothing
-from steelyard.pipelines.tabular.columns import MAX_ROWS, Column, Columns, Kind, TextColumn
+from steelyard.pipelines.tabular.columns import MAX_ROWS, Column, Columns, Kind, TextColumn, ValueColumn
 from steelyard.pipelines.tabular.declaration import ColumnTable
 from steelyard.pipelines.tabular.missing import MissingTexts
 from steelyard.pipelines.tabular.problems import ProblemList
@@ -28,13 +29,28 @@ DATATYPES: Mapping[Kind, tuple[str, ...]] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class _Expected:
+    """A column, with what each request asks of it."""
+
+    name: str
+    kind: Kind
+    required: bool
+    datatypes: tuple[str, ...]
+    missing: MissingTexts
+
+    @classmethod
+    def of(cls, column: ColumnTable) -> "_Expected":
+        kind = column.column_kind
+        return cls(column.name, kind, column.required, DATATYPES[kind], MissingTexts(column.missing_texts))
+
+
 class TensorSource:
     """Reads requests whose tensors are columns; any number of threads may use one."""
 
     def __init__(self, columns: Sequence[ColumnTable], max_rows: int = MAX_ROWS) -> None:
         self._max_rows = max_rows
-        self._columns = {column.name: column for column in columns}
-        self._missing = {column.name: MissingTexts(column.missing_texts) for column in columns}
+        self._columns = {column.name: _Expected.of(column) for column in columns}
 
     def read(self, tensors: Iterable[InputTensor]) -> Columns:
         """The rows of tensors of shape [rows] or [rows, 1] each; NaN in a float tensor is a missing value.
@@ -44,20 +60,19 @@ class TensorSource:
         """
         given = self._by_name(tensors)
         rows = next(iter(given.values())).shape[0] if given else 0
-        check_rows(rows, self._max_rows)
+        check_rows(rows, len(self._columns), self._max_rows)
         by_name: dict[str, Column] = {}
         problems = ProblemList()
         for name, column in self._columns.items():
-            kind = column.column_kind
             tensor = given.get(name)
             if tensor is not None:
                 if tensor.shape[0] != rows:
                     raise InvalidRequest(f"column '{name}': expected {rows} rows, came {tensor.shape[0]}")
-                by_name[name] = self._read(name, kind, tensor, problems)
+                by_name[name] = _read(column, tensor, problems)
             elif column.required:
                 raise InvalidRequest(f"expected a tensor for column '{name}', came none")
             else:
-                by_name[name] = nothing(kind, rows)
+                by_name[name] = nothing(column.kind, rows)
         return Columns(rows, by_name, problems.items)
 
     def _by_name(self, tensors: Iterable[InputTensor]) -> dict[str, InputTensor]:
@@ -75,26 +90,30 @@ class TensorSource:
                 raise InvalidRequest(
                     f"column '{name}': expected shape [rows] or [rows, 1], came {list(shape)}"
                 )
-            allowed = DATATYPES[column.column_kind]
-            if tensor.datatype not in allowed:
+            if tensor.datatype not in column.datatypes:
                 raise InvalidRequest(
-                    f"column '{name}': expected {' or '.join(allowed)} for kind {column.kind}, came {tensor.datatype}"
+                    f"column '{name}': expected {' or '.join(column.datatypes)} for kind {column.kind.name.lower()}, "
+                    f"came {tensor.datatype}"
                 )
             given[name] = tensor
         return given
 
-    def _read(self, name: str, kind: Kind, tensor: InputTensor, problems: ProblemList) -> Column:
-        rows = tensor.shape[0]
-        if tensor.datatype == "BYTES":
-            starts = np.empty(rows, np.int64)
-            lengths = np.empty(rows, np.int64)
+
+def _read(column: _Expected, tensor: InputTensor, problems: ProblemList) -> Column:
+    name, kind, rows, data = column.name, column.kind, tensor.shape[0], tensor.data
+    if tensor.datatype != "BYTES":
+        if kind is Kind.NUMBER and tensor.datatype in ("FP64", "FP32"):
+            numbers = np.empty(rows, np.float64)
             missing = np.empty(rows, np.bool_)
-            wrong = native.split_texts(tensor.data, starts, lengths, missing)
-            for row in wrong:
-                element = bytes(tensor.data[starts[row] : starts[row] + min(lengths[row], 512)])
-                problems.add(row, name, "utf8", "UTF-8", element)
-            self._missing[name].mark(starts, lengths, tensor.data, missing)
-            column = TextColumn(starts, lengths, missing, tensor.data)
-            return dates_of(name, column, problems) if kind is Kind.DATE else column
-        values = np.frombuffer(tensor.data, BY_NAME[tensor.datatype].dtype)
-        return as_kind(name, kind, values, None, problems)
+            if not native.copy_floats(data, numbers, missing):
+                return ValueColumn(kind, numbers, missing)
+        return as_kind(name, kind, np.frombuffer(data, BY_NAME[tensor.datatype].dtype), None, problems)
+    starts = np.empty(rows, np.int64)
+    lengths = np.empty(rows, np.int64)
+    missing = np.empty(rows, np.bool_)
+    for row in native.split_texts(data, starts, lengths, missing):
+        element = bytes(data[starts[row] : starts[row] + min(lengths[row], 512)])
+        problems.add(row, name, "utf8", "UTF-8", element)
+    column.missing.mark(starts, lengths, data, missing)
+    texts = TextColumn(starts, lengths, missing, data)
+    return dates_of(name, texts, problems) if kind is Kind.DATE else texts
