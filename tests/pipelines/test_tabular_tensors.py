@@ -5,11 +5,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from steelyard import wire
 from steelyard.errors import InvalidRequest
 from steelyard.pipelines.tabular.columns import Columns
 from steelyard.pipelines.tabular.declaration import ColumnTable
+from steelyard.pipelines.tabular.plan import compile_plan
 from steelyard.pipelines.tabular.tensor_source import TensorSource
-from tests.pipelines.tabular_requests import Tensor, numbers, texts
+from steelyard.wire.generated.grpc_service import ModelInferRequest
+from tests.pipelines.tabular_requests import Tensor, declared, numbers, texts
 
 
 def read(kind: str, tensor: Tensor, **options: Any) -> Columns:
@@ -148,3 +151,25 @@ def test_a_selection_of_rows() -> None:
     assert chosen.rows == 2
     assert [chosen.by_name["a"].value(i) for i in range(2)] == [3, 1]
     assert [chosen.by_name["t"].value(i) for i in range(2)] == ["z", "x"]
+
+
+def test_a_request_as_the_codec_decodes_it() -> None:
+    """Elements stand at odd addresses of the body, and are read there."""
+    message = ModelInferRequest(model_name="m", id="odd")
+    columns = {"n": np.array([1.5, np.nan]), "i": np.array([1, -1]), "f": np.array([0.5, 0.25], "f4")}
+    for name, array in columns.items():
+        datatype = {"n": "FP64", "i": "INT64", "f": "FP32"}[name]
+        message.inputs.add(name=name, datatype=datatype, shape=(2,))
+        message.raw_input_contents.append(array.tobytes())
+    message.inputs.add(name="t", datatype="BYTES", shape=(2, 1))
+    message.raw_input_contents.append(wire.encode_bytes_tensor(["", "é"]))
+    request = wire.decode_request(message.SerializeToString())
+    kinds = {"n": "number", "i": "integer", "f": "number", "t": "text"}
+    source = TensorSource([ColumnTable(name=name, kind=kind) for name, kind in kinds.items()])  # type: ignore[arg-type]
+    read_ = source.read(request.inputs)
+    found = {name: [read_.by_name[name].value(row) for row in range(2)] for name in kinds}
+    assert found == {"n": [1.5, None], "i": [1, -1], "f": [0.5, 0.25], "t": ["", "é"]}
+    plan = compile_plan(declared(kinds, [{"columns": ["n", "i", "f"]}]))
+    out = np.empty((2, 3), "f4")
+    assert plan.run(read_, out) == []
+    np.testing.assert_array_equal(out, [[1.5, 1, 0.5], [np.nan, -1, 0.25]])
