@@ -21,6 +21,7 @@ cdef extern from "vocabulary.h" nogil:
     void vocabulary_clear(vocabulary* table)
     int vocabulary_add(vocabulary* table, const uint8_t* key, int64_t size, int64_t value)
     int64_t vocabulary_find(const vocabulary* table, const uint8_t* key, int64_t size)
+    int64_t vocabulary_size(const vocabulary* table, int64_t entry)
     int vocabulary_is(const vocabulary* table, int64_t entry, const uint8_t* key, int64_t size)
 
 

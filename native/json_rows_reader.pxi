@@ -83,8 +83,9 @@ cdef class RowReader:
     cdef Py_ssize_t columns
     cdef uint8_t* kinds
     cdef uint8_t* required
+    # Whether a name stands in JSON as it is: it is UTF-8, and nothing in it is escaped.
+    cdef uint8_t* plain
     cdef vocabulary names
-    cdef list keys
 
     def __cinit__(self, list names not None, list kinds not None, list required not None):
         cdef Py_ssize_t i
@@ -94,23 +95,25 @@ cdef class RowReader:
             raise ValueError(f"expected at most {MAX_COLUMNS} columns, each with a kind and whether it is required")
         self.kinds = <uint8_t*>calloc(self.columns + 1, 1)
         self.required = <uint8_t*>calloc(self.columns + 1, 1)
-        if self.kinds == NULL or self.required == NULL:
+        self.plain = <uint8_t*>calloc(self.columns + 1, 1)
+        if self.kinds == NULL or self.required == NULL or self.plain == NULL:
             raise MemoryError
         if vocabulary_reserve(&self.names, self.columns, sum(map(len, names))) < 0:
             raise MemoryError
-        self.keys = list(names)
         for i in range(self.columns):
             name = names[i]
             if kinds[i] not in (NUMBER, INTEGER, BOOLEAN, TEXT, DATE):
                 raise ValueError(f"no kind {kinds[i]}")
             self.kinds[i] = kinds[i]
             self.required[i] = bool(required[i])
+            self.plain[i] = all(byte >= 0x20 and byte not in b'"\\' for byte in name)
             if vocabulary_add(&self.names, <const uint8_t*><const char*>name, len(name), i) < 0:
                 raise ValueError(f"column {name!r:.80} is listed twice")
 
     def __dealloc__(self):
         free(self.kinds)
         free(self.required)
+        free(self.plain)
         vocabulary_clear(&self.names)
 
     def read(self, data, Py_ssize_t rows, values, lengths, missing, arena):
@@ -224,18 +227,22 @@ cdef class RowReader:
                 if p >= end or p[0] != c'"':
                     return False
                 key = p + 1
-                close = string_end(key, end, &escaped)
+                column = expected
+                close = self.expected_end(column, key, end)
+                if close == NULL:
+                    column = -1
+                    close = string_end(key, end, &escaped)
                 if close == NULL:
                     return False
                 # What follows the arena's used part is scratch: it has room for every string still unread.
                 scratch = r.arena + r.arena_used
-                if escaped:
+                if column < 0 and escaped:
                     size = unescape(key, close, scratch)
                     if size < 0:
                         return False
                     column = vocabulary_find(&self.names, scratch, size)
-                else:
-                    column = self.column_of(key, close - key, expected)
+                elif column < 0:
+                    column = vocabulary_find(&self.names, key, close - key)
                 p = skip_space(close + 1, end)
                 if p >= end or p[0] != c":":
                     return False
@@ -275,11 +282,15 @@ cdef class RowReader:
                 breach(r, column, MISSING_KEY, row, end)
         return True
 
-    cdef inline Py_ssize_t column_of(self, Place key, Py_ssize_t size, Py_ssize_t expected) noexcept nogil:
-        """The column that a key names, or -1; rows tend to name them in one order."""
-        if expected < self.columns and vocabulary_is(&self.names, expected, key, size):
-            return expected
-        return vocabulary_find(&self.names, key, size)
+    cdef inline Place expected_end(self, Py_ssize_t column, Place key, Place end) noexcept nogil:
+        """The closing quote where the key is the name of `column`: rows tend to name columns in one order."""
+        cdef Py_ssize_t size
+        if column >= self.columns or not self.plain[column]:
+            return NULL
+        size = vocabulary_size(&self.names, column)
+        if size >= end - key or key[size] != c'"' or not vocabulary_is(&self.names, column, key, size):
+            return NULL
+        return key + size
 
     cdef inline void set_missing(self, Reading* r, Py_ssize_t column) noexcept nogil:
         cdef Py_ssize_t cell = column * r.rows + r.row

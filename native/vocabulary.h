@@ -104,9 +104,14 @@ static inline int vocabulary_reserve(vocabulary *table, int64_t capacity, int64_
     return 0;
 }
 
+/* Bytes of the key of an entry. */
+static inline int64_t vocabulary_size(const vocabulary *table, int64_t entry) {
+    return table->ends[entry] - (entry ? table->ends[entry - 1] : 0);
+}
+
 static inline int vocabulary_is(const vocabulary *table, int64_t entry, const uint8_t *key, int64_t size) {
-    int64_t start = entry ? table->ends[entry - 1] : 0;
-    return table->ends[entry] - start == size && (size == 0 || memcmp(table->keys + start, key, size) == 0);
+    return vocabulary_size(table, entry) == size &&
+           (size == 0 || memcmp(table->keys + table->ends[entry] - size, key, size) == 0);
 }
 
 /* The position of `key`, or -1. */
