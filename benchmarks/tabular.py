@@ -3,11 +3,13 @@
 Flights go through impute, scale and one-hot: a fitted ColumnTransformer on one side, the steps that were read from it
 on the other, whose outputs are first seen to be equal bit for bit. One core, in turn. "Columns" starts from what each
 side takes as it is: a DataFrame, or columns that were read; "JSON" from the bytes of a request with one object a
-row, for scikit-learn by `json.loads` and a DataFrame. It favours scikit-learn in that its encoder was told to give
+row, for scikit-learn by `json.loads` and a DataFrame. "Tensors" and "Arrow" are this project's from a request's
+bytes, against scikit-learn's from its DataFrame. It favours scikit-learn in that its encoder was told to give
 dense arrays, and this project in that scikit-learn's cost for one row is mostly that of its checks of a DataFrame.
 """
 
 import gc
+import io
 import json
 import os
 import statistics
@@ -21,6 +23,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import tomli_w
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
@@ -29,6 +32,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from benchmarks import flights
 from steelyard import wire
+from steelyard.pipelines.tabular.arrow_source import ArrowSource
 from steelyard.pipelines.tabular.columns import Columns
 from steelyard.pipelines.tabular.declaration import TabularTable
 from steelyard.pipelines.tabular.from_sklearn import convert
@@ -76,6 +80,15 @@ class Sides:
         return tensor("rows", "BYTES", rows, wire.encode_bytes_tensor(objects)), tensors
 
 
+def arrow_stream(frame: pd.DataFrame) -> bytes:
+    """The rows as an Arrow IPC stream of one batch."""
+    batch = pa.RecordBatch.from_pandas(frame[NAMES], preserve_index=False)
+    sink = io.BytesIO()
+    with pa.ipc.new_stream(sink, batch.schema) as writer:
+        writer.write_batch(batch)
+    return sink.getvalue()
+
+
 def tensor(name: str, datatype: str, rows: int, data: bytes) -> Any:
     return SimpleNamespace(name=name, datatype=datatype, shape=(rows,), data=memoryview(data))
 
@@ -109,6 +122,8 @@ def contenders(both: Sides, rows: int) -> dict[str, Callable[[], object]]:
     frame = both.frame.head(rows)
     objects, tensors = both.request(rows)
     from_json, from_tensors = JsonSource(both.table.column), TensorSource(both.table.column)
+    from_arrow = ArrowSource(both.table.column)
+    stream = tensor("rows", "BYTES", 1, wire.encode_bytes_tensor([arrow_stream(frame)]))
     elements = wire.decode_bytes_tensor(objects.data)
     prepared = from_json.read(objects)
     out = np.empty((rows, both.plan.tensors["x"].width))
@@ -118,6 +133,7 @@ def contenders(both: Sides, rows: int) -> dict[str, Callable[[], object]]:
         "columns": lambda: run(prepared, out),
         "columns, scikit-learn": lambda: transform(frame),
         "tensors": lambda: run(from_tensors.read(tensors), out),
+        "Arrow": lambda: run(from_arrow.read(stream), out),
         "JSON": lambda: run(from_json.read(objects), out),
         "JSON, scikit-learn": lambda: transform(
             pd.DataFrame([json.loads(element) for element in elements], columns=NAMES)
@@ -170,9 +186,9 @@ def report(found: dict[str, dict[str, dict[str, float]]]) -> list[str]:
     """A line for each kind of input and number of rows."""
     lines = [f"{'rows':>6}  {'from':10}{'µs a call':>12}{'spread':>18}{'scikit-learn':>15}{'ratio':>8}"]
     for rows, by_name in found.items():
-        for name in ("columns", "tensors", "JSON"):
+        for name in ("columns", "tensors", "Arrow", "JSON"):
             mine = by_name[name]
-            other = by_name["columns, scikit-learn" if name == "tensors" else f"{name}, scikit-learn"]
+            other = by_name["JSON, scikit-learn" if name == "JSON" else "columns, scikit-learn"]
             spread = f"{mine['min_us']:,.1f}–{mine['max_us']:,.1f}"
             lines.append(
                 f"{rows:>6}  {name:10}{mine['median_us']:12,.1f}{spread:>18}{other['median_us']:15,.0f}"

@@ -26,7 +26,7 @@ def test_rows_to_features_are_those_of_scikit_learn() -> None:
     """Every bit of 20,000 flights is compared before anything is measured."""
     found = tabular.measure(quick=True)
     assert set(found) == {"1,000", "1"}
-    assert len(tabular.report(found)) == 7
+    assert len(tabular.report(found)) == 9
 
 
 @pytest.mark.extra
