@@ -3,7 +3,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 ASAN_TESTS := tests/wire tests/observe/test_observe_segment.py tests/runtime/test_runner.py \
-	tests/pipelines/test_image_renderer.py tests/pipelines/test_bytes_windows.py
+	tests/pipelines/test_image_renderer.py tests/pipelines/test_bytes_windows.py \
+	tests/pipelines/test_tabular_program.py tests/pipelines/test_tabular_json.py \
+	tests/pipelines/test_tabular_tensors.py tests/pipelines/test_tabular_plan.py
 NATIVE := $(wildcard native/*.pyx native/*.pxi native/*.h)
 
 .PHONY: build test test-all test-extra test-asan lint demo bench protos wheel clean

@@ -11,7 +11,7 @@ from typing import Any
 
 import uvloop
 
-from benchmarks import engine, image, many, observe, real, rooms, serving, soak, wire
+from benchmarks import engine, image, many, observe, real, rooms, serving, soak, tabular, wire
 
 RESULTS = Path(".bench")
 
@@ -68,6 +68,10 @@ def main() -> None:
         print("\nreal models against bare ONNX Runtime")
         found["real"] = real.run(rounds=2, seconds=1.0) if quick else real.run()
         print("\n".join(real.report(found["real"])))
+    if not names or "tabular" in names:
+        print("\nrows to features, against scikit-learn")
+        found["tabular"] = tabular.measure(quick)
+        print("\n".join(tabular.report(found["tabular"])))
     if not names or "many" in names:
         print("\nmany models")
         found["many"] = many.run(200 if quick else many.MODELS)

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from benchmarks import engine, many, real, rooms, serving, soak
+from benchmarks import engine, many, real, rooms, serving, soak, tabular
 
 
 @pytest.mark.extra
@@ -19,6 +19,14 @@ def test_real_models_against_bare_onnx_runtime() -> None:
     found = real.run(rounds=1, seconds=0.4)
     assert set(found) == {"filetype", "textline"}
     assert all(row["mean_batch_rows"] >= 1 for row in found.values())
+
+
+@pytest.mark.extra
+def test_rows_to_features_are_those_of_scikit_learn() -> None:
+    """Every bit of 20,000 flights is compared before anything is measured."""
+    found = tabular.measure(quick=True)
+    assert set(found) == {"1,000", "1"}
+    assert len(tabular.report(found)) == 9
 
 
 @pytest.mark.extra

@@ -53,10 +53,11 @@ class Work:
 @settings_options("profile", "threads", "load_threads")
 @json_option
 def check(repository: Path, config_file: Path | None, as_json: bool, **flags: Any) -> int:
-    """Find what a server would refuse in a repository, without serving it.
+    """Find what a server would refuse in a repository.
 
-    Reads every manifest, loads every version that the version policies ask for, runs each with made-up inputs
-    and finds out whether its rows may share a batch. Ends with exit code 1 where anything is wrong.
+    Nothing is served: reads every manifest, loads every version that the version policies ask for, runs each
+    with made-up inputs and finds out whether its rows may share a batch. Ends with exit code 1 where anything
+    is wrong.
     """
     settings = resolved(config_file, {**flags, "repository": repository}).settings
     from steelyard.supervisor.supervisor import runtime_version

@@ -17,9 +17,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "infer": ("steelyard.cli.infer:infer", "Ask a server for one inference."),
     "models": ("steelyard.cli.models:models", "Show the models of a server, running or stopped."),
     "add": ("steelyard.cli.add:add", "Put an ONNX file into a repository as a version of a model."),
-    "check": (
-        "steelyard.cli.check:check",
-        "Find what a server would refuse in a repository, without serving it.",
+    "check": ("steelyard.cli.check:check", "Find what a server would refuse in a repository."),
+    "pipeline": (
+        "steelyard.cli.pipeline:pipeline",
+        "Make the steps from raw data to a model's tensors.",
     ),
     "config": ("steelyard.cli.config:config", "Show the settings in force, and where each came from."),
     "demo": ("steelyard.cli.demo:demo", "Serve a real model and ask it about real files."),
