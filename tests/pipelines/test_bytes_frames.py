@@ -84,7 +84,7 @@ def test_a_row_of_a_wrong_size_is_a_problem_of_its_own(elements: list[bytes], sh
         if not good:
             assert bad[row].column == "sound"
             assert bad[row].rule == "size"
-            assert bad[row].came == f"{len(element)} bytes"
+            assert bad[row].value == f"{len(element)} bytes"
             assert bad[row].expected == f"{'at most ' if short == 'pad' else ''}4 samples of 2 bytes"
 
 

@@ -153,7 +153,7 @@ def test_the_middle_window_stands_in_the_middle_and_is_not_stripped() -> None:
 def test_a_small_file_is_a_problem_of_its_row_alone() -> None:
     preparer = compile_windows(MAGIKA, FILES, model_input(SPEC.tokens))
     made = preparer.prepare([of_bytes([b"x" * 100, b"", b"   1234567", b"x" * 8])], 4)
-    assert [(p.row, p.column, p.rule, p.came) for p in made.problems] == [
+    assert [(p.row, p.column, p.rule, p.value) for p in made.problems] == [
         (1, "file", "size", "0 bytes"),
         (2, "file", "size", "7 bytes"),
     ]

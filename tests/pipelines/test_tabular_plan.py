@@ -10,11 +10,11 @@ from pydantic import ValidationError
 from steelyard.errors import ManifestError
 from steelyard.pipelines.plain import tabular as plain
 from steelyard.pipelines.plain.xxh64 import xxh64
+from steelyard.pipelines.problems import describe
 from steelyard.pipelines.tabular.columns import Columns
 from steelyard.pipelines.tabular.declaration import TabularTable
 from steelyard.pipelines.tabular.json_source import JsonSource
 from steelyard.pipelines.tabular.plan import TabularPlan, compile_plan
-from steelyard.pipelines.tabular.problems import describe
 from steelyard.toml import describe_problems
 from tests.pipelines.tabular_requests import declared, texts
 

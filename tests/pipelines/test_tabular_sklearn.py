@@ -26,11 +26,11 @@ from sklearn.preprocessing import (
 
 from steelyard import wire
 from steelyard.errors import ManifestError
+from steelyard.pipelines.problems import Problem
 from steelyard.pipelines.tabular.declaration import TabularTable
 from steelyard.pipelines.tabular.from_sklearn import convert, load_estimator
 from steelyard.pipelines.tabular.json_source import JsonSource
 from steelyard.pipelines.tabular.plan import compile_plan
-from steelyard.pipelines.tabular.problems import Problem
 from tests.pipelines.tabular_requests import Tensor
 
 ROWS = 500

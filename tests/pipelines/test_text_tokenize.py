@@ -174,7 +174,7 @@ def test_bad_texts_are_problems_of_their_rows_alone(directory: Path) -> None:
     made = preparer(directory, max_text=20).prepare(
         [of_bytes([b"the cat", b"a\xffb", b"the cat " * 3, b"\xed\xa0\x80", b""])], 5
     )
-    assert [(p.row, p.column, p.rule, p.expected, p.came) for p in made.problems] == [
+    assert [(p.row, p.column, p.rule, p.expected, p.value) for p in made.problems] == [
         (1, "text", "utf8", "UTF-8", "byte 0xff at offset 1"),
         (2, "text", "size", "at most 20 bytes of text", "24 bytes"),
         (3, "text", "utf8", "UTF-8", "byte 0xed at offset 0"),
@@ -206,7 +206,7 @@ def test_one_long_row_does_not_make_a_giant_of_many_short_ones(directory: Path) 
 
 def test_a_row_that_may_not_be_cut_is_a_problem(directory: Path) -> None:
     made = preparer(directory, truncation="never").prepare([of_bytes(["the " * 6, "the " * 7, "a"])], 3)
-    assert [(p.row, p.rule, p.expected, p.came) for p in made.problems] == [
+    assert [(p.row, p.rule, p.expected, p.value) for p in made.problems] == [
         (1, "length", "at most 8 tokens", "9 tokens")
     ]
     assert arrays(made)[0] == [[2, *[4] * 6, 3], [*EMPTY, *[0] * 6], [2, 8, 3, *[0] * 5]]
@@ -344,7 +344,7 @@ def test_a_panic_of_the_library_is_a_problem_of_its_row_and_an_interrupt_is_none
     sound = preparer(directory, inputs=(IDS,))
     made = replace(sound, tokenizer=Broken(), wanted=())
     found = made.prepare([of_bytes(["good", "bad"])], 2)
-    assert [(p.row, p.rule, p.came) for p in found.problems] == [(1, "text", "index out of bounds")]
+    assert [(p.row, p.rule, p.value) for p in found.problems] == [(1, "text", "index out of bounds")]
     with pytest.raises(KeyboardInterrupt):
         made.prepare([of_bytes(["stop"])], 1)
 

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from steelyard.pipelines.problems import Problem
 from steelyard.wire.types import InputTensor
 
 Array = npt.NDArray[Any]
@@ -47,20 +48,6 @@ class ReadyTensor:
 
     def fill(self, target: Array) -> None:
         np.copyto(target, self.array)
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """A value of one row that breaks a rule of the data contract, or that a step cannot take."""
-
-    row: int
-    column: str
-    """The caller's name of the tensor or of the column in it."""
-    rule: str
-    """Such as "range", "category", "missing", "json", "image"; a label of the metrics, so one of few."""
-    expected: str
-    came: str
-    """Cut to what fits a message."""
 
 
 @dataclass(frozen=True, slots=True)

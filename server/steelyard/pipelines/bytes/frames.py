@@ -14,7 +14,8 @@ from steelyard.models.table import Table
 from steelyard.pipelines.bounds import check_prepared
 from steelyard.pipelines.elements import element_views
 from steelyard.pipelines.misfits import misfit, shown_dims
-from steelyard.pipelines.prepared import Preparation, Problem, ReadyTensor
+from steelyard.pipelines.prepared import Preparation, ReadyTensor
+from steelyard.pipelines.problems import Problem
 from steelyard.wire.types import InputTensor
 
 Array = npt.NDArray[Any]

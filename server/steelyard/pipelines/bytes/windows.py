@@ -20,7 +20,8 @@ from steelyard.models.spec import DYNAMIC, TensorSpec
 from steelyard.models.table import Table
 from steelyard.pipelines.bounds import check_prepared
 from steelyard.pipelines.misfits import misfit, shown_dims
-from steelyard.pipelines.prepared import Preparation, Problem
+from steelyard.pipelines.prepared import Preparation
+from steelyard.pipelines.problems import Problem
 from steelyard.wire.types import InputTensor
 
 Array = npt.NDArray[Any]

@@ -8,12 +8,12 @@ from numpy.typing import NDArray
 
 from steelyard._native import tabular as native
 from steelyard.errors import InvalidRequest
+from steelyard.pipelines.problems import ProblemList
 from steelyard.pipelines.tabular.arrow_batch import Array, Batch
 from steelyard.pipelines.tabular.cells import as_kind, check_rows, dates_of, nothing, time_in_us
 from steelyard.pipelines.tabular.columns import MAX_ROWS, Column, Columns, Kind, Mask, TextColumn
 from steelyard.pipelines.tabular.declaration import ColumnTable
 from steelyard.pipelines.tabular.missing import MissingTexts
-from steelyard.pipelines.tabular.problems import ProblemList
 from steelyard.toml import did_you_mean
 from steelyard.wire.types import InputTensor
 

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from steelyard._native import tabular as native
 from steelyard.errors import InvalidRequest
+from steelyard.pipelines.problems import ProblemList
 from steelyard.pipelines.tabular.columns import MAX_CELLS, Column, Kind, Mask, TextColumn, ValueColumn
-from steelyard.pipelines.tabular.problems import ProblemList
 
 # 0001-01-01 and the last microsecond of 9999.
 FIRST_US, LAST_US = -62_135_596_800_000_000, 253_402_300_799_999_999

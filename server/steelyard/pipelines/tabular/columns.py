@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from steelyard.pipelines.tabular.problems import Problem
+from steelyard.pipelines.problems import Problem
 
 # As many as a batch can have. It bounds what one request's columns and problems take.
 MAX_ROWS = 65_536

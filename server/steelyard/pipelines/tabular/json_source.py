@@ -7,11 +7,12 @@ import numpy as np
 
 from steelyard._native import json_rows as native
 from steelyard.errors import InvalidRequest
+from steelyard.pipelines.problems import Problem, shown
 from steelyard.pipelines.tabular.cells import check_rows
 from steelyard.pipelines.tabular.columns import MAX_ROWS, Column, Columns, Kind, TextColumn, ValueColumn
 from steelyard.pipelines.tabular.declaration import ColumnTable
 from steelyard.pipelines.tabular.missing import MissingTexts
-from steelyard.pipelines.tabular.problems import JSON_RULES, Problem, shown
+from steelyard.pipelines.tabular.problems import JSON_RULES
 from steelyard.wire.types import InputTensor
 
 _EXPECTED = {

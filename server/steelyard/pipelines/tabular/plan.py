@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 from steelyard._native import tabular as native
 from steelyard.errors import ManifestError
+from steelyard.pipelines.problems import Problem, shown
 from steelyard.pipelines.tabular.categories import Profile
 from steelyard.pipelines.tabular.columns import Columns, Kind
 from steelyard.pipelines.tabular.compile import compile_step
 from steelyard.pipelines.tabular.declaration import FeatureTable, TabularTable, TensorTable
 from steelyard.pipelines.tabular.operations import OUTPUT_TYPES, Chain, Rule, State
-from steelyard.pipelines.tabular.problems import Problem, shown
 from steelyard.pipelines.tabular.track import Context, Track, state_of
 from steelyard.toml import did_you_mean
 

@@ -8,11 +8,11 @@ import numpy as np
 from steelyard._native import tabular as native
 from steelyard.errors import InvalidRequest
 from steelyard.models.datatypes import BY_NAME
+from steelyard.pipelines.problems import ProblemList
 from steelyard.pipelines.tabular.cells import as_kind, check_rows, dates_of, nothing
 from steelyard.pipelines.tabular.columns import MAX_ROWS, Column, Columns, Kind, TextColumn, ValueColumn
 from steelyard.pipelines.tabular.declaration import ColumnTable
 from steelyard.pipelines.tabular.missing import MissingTexts
-from steelyard.pipelines.tabular.problems import ProblemList
 from steelyard.toml import did_you_mean
 from steelyard.wire.types import InputTensor
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from steelyard.errors import InvalidRequest
 from steelyard.pipelines.elements import element_views
-from steelyard.pipelines.prepared import Problem
+from steelyard.pipelines.problems import Problem
 from steelyard.pipelines.text.declaration import ROW_TEXT_BYTES
 from steelyard.wire.types import InputTensor
 

@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from steelyard.pipelines.bounds import check_prepared
-from steelyard.pipelines.prepared import Preparation, Problem, ReadyTensor
+from steelyard.pipelines.prepared import Preparation, ReadyTensor
+from steelyard.pipelines.problems import Problem
 from steelyard.pipelines.text.declaration import TokenizeStep
 from steelyard.pipelines.text.library import TokenizerError, encode
 from steelyard.pipelines.text.texts import Row, read_texts
