@@ -18,7 +18,7 @@ $(VENV)/.built: $(NATIVE) setup.py pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install -q -e '.[cpu]'
 	touch $@
 $(VENV)/.test: pyproject.toml $(VENV)/.built
-	$(BIN)/python -m pip install -q setuptools 'cython>=3.1,<4' -e '.[cpu,test,demo]'
+	$(BIN)/python -m pip install -q 'setuptools>=77' 'cython>=3.1,<4' -e '.[cpu,test,demo]'
 	touch $@
 $(VENV)/.demo: pyproject.toml $(VENV)/.built
 	$(BIN)/python -m pip install -q -e '.[cpu,demo]'
@@ -27,7 +27,7 @@ $(VENV)/.bench: pyproject.toml $(VENV)/.test
 	$(BIN)/python -m pip install -q -e '.[cpu,test,bench]'
 	touch $@
 $(VENV)/.lint: pyproject.toml $(VENV)/.test
-	$(BIN)/python -m pip install -q setuptools -e '.[cpu,test,lint]'
+	$(BIN)/python -m pip install -q 'setuptools>=77' -e '.[cpu,test,lint]'
 	touch $@
 
 test: $(VENV)/.test
