@@ -17,9 +17,9 @@ from steelyard.models.governance import Governance
 from steelyard.models.manifest import ModelManifest, read_model_manifest
 from steelyard.models.repository import scan
 from steelyard.models.version_manifest import (
+    InputManifest,
     Lineage,
     OutputManifest,
-    TensorManifest,
     VersionManifest,
     read_version_manifest,
 )
@@ -61,7 +61,7 @@ def test_the_first_version_with_a_manifest_from_the_graph(repository, source):
     manifest = read_version_manifest(path / "version.toml")
     assert manifest == VersionManifest(
         batched=True,
-        input=(TensorManifest(name="x", datatype="FP32", shape=(-1, 3)),),
+        input=(InputManifest(name="x", datatype="FP32", shape=(-1, 3)),),
         output=(OutputManifest(name="y", datatype="FP32", shape=(-1, 3)),),
     )
     listing = scan(repository)
@@ -83,7 +83,7 @@ def test_numbers_go_on_above_the_highest_and_may_be_chosen(repository, source):
 def test_what_is_given_goes_on_top(repository, source):
     (source.parent / "labels.txt").write_text("a\nb\nc\n")
     given = VersionManifest(
-        input=(TensorManifest(name="x", shape=(4, 3)),),
+        input=(InputManifest(name="x", shape=(4, 3)),),
         output=(OutputManifest(name="y", labels="labels.txt"),),
         lineage=Lineage(parent="other/1", notes='quoted " and \\ and \n ünïcode'),
     )
@@ -186,7 +186,7 @@ def test_labels_that_are_not_there(repository, source):
 def test_a_manifest_that_contradicts_the_graph_leaves_what_is_there(repository, source):
     add_version(repository, "m", source)
     before = files(repository)
-    given = VersionManifest(input=(TensorManifest(name="x", datatype="INT64"),))
+    given = VersionManifest(input=(InputManifest(name="x", datatype="INT64"),))
     with pytest.raises(ManifestError, match="input 'x'"):
         add_version(repository, "m", source, given=given)
     assert files(repository) == before

@@ -13,7 +13,7 @@ from onnx import TensorProto, helper
 from steelyard.errors import LoadFailed, ManifestError
 from steelyard.models.graph import describe
 from steelyard.models.spec import ModelSpec, TensorSpec
-from steelyard.models.version_manifest import OutputManifest, TensorManifest, VersionManifest
+from steelyard.models.version_manifest import InputManifest, OutputManifest, VersionManifest
 
 NOWHERE = Path("/nonexistent")
 
@@ -170,7 +170,7 @@ def test_what_is_accepted_never_widens_the_graph(graph, given):
     fits = not graph or (
         len(graph) == len(given) and all(g in (-1, m) for g, m in zip(graph, given, strict=True))
     )
-    contract = VersionManifest(input=(TensorManifest(name="x", shape=tuple(given)),))
+    contract = VersionManifest(input=(InputManifest(name="x", shape=tuple(given)),))
     try:
         spec = describe([arg], [Y], contract, NOWHERE)
     except ManifestError:

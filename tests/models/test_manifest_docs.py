@@ -18,7 +18,13 @@ from steelyard.models.manifest import (
     unowned,
 )
 from steelyard.models.table import Table
-from steelyard.models.version_manifest import Lineage, OutputManifest, VersionManifest, read_version_manifest
+from steelyard.models.version_manifest import (
+    InputManifest,
+    Lineage,
+    OutputManifest,
+    VersionManifest,
+    read_version_manifest,
+)
 
 PAGE = (Path(__file__).parents[2] / "docs" / "manifest.md").read_text(encoding="utf-8")
 TABLES: list[tuple[str, type[Table]]] = [
@@ -28,7 +34,8 @@ TABLES: list[tuple[str, type[Table]]] = [
     ("#### `[serving.session_options]`", SessionOptions),
     ("### `[governance]`", Governance),
     ("## version.toml", VersionManifest),
-    ("### `[[input]]` and `[[output]]`", OutputManifest),
+    ("### `[[input]]`", InputManifest),
+    ("### `[[output]]`", OutputManifest),
     ("### `[lineage]`", Lineage),
 ]
 
@@ -52,7 +59,7 @@ def test_the_defaults_are_those_of_the_code(heading, table):
             assert field.is_required() or field.default is None, key
             continue
         written = tomllib.loads(f"x = {cell.strip('`')}")["x"]
-        given = {"name": "x"} if table is OutputManifest else {}
+        given = {"name": "x"} if table in (InputManifest, OutputManifest) else {}
         assert getattr(table.model_validate({**given, key: written}), key) == field.default, key
 
 

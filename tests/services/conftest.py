@@ -38,6 +38,33 @@ def _fill(repository: Path) -> None:
     models.put(repository, "open", models.identity("FP32", ("batch", "height", "width")))
     models.put(repository, "double", models.scaled())
     models.put(repository, "widened", models.widened())
+    models.put(
+        repository,
+        "files",
+        models.identity("INT32", ("batch", 8)),
+        about="model_tensors = true\n"
+        '[[input]]\nname = "file"\n'
+        'steps = [{ step = "windows", begin = 4, end = 4, block = 16, pad = 256, minimum = 2 }]\n',
+    )
+    models.put(
+        repository,
+        "pictures",
+        models.pictures(),
+        about='[[input]]\nname = "image"\nsteps = [{ step = "image", max_pixels = 1000000 }]\n',
+    )
+    models.put(
+        repository,
+        "kinds",
+        models.identity("FP32", ("batch", 3)),
+        about='[[output]]\nname = "kind"\nsource = "y"\nlabels = ["cat", "dog", "eel"]\n'
+        'steps = [{ step = "softmax" }, { step = "top_k", k = 2, labels = "kind", scores = "score" }]\n',
+    )
+    models.put(
+        repository,
+        "wrong_step",
+        models.pictures(),
+        about='[[input]]\nname = "image"\nsteps = [{ step = "image", widht = 8 }]\n',
+    )
     models.put(repository, "pair", models.two_inputs())
     models.put(repository, "embed", models.embedding())
     models.put(repository, "slow", models.slow_embedding(), manifest="[serving]\ninstances = 1\n")

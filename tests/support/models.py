@@ -245,6 +245,11 @@ def mistyped() -> bytes:
     )
 
 
+def pictures() -> bytes:
+    """y is x, float32 [batch, 3, 8, 8]."""
+    return identity("FP32", ("batch", 3, 8, 8))
+
+
 def put(
     repository: Path, name: str, content: bytes, version: int = 1, manifest: str = "", about: str = ""
 ) -> Path:

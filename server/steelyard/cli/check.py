@@ -116,6 +116,7 @@ def _load(work: list[Work], settings: Settings) -> Iterator[Finding]:
             return Finding(name, number, False, str(error))
         except MemoryError:
             return Finding(name, number, False, "out of memory")
+        offered = loaded.spec if loaded.pipeline is None else loaded.pipeline.offered
         # Only what is to be shown is kept: the session, which may be large, goes here.
         return Finding(
             model=name,
@@ -123,8 +124,8 @@ def _load(work: list[Work], settings: Settings) -> Iterator[Finding]:
             ok=True,
             digest=loaded.digest,
             device=loaded.device,
-            inputs=tuple(map(_tensor, loaded.spec.inputs)),
-            outputs=tuple(map(_tensor, loaded.spec.outputs)),
+            inputs=tuple(map(_tensor, offered.inputs)),
+            outputs=tuple(map(_tensor, offered.outputs)),
             batching=loaded.batching.allowed,
             batching_reason=loaded.batching.reason,
         )

@@ -19,8 +19,8 @@ from steelyard.models.repository import GRAPH_FILE
 from steelyard.models.spec import ModelSpec
 from steelyard.models.version_manifest import (
     VERSION_MANIFEST,
+    InputManifest,
     OutputManifest,
-    TensorManifest,
     VersionManifest,
 )
 
@@ -110,13 +110,19 @@ def _tensors(graph: Path, source: Path) -> tuple[Sequence[NodeArg], Sequence[Nod
 
 def _version_document(spec: ModelSpec, given: VersionManifest) -> dict[str, object]:
     labels = {tensor.name: tensor.labels for tensor in given.output}
+    # What callers send and get in the place of the model's tensors stands for them.
+    inputs = given.callers_inputs or [
+        InputManifest(name=t.name, datatype=t.datatype, shape=t.dims) for t in spec.inputs
+    ]
+    outputs = given.callers_outputs or [
+        OutputManifest(name=t.name, datatype=t.datatype, shape=t.dims, labels=labels.get(t.name, ()))
+        for t in spec.outputs
+    ]
     manifest = VersionManifest(
         batched=spec.batched,
-        input=tuple(TensorManifest(name=t.name, datatype=t.datatype, shape=t.dims) for t in spec.inputs),
-        output=tuple(
-            OutputManifest(name=t.name, datatype=t.datatype, shape=t.dims, labels=labels.get(t.name, ()))
-            for t in spec.outputs
-        ),
+        input=tuple(inputs),
+        output=tuple(outputs),
+        model_tensors=given.model_tensors,
         lineage=given.lineage,
     )
     return manifest.model_dump(exclude_none=True, exclude_defaults=True)

@@ -40,7 +40,8 @@ def describe(
     manifest: VersionManifest,
     directory: Path,
 ) -> ModelSpec:
-    """The specification of the version in `directory`, in the graph's order.
+    """The specification of the model in `directory`, in the graph's order; inputs and outputs of the manifest that have
+    steps are not the model's, and are left to the pipelines.
 
     The manifest may leave out any tensor, datatype or shape, which the graph then fills in. It may fix a
     dimension that the graph leaves open, and give the shape of a tensor for which the graph states none;
@@ -50,10 +51,12 @@ def describe(
     Raises ManifestError where the two contradict each other, and LoadFailed for a type that the protocol
     cannot carry.
     """
-    _refuse_unknown("input", session_inputs, manifest.input)
-    _refuse_unknown("output", session_outputs, manifest.output)
-    given_inputs: Mapping[str, TensorManifest] = {tensor.name: tensor for tensor in manifest.input}
-    given_outputs: Mapping[str, OutputManifest] = {tensor.name: tensor for tensor in manifest.output}
+    own_inputs = [tensor for tensor in manifest.input if tensor not in manifest.callers_inputs]
+    own_outputs = [tensor for tensor in manifest.output if tensor not in manifest.callers_outputs]
+    _refuse_unknown("input", session_inputs, own_inputs)
+    _refuse_unknown("output", session_outputs, own_outputs)
+    given_inputs: Mapping[str, TensorManifest] = {tensor.name: tensor for tensor in own_inputs}
+    given_outputs: Mapping[str, OutputManifest] = {tensor.name: tensor for tensor in own_outputs}
     inputs = tuple(_tensor("input", arg, given_inputs.get(arg.name), ()) for arg in session_inputs)
     outputs = tuple(_output(arg, given_outputs.get(arg.name), directory) for arg in session_outputs)
     return ModelSpec(inputs, outputs, _batched(inputs, outputs, manifest.batched))

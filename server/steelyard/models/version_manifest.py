@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field, field_validator
 
@@ -16,7 +16,13 @@ VERSION_MANIFEST = "version.toml"
 MAX_LABELS = 1_000_000
 MAX_LABEL_CHARS = 1024
 
+# More than any chain of steps that makes sense.
+MAX_STEPS = 32
+
 TensorName = Annotated[str, Field(min_length=1, max_length=1024)]
+
+# What a step's options mean is for the pipelines to say, which check them when a version is loaded.
+Steps = tuple[dict[str, Any], ...]
 
 
 class TensorManifest(Table):
@@ -41,8 +47,34 @@ class TensorManifest(Table):
         return value
 
 
+class InputManifest(TensorManifest):
+    """`[[input]]` of version.toml: a tensor of the graph or, where it has steps, what callers send in its place."""
+
+    steps: Steps = Field(
+        default=(),
+        max_length=MAX_STEPS,
+        strict=False,
+        description="From what callers send to the model's own tensor; see pipelines.",
+    )
+    to: TensorName | None = Field(
+        default=None,
+        description="The model's tensor that the steps make; not given: the one of this name, or the only one.",
+    )
+
+
 class OutputManifest(TensorManifest):
-    """`[[output]]` of version.toml."""
+    """`[[output]]` of version.toml: a tensor of the graph or, where it has steps, what callers get in its place."""
+
+    source: TensorName | None = Field(
+        default=None,
+        description="The model's output that the steps begin with; not given: the one of this name.",
+    )
+    steps: Steps = Field(
+        default=(),
+        max_length=MAX_STEPS,
+        strict=False,
+        description="From the model's own output to what callers get; see pipelines.",
+    )
 
     labels: tuple[str, ...] | str = Field(
         default=(),
@@ -93,9 +125,24 @@ class VersionManifest(Table):
         default=None,
         description="Whether the first axis of every tensor counts rows; not given: seen from the graph.",
     )
-    input: tuple[TensorManifest, ...] = Field(default=(), max_length=10_000, strict=False)
+    input: tuple[InputManifest, ...] = Field(default=(), max_length=10_000, strict=False)
     output: tuple[OutputManifest, ...] = Field(default=(), max_length=10_000, strict=False)
+    model_tensors: bool = Field(
+        default=False,
+        description="Whether callers may send the model's own tensors in the place of what steps are made for.",
+    )
     lineage: Lineage = Lineage()
+
+    @property
+    def callers_inputs(self) -> tuple[InputManifest, ...]:
+        """What callers send that the graph does not have: inputs with steps, and those that are a step's pair."""
+        pairs = [step.get("pair") for tensor in self.input for step in tensor.steps]
+        return tuple(tensor for tensor in self.input if tensor.steps or tensor.name in pairs)
+
+    @property
+    def callers_outputs(self) -> tuple[OutputManifest, ...]:
+        """What callers get that the graph does not have."""
+        return tuple(tensor for tensor in self.output if tensor.steps or tensor.source is not None)
 
     @field_validator("input", "output")
     @classmethod

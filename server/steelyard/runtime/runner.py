@@ -57,16 +57,23 @@ class Runner:
     that was met before runs on a binding made then: nothing is allocated. Everything else (strings, output shapes
     that depend on values) goes through plain runs.
 
-    Where it is not `shared`, each run holds one request, whose outputs may have any number of rows.
+    Where it is not `shared`, each run holds one request, whose outputs may have any number of rows. Where requests are
+    `prepared`, each writes its own rows into the batch.
     """
 
     def __init__(
-        self, session: ort.InferenceSession, spec: ModelSpec, capacity: int, shared: bool = True
+        self,
+        session: ort.InferenceSession,
+        spec: ModelSpec,
+        capacity: int,
+        shared: bool = True,
+        prepared: bool = False,
     ) -> None:
         self._session = session
         self._spec = spec
         self._capacity = capacity
         self._shared = shared
+        self._prepared = prepared
         self._output_names = [tensor.name for tensor in spec.outputs]
         self._has_strings = any(t.datatype == "BYTES" for t in (*spec.inputs, *spec.outputs))
         self._needs_binding = any(t.datatype == "BF16" for t in (*spec.inputs, *spec.outputs))
@@ -95,7 +102,10 @@ class Runner:
                 continue
             dtype = tensor.element.dtype
             target = np.empty(full, dtype) if shape is None else shape.inputs[index]
-            gather(target, requests, index, prod(full) * dtype.itemsize)
+            if self._prepared:
+                _fill(target, requests, index)
+            else:
+                gather(target, requests, index, prod(full) * dtype.itemsize)
             arrays.append(target if shape is None or not spec.batched else target[:rows])
         return shape, arrays
 
@@ -191,6 +201,15 @@ class Runner:
         )
         self._shapes[key] = shape
         return shape
+
+
+def _fill(target: Array, requests: Sequence[Any], index: int) -> None:
+    start = 0
+    for request in requests:
+        tensor = request.inputs[index]
+        rows = tensor.shape[0]
+        tensor.fill(target[start : start + rows])
+        start += rows
 
 
 def _element(tensor: TensorSpec) -> Any:

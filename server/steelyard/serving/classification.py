@@ -26,7 +26,7 @@ def check_classes(request: InferRequest, version: ServedVersion) -> None:
             raise InvalidRequest(
                 f"{place}: parameter {PARAMETER!r}: expected a whole number, 1 or more, came {_came(wanted)}"
             )
-        tensor = next(tensor for tensor in version.spec.outputs if tensor.name == output.name)
+        tensor = next(tensor for tensor in version.offered.outputs if tensor.name == output.name)
         rows = request.inputs[0].shape[0] if version.spec.batched and request.inputs else 1
         dims = tensor.dims[1:] if version.spec.batched else tensor.dims
         classes = min(wanted, prod(dims)) if all(dim >= 0 for dim in dims) else wanted

@@ -89,8 +89,8 @@ class Control:
             name=request.name,
             versions=[str(number) for number in versions],
             platform=PLATFORM,
-            inputs=[_tensor_metadata(tensor) for tensor in served.spec.inputs],
-            outputs=[_tensor_metadata(tensor) for tensor in served.spec.outputs],
+            inputs=[_tensor_metadata(tensor) for tensor in served.offered.inputs],
+            outputs=[_tensor_metadata(tensor) for tensor in served.offered.outputs],
             properties={
                 "digest": served.digest,
                 "device": served.device,
@@ -205,11 +205,11 @@ def model_config(served: ServedVersion) -> Any:
         config.version_policy.specific.versions.extend(versions.list)
     else:
         config.version_policy.all.SetInParent()
-    for tensor in served.spec.inputs:
+    for tensor in served.offered.inputs:
         config.input.add(
             name=tensor.name, data_type=_config_type(tensor), dims=tensor.dims[1:] if batched else tensor.dims
         )
-    for tensor in served.spec.outputs:
+    for tensor in served.offered.outputs:
         config.output.add(
             name=tensor.name, data_type=_config_type(tensor), dims=tensor.dims[1:] if batched else tensor.dims
         )

@@ -18,8 +18,9 @@ from steelyard.errors import (
 )
 from steelyard.observe.layout import refusal_of
 from steelyard.observe.logs import log
+from steelyard.pipelines.plan import PreparedRequest
 from steelyard.runtime.executor import Executor
-from steelyard.scheduling.lane import PRIORITY_DEFAULT, PRIORITY_LAST
+from steelyard.scheduling.lane import PRIORITY_DEFAULT, PRIORITY_LAST, Lane
 from steelyard.scheduling.scheduler import Scheduler
 from steelyard.scheduling.ticket import State, Ticket
 from steelyard.serving.call import DECISION_ID, Call
@@ -28,6 +29,7 @@ from steelyard.serving.classification import check_classes
 from steelyard.serving.empty_tensors import check_empty
 from steelyard.serving.execution import Job, execute
 from steelyard.serving.inbox import Arrival, Inbox
+from steelyard.serving.preparing import Preparing, prepare, prepare_request
 from steelyard.serving.suspects import Suspects
 from steelyard.serving.version import ServedVersion
 from steelyard.wire import decode_request
@@ -39,6 +41,23 @@ NO_DEADLINE_NS = 1 << 62
 
 # Decision id, the model's and the version's name as far as they are known, the error if there was one, and nanoseconds.
 RequestLog = Callable[[str, str | None, str | None, SteelyardError | None, int], None]
+
+
+def _work(job: Job | Preparing) -> None:
+    if isinstance(job, Preparing):
+        prepare(job)
+    else:
+        execute(job)
+
+
+def prepared_ticket(
+    call: Call, prepared: PreparedRequest, received_ns: int, decode_ns: int, deadline_ns: int, priority: int
+) -> Ticket:
+    """The place of a request that has been prepared; preparing counts as a part of decoding it."""
+    size = prepared.held_bytes
+    return Ticket(
+        call, prepared, prepared.rows, prepared.key, received_ns, decode_ns, deadline_ns, priority, size
+    )
 
 
 class Engine:
@@ -67,7 +86,7 @@ class Engine:
         self._unknown = unknown
         self._log_request = log_request
         self._max_answer_bytes = max_answer_bytes
-        self._executor: Executor[Job] = Executor(loop, scheduler.threads, execute, self._finish)
+        self._executor: Executor[Job | Preparing] = Executor(loop, scheduler.threads, _work, self._finish)
         self._suspects = Suspects()
         self._touched: set[ServedVersion] = set()
         self._inbox = Inbox(loop, self._now_ns, self._pump)
@@ -92,8 +111,8 @@ class Engine:
         place = call.place
         if place is None:
             return
-        version, ticket = place
-        if self._scheduler.cancel(version.lane, ticket):
+        version, lane, ticket = place
+        if self._scheduler.cancel(lane, ticket):
             call.place = ticket.call = None
             self._left(version)
             self._gone(version.slot)
@@ -132,6 +151,10 @@ class Engine:
                 self._gone(slot)
                 return
             bound = version.signature.bind(request)
+            direct = False
+            if bound is None and version.model_signature is not None:
+                bound = version.model_signature.bind(request)
+                direct = bound is not None
             if bound is None:
                 explain_misfit(request, version.model, version.input_specs, version.spec.batched)
             rows, key = bound
@@ -155,15 +178,24 @@ class Engine:
                     f"model {version.model!r}: the deadline had passed when the request was read"
                 )
             decode_ns = decoded_ns - started_ns
-            size = request.held_bytes
-            ticket = Ticket(call, request, rows, key, received_ns, decode_ns, deadline_ns, priority, size)
-            group: object = key
-            if not rows or (self._suspects and self._suspects.is_suspect(call.peer, received_ns)):
-                group = ticket
-            self._scheduler.offer(version.lane, ticket, group)
-            call.place = (version, ticket)
-            version.in_flight += 1
-            self._touched.add(version)
+            pipeline = version.pipeline
+            if pipeline is not None:
+                if version.prepare_lane is not None and not direct and not pipeline.is_inline(request):
+                    size = request.held_bytes
+                    waiting = Ticket(
+                        call, request, rows, key, received_ns, decode_ns, deadline_ns, priority, size
+                    )
+                    self._queue(version, version.prepare_lane, waiting, key)
+                    return
+                prepared = (
+                    pipeline.pass_on(request, rows) if direct else prepare_request(version, request, rows)
+                )
+                decode_ns = self._now_ns() - started_ns
+                ticket = prepared_ticket(call, prepared, received_ns, decode_ns, deadline_ns, priority)
+            else:
+                size = request.held_bytes
+                ticket = Ticket(call, request, rows, key, received_ns, decode_ns, deadline_ns, priority, size)
+            self._queue(version, version.lane, ticket, self._group_of(ticket))
         except SteelyardError as error:
             self._turn_away(call, request, slot, error, received_ns)
         except (
@@ -181,6 +213,18 @@ class Engine:
             slot.received(1)
         model, version = (request.model_name, request.model_version) if request is not None else (None, None)
         return self._refuse(call, slot, error, received_ns, model, version)
+
+    def _group_of(self, ticket: Ticket) -> object:
+        """What the ticket may share a run with: others of its key, or nothing."""
+        suspects = self._suspects
+        alone = not ticket.rows or (suspects and suspects.is_suspect(ticket.call.peer, ticket.received_ns))
+        return ticket if alone else ticket.key
+
+    def _queue(self, version: ServedVersion, lane: Lane, ticket: Ticket, group: object) -> None:
+        self._scheduler.offer(lane, ticket, group)
+        ticket.call.place = (version, lane, ticket)
+        version.in_flight += 1
+        self._touched.add(version)
 
     def _refuse_late(self, call: Call, received_ns: int) -> None:
         """Ends a call that came after the last that will be served."""
@@ -225,13 +269,16 @@ class Engine:
             batch = scheduler.next_batch(now_ns)
             if batch is None:
                 break
-            job = Job(batch, batch.lane.owner)
-            if batch.inline:
+            version = batch.lane.owner
+            if batch.lane is version.prepare_lane:
+                self._executor.submit(Preparing(batch, version))
+            elif batch.inline:
                 ran_inline = True
+                job = Job(batch, version)
                 execute(job)
                 self._settle(job)
             else:
-                self._executor.submit(job)
+                self._executor.submit(Job(batch, version))
         self._show_gauges()
         wakeup_ns = scheduler.next_wakeup_ns(now_ns)
         if wakeup_ns is not None and (self._timer is None or wakeup_ns != self._timer_ns):
@@ -245,10 +292,40 @@ class Engine:
         self._timer = None
         self._dispatch()
 
-    def _finish(self, jobs: list[Job]) -> None:
+    def _finish(self, jobs: list[Job | Preparing]) -> None:
         for job in jobs:
-            self._settle(job)
+            if isinstance(job, Preparing):
+                self._take_up(job)
+            else:
+                self._settle(job)
         self._dispatch()
+
+    def _take_up(self, job: Preparing) -> None:
+        """Queues a request that has been prepared, or ends it where that was not possible."""
+        version, outcome = job.version, job.outcome
+        assert outcome is not None
+        self._scheduler.finished(job.batch, 0)
+        (waited,) = job.batch.tickets
+        waited.state = State.DONE
+        call, received_ns = waited.call, waited.received_ns
+        waited.call = waited.request = None
+        version.in_flight -= 1
+        self._touched.add(version)
+        call.place = None
+        if call.cancelled:
+            self._gone(version.slot)
+        elif isinstance(outcome, SteelyardError):
+            self._refuse(call, version.slot, outcome, received_ns, version.model, version.name)
+        else:
+            decode_ns = waited.decode_ns + job.done_ns - job.began_ns
+            ticket = prepared_ticket(
+                call, outcome, received_ns, decode_ns, waited.deadline_ns, waited.priority
+            )
+            try:
+                self._queue(version, version.lane, ticket, self._group_of(ticket))
+            except SteelyardError as error:
+                self._refuse(call, version.slot, error, received_ns, version.model, version.name)
+        self._if_released(version)
 
     def _settle(self, job: Job) -> None:
         """Gives back what the batch held, counts it, and tells its callers."""
@@ -345,7 +422,11 @@ class Engine:
         """Writes the gauges of every version that something happened to since they were last written."""
         for version in self._touched:
             lane = version.lane
-            version.slot.set_gauges(version.in_flight, lane.queued, lane.queued_bytes)
+            queued, queued_bytes = lane.queued, lane.queued_bytes
+            if version.prepare_lane is not None:
+                queued += version.prepare_lane.queued
+                queued_bytes += version.prepare_lane.queued_bytes
+            version.slot.set_gauges(version.in_flight, queued, queued_bytes)
         self._touched.clear()
 
     def _gone(self, slot: Slot) -> None:

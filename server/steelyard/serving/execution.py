@@ -52,7 +52,7 @@ def execute(job: Job) -> None:
     # The way to an executor thread is part of the wait, not of the work.
     batch.taken_ns = now_ns()
     tickets = batch.tickets
-    requests: list[InferRequest] = [ticket.request for ticket in tickets]
+    requests: list[Any] = [ticket.request for ticket in tickets]
     job.decision_ids = new_ids(len(tickets), time.time_ns() // 1_000_000)
     runner: Runner | None = None
     try:
@@ -62,7 +62,7 @@ def execute(job: Job) -> None:
         job.assembled_ns = now_ns()
         outputs = runner.run(shape, arrays, batch.rows)
         job.executed_ns = now_ns()
-        job.outcomes = encode(version, requests, [t.rows for t in tickets], job.decision_ids, outputs)
+        job.outcomes = encode(version, requests, [t.rows for t in tickets], job.decision_ids, arrays, outputs)
     except Exception as error:  # whatever the runtime raises is this batch's failure, not the server's
         job.failed = True
         job.assembled_ns = job.assembled_ns or now_ns()
@@ -95,7 +95,7 @@ def take_apart(
             job.runs += 1
             shape, arrays = runner.fill(requests, rows, some[0].key)
             outputs = runner.run(shape, arrays, rows)
-            outcomes += encode(job.version, requests, [t.rows for t in some], some_ids, outputs)
+            outcomes += encode(job.version, requests, [t.rows for t in some], some_ids, arrays, outputs)
         except Exception as part_error:  # as in execute
             outcomes += take_apart(job, runner, some, some_ids, part_error)
     return outcomes
@@ -116,7 +116,7 @@ def run_plainly(
         job.runs += 1
         _, arrays = runner.fill([request], ticket.rows, ticket.key)
         outputs = runner.run(None, arrays, ticket.rows)
-        outcomes = encode(job.version, [request], [ticket.rows], [decision_id], outputs)
+        outcomes = encode(job.version, [request], [ticket.rows], [decision_id], arrays, outputs)
     except Exception as plain_error:  # as in execute
         return [failure(job.version, plain_error)]
     runner.may_bind = job.version.bindable = False
@@ -138,12 +138,16 @@ def failure(version: ServedVersion, error: Exception) -> SteelyardError:
 
 def encode(
     version: ServedVersion,
-    requests: list[InferRequest],
+    requests: list[Any],
     rows: list[int],
     ids: list[str],
+    inputs: list[Array],
     outputs: list[Array],
 ) -> list[bytes | SteelyardError]:
     """One answer a request from the outputs of all of them."""
+    if version.pipeline is not None:
+        requests = [prepared.request for prepared in requests]
+        outputs = version.pipeline.finish(outputs, sum(rows), inputs)
     batched = version.spec.batched and version.batching.allowed
     if version.plain_outputs and not any(wants_classes(request) for request in requests):
         shapes = [output.shape[1:] if batched else output.shape for output in outputs]
@@ -170,12 +174,12 @@ def encode_generally(
     version: ServedVersion, request: InferRequest, decision_id: str, outputs: list[Array]
 ) -> bytes:
     """An answer with strings or classifications in it."""
-    by_name = {spec.name: (spec, array) for spec, array in zip(version.spec.outputs, outputs, strict=True)}
+    by_name = {spec.name: (spec, array) for spec, array in zip(version.offered.outputs, outputs, strict=True)}
     wanted: list[tuple[str, Any]]
     if request.outputs:
         wanted = [(output.name, output.parameters.get("classification", 0)) for output in request.outputs]
     else:
-        wanted = [(spec.name, 0) for spec in version.spec.outputs]
+        wanted = [(spec.name, 0) for spec in version.offered.outputs]
     tensors: list[tuple[str, str, tuple[int, ...], bytes]] = []
     for name, top in wanted:
         spec, array = by_name[name]

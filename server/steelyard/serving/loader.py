@@ -25,6 +25,7 @@ from steelyard.observe.logs import log
 from steelyard.scheduling.lane import Lane
 from steelyard.serving.catalog import Catalog, ModelEntry, VersionState
 from steelyard.serving.loading import Environment, LoadedVersion, load_version
+from steelyard.serving.preparing import prepare_lane
 from steelyard.serving.version import ServedVersion
 
 
@@ -297,13 +298,17 @@ class Loader:
             spec=loaded.spec,
             device=loaded.device,
             session=loaded.session,
+            pipeline=loaded.pipeline,
             batching=loaded.batching,
             lane=Lane(name, loaded.policy, loaded.cost),
+            prepare_lane=prepare_lane(name, loaded, self._environment.threads),
             slot=self._segment.slot(name, str(number)),
             bindable=loaded.bindable,
             default_timeout_ns=manifest.serving.default_timeout_ms * 1_000_000,
         )
         served.lane.owner = served
+        if served.prepare_lane is not None:
+            served.prepare_lane.owner = served
         return served
 
     def _remove_all(self, name: str) -> None:

@@ -18,6 +18,8 @@ from steelyard.models.manifest import ModelManifest, unowned
 from steelyard.models.repository import GRAPH_FILE
 from steelyard.models.spec import ModelSpec
 from steelyard.models.version_manifest import VERSION_MANIFEST, VersionManifest, read_version_manifest
+from steelyard.pipelines.compile import compile_pipeline
+from steelyard.pipelines.plan import Pipeline
 from steelyard.runtime.devices import installed_distributions, refuse_both_distributions, resolve
 from steelyard.runtime.independence import check
 from steelyard.runtime.runner import Array, Runner
@@ -57,6 +59,7 @@ class LoadedVersion:
     spec: ModelSpec
     device: str
     session: ort.InferenceSession
+    pipeline: Pipeline | None
     batching: Batching
     cost: CostModel
     policy: LanePolicy
@@ -104,6 +107,7 @@ def load_version(name: str, path: Path, manifest: ModelManifest, environment: En
         serving.session_options.extra,
     )
     spec = describe(session.get_inputs(), session.get_outputs(), version_manifest, path)
+    pipeline = compile_pipeline(version_manifest, spec, path)
     _refuse_unbindable(spec)
     trial = Trial(session, spec)
     batching = decide_batching(trial, manifest, digest, device.name, threads, environment.verdicts)
@@ -129,7 +133,7 @@ def load_version(name: str, path: Path, manifest: ModelManifest, environment: En
         threads=threads,
     )
     return LoadedVersion(
-        digest, version_manifest, spec, device.name, session, batching, cost, policy, bindable
+        digest, version_manifest, spec, device.name, session, pipeline, batching, cost, policy, bindable
     )
 
 

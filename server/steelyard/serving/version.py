@@ -8,6 +8,7 @@ from steelyard._native.observe import Slot
 from steelyard.models.manifest import ModelManifest
 from steelyard.models.spec import ModelSpec
 from steelyard.models.version_manifest import VersionManifest
+from steelyard.pipelines.plan import Pipeline
 from steelyard.runtime.runner import Runner
 from steelyard.scheduling.lane import Lane
 from steelyard.serving.call import MODEL_DIGEST, MODEL_VERSION, Metadata
@@ -26,6 +27,7 @@ class Batching:
 class ServedVersion:
     """One version as the request path sees it; made by `loading`, installed in the catalog on the event loop.
 
+    `spec` is the model's own, `offered` what callers send and get: another one where there is a pipeline.
     `runners` is a free list: an executor thread takes one, or makes one where none is free, and puts it back.
     """
 
@@ -37,13 +39,17 @@ class ServedVersion:
     spec: ModelSpec
     device: str
     session: ort.InferenceSession
+    pipeline: Pipeline | None
     batching: Batching
     lane: Lane
+    prepare_lane: Lane | None
     slot: Slot
     bindable: bool
     default_timeout_ns: int
+    offered: ModelSpec = field(init=False)
     input_specs: list[tuple[str, str, tuple[int, ...]]] = field(init=False)
     signature: Signature = field(init=False)
+    model_signature: Signature | None = field(init=False)
     encoder: ResponseEncoder = field(init=False)
     trailing: Metadata = field(init=False)
     output_names: frozenset[str] = field(init=False)
@@ -55,21 +61,27 @@ class ServedVersion:
 
     def __post_init__(self) -> None:
         self.name = version = str(self.number)
-        self.input_specs = [(t.name, t.datatype, t.dims) for t in self.spec.inputs]
+        self.offered = self.spec if self.pipeline is None else self.pipeline.offered
+        self.input_specs = [(t.name, t.datatype, t.dims) for t in self.offered.inputs]
         self.signature = Signature(self.input_specs, self.spec.batched)
+        self.model_signature = None
+        if self.version_manifest.model_tensors:
+            specs = [(t.name, t.datatype, t.dims) for t in self.spec.inputs]
+            self.model_signature = Signature(specs, self.spec.batched)
         self.encoder = ResponseEncoder(
-            self.model, version, self.digest, [(t.name, t.datatype) for t in self.spec.outputs]
+            self.model, version, self.digest, [(t.name, t.datatype) for t in self.offered.outputs]
         )
         self.trailing = ((MODEL_VERSION, version), (MODEL_DIGEST, self.digest))
-        self.output_names = frozenset(t.name for t in self.spec.outputs)
-        self.plain_outputs = all(t.datatype != "BYTES" for t in self.spec.outputs)
+        self.output_names = frozenset(t.name for t in self.offered.outputs)
+        self.plain_outputs = all(t.datatype != "BYTES" for t in self.offered.outputs)
 
     def borrow_runner(self) -> Runner:
         """A runner that nobody else uses until it is put back with `return_runner`."""
         try:
             return self.runners.pop()
         except IndexError:
-            runner = Runner(self.session, self.spec, self.lane.limit_rows, self.batching.allowed)
+            prepared = self.pipeline is not None
+            runner = Runner(self.session, self.spec, self.lane.limit_rows, self.batching.allowed, prepared)
             runner.may_bind = runner.may_bind and self.bindable
             return runner
 
@@ -83,6 +95,8 @@ class ServedVersion:
         The lane refers back to its version, and that circle would keep a gigabyte until the collector comes by.
         """
         self.lane.owner = None
+        if self.prepare_lane is not None:
+            self.prepare_lane.owner = None
         self.runners.clear()
         del self.session
 
@@ -92,4 +106,4 @@ class ServedVersion:
 
 def labels_of(version: ServedVersion, output: str) -> tuple[str, ...]:
     """The class labels of an output, empty where there are none."""
-    return next((tensor.labels for tensor in version.spec.outputs if tensor.name == output), ())
+    return next((tensor.labels for tensor in version.offered.outputs if tensor.name == output), ())

@@ -1,0 +1,63 @@
+"""Preparing requests on threads: a lane of its own before the version's, and what is done with what comes out."""
+
+from dataclasses import replace
+
+from steelyard.errors import ExecutionFailed, InvalidRequest, SteelyardError
+from steelyard.observe.logs import log
+from steelyard.pipelines.plan import PreparedRequest
+from steelyard.scheduling.cost import CostModel
+from steelyard.scheduling.lane import Batch, Lane
+from steelyard.serving.execution import now_ns
+from steelyard.serving.loading import LoadedVersion
+from steelyard.serving.version import ServedVersion
+from steelyard.wire.types import InferRequest
+
+
+class Preparing:
+    """One request on its way through its pipeline; `outcome` is what came of it."""
+
+    __slots__ = ("batch", "began_ns", "done_ns", "outcome", "version")
+
+    def __init__(self, batch: Batch, version: ServedVersion) -> None:
+        self.batch = batch
+        self.version = version
+        self.began_ns = self.done_ns = 0
+        self.outcome: PreparedRequest | SteelyardError | None = None
+
+
+def prepare_request(version: ServedVersion, request: InferRequest, rows: int) -> PreparedRequest:
+    """The model's inputs for `request`. Raises `InvalidRequest` that names the model and every bad row."""
+    assert version.pipeline is not None
+    try:
+        return version.pipeline.prepare(request, rows)
+    except InvalidRequest as error:
+        raise InvalidRequest(f"model {version.model!r} version {version.number}: {error}") from None
+
+
+def prepare(job: Preparing) -> None:
+    """Prepares the job's request, on whatever thread calls it. Raises nothing: errors are outcomes."""
+    version = job.version
+    (ticket,) = job.batch.tickets
+    job.began_ns = now_ns()
+    try:
+        job.outcome = prepare_request(version, ticket.request, ticket.rows)
+    except SteelyardError as error:
+        job.outcome = error
+    except Exception as error:  # a fault of ours, which must not end the thread
+        log("prepare.fault", level=40, model=version.model, version=version.number, exception=repr(error))
+        job.outcome = ExecutionFailed("the server failed on this request")
+    job.done_ns = now_ns()
+
+
+def prepare_lane(name: str, loaded: LoadedVersion, threads: int) -> Lane | None:
+    """The lane in which a version's requests wait to be prepared, one at a time on each thread of the budget.
+
+    It has the bounds of the version's own queue: requests are counted there as they came, and in the version's lane as
+    what they have become. None where there is no pipeline.
+    """
+    if loaded.pipeline is None:
+        return None
+    policy = replace(
+        loaded.policy, max_batch=1, max_queue_delay_ns=0, preferred=(), instances=threads, threads=1
+    )
+    return Lane(name, policy, CostModel())

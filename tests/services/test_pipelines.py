@@ -1,0 +1,127 @@
+"""Versions that take what callers have: files, images; and give what callers want: labels. Over the real process."""
+
+import io
+from typing import Any
+
+import grpc
+import numpy as np
+from PIL import Image
+
+from steelyard.wire.generated import grpc_service as pb
+from tests.support.asking import Asker, arrays, request
+from tests.support.metrics import metrics
+from tests.support.server import Server
+
+
+def elements(*given: bytes) -> np.ndarray[Any, Any]:
+    array = np.empty(len(given), dtype=object)
+    array[:] = given
+    return array
+
+
+def png(level: int, size: tuple[int, int] = (20, 12)) -> bytes:
+    target = io.BytesIO()
+    Image.new("RGB", size, (level, level, level)).save(target, "PNG")
+    return target.getvalue()
+
+
+def test_files_as_they_are(ask: Asker) -> None:
+    answer = ask.infer("files", {"file": elements(b"  abcdefgh", b"xy")})["y"]
+    assert answer.tolist() == [[*b"abcdefgh"], [*b"xy", 256, 256, 256, 256, *b"xy"]]
+
+
+def test_the_models_own_tensors_where_the_manifest_allows_them(ask: Asker) -> None:
+    own = np.arange(16, dtype=np.int32).reshape(2, 8)
+    assert ask.infer("files", {"x": own})["y"].tolist() == own.tolist()
+    refusal = ask.refused(request("pictures", {"x": np.zeros((1, 3, 8, 8), np.float32)}))
+    assert refusal.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert "'image'" in refusal.message
+
+
+def test_every_bad_row_is_named_and_nobody_else_notices(ask: Asker) -> None:
+    bad = ask.start(request("files", {"file": elements(b"a", b"good", b"")}))
+    good = [ask.start(request("files", {"file": elements(b"good")})) for _ in range(20)]
+    error = bad.exception()
+    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+    for part in (
+        "'files' version 1",
+        "2 bad rows",
+        "row 0",
+        "row 2",
+        "'file'",
+        "at least 2 bytes",
+        "0 bytes",
+    ):
+        assert part in error.details()
+    for call in good:
+        assert arrays(pb.ModelInferResponse.FromString(call.result()))["y"].tolist() == [[*b"goodgood"]]
+
+
+def test_images_of_any_size_side_by_side(ask: Asker) -> None:
+    calls = [ask.start(request("pictures", {"image": elements(png(n), png(200))})) for n in range(40)]
+    for n, call in enumerate(calls):
+        answer = arrays(pb.ModelInferResponse.FromString(call.result()))["y"]
+        assert answer.shape == (2, 3, 8, 8)
+        assert (answer[0] == n).all()
+        assert (answer[1] == 200).all()
+
+
+def test_what_is_no_image_is_refused_and_nobody_else_notices(ask: Asker) -> None:
+    huge = png(0, (1, 1)).replace((1).to_bytes(4, "big") * 2, (40_000).to_bytes(4, "big") * 2)
+    whole = png(7)
+    bad = {
+        "empty": b"",
+        "text": b"no image at all",
+        "cut": whole[: len(whole) // 2],
+        "huge": huge,
+    }
+    calls = {
+        name: ask.start(request("pictures", {"image": elements(png(1), content)}))
+        for name, content in bad.items()
+    }
+    good = [ask.start(request("pictures", {"image": elements(whole)})) for _ in range(10)]
+    for name, call in calls.items():
+        error = call.exception()
+        assert error.code() is grpc.StatusCode.INVALID_ARGUMENT, name
+        assert "row 1" in error.details(), name
+        assert "row 0" not in error.details(), name
+    for call in good:
+        assert (arrays(pb.ModelInferResponse.FromString(call.result()))["y"] == 7).all()
+
+
+def test_labels_in_the_place_of_scores(ask: Asker) -> None:
+    scores = np.log(np.array([[1, 7, 2], [5, 4, 1]], np.float32))
+    answer = ask.infer("kinds", {"x": scores})
+    assert answer["kind"].tolist() == [[b"dog", b"eel"], [b"cat", b"dog"]]
+    assert np.allclose(answer["score"], [[0.7, 0.2], [0.5, 0.4]])
+    only = ask.infer("kinds", {"x": scores}, outputs=["kind"])
+    assert list(only) == ["kind"]
+
+
+def test_metadata_and_config_say_what_callers_send_and_get(ask: Asker) -> None:
+    found = ask.call("ModelMetadata", pb.ModelMetadataRequest(name="files"))
+    assert [(t.name, t.datatype, list(t.shape)) for t in found.inputs] == [("file", "BYTES", [-1])]
+    found = ask.call("ModelMetadata", pb.ModelMetadataRequest(name="kinds"))
+    assert [(t.name, t.datatype, list(t.shape)) for t in found.outputs] == [
+        ("score", "FP32", [-1, 2]),
+        ("kind", "BYTES", [-1, 2]),
+    ]
+    config = ask.call("ModelConfig", pb.ModelConfigRequest(name="files")).config
+    assert [(t.name, list(t.dims)) for t in config.input] == [("file", [])]
+
+
+def test_a_wrong_step_keeps_the_version_out_and_names_the_step(ask: Asker) -> None:
+    index = {m.name: m.reason for m in ask.call("RepositoryIndex", pb.RepositoryIndexRequest()).models}
+    assert "'image'" in index["wrong_step"]
+    assert "'widht', did you mean 'width'" in index["wrong_step"]
+
+
+def test_counts_add_up_whatever_was_prepared(server: Server, ask: Asker) -> None:
+    labels = {"model": "pictures", "version": "1"}
+    before = metrics(server, **labels)
+    ask.infer("pictures", {"image": elements(png(3))})
+    ask.refused(request("pictures", {"image": elements(b"nothing")}))
+    after = metrics(server, **labels)
+    assert after["steelyard_requests_received_total"] - before["steelyard_requests_received_total"] == 2
+    assert after.outcome("answered") - before.outcome("answered") == 1
+    assert after["steelyard_in_flight"] == after["steelyard_queue_depth"] == 0
