@@ -100,7 +100,7 @@ def test_keep_leaves_a_server_that_answers_the_printed_command(outcome, director
         assert find_server(directory / "data").pid == pid
         assert document["against_magika"]["equal"] == document["files"] == 10
         answer = subprocess.run(
-            [*shlex.split(ask_command(directory)), "--version", "1", "--json"],
+            [*shlex.split(ask_command(directory, outcome.sample)), "--version", "1", "--json"],
             env=ENVIRONMENT,
             check=True,
             capture_output=True,

@@ -24,6 +24,7 @@ from steelyard.pipelines.text.library import MAX_TOKENIZER_BYTES
 from steelyard.pipelines.text.tokenize import TokenizePreparer
 from steelyard.toml import describe_problems
 from tests.pipelines.tensors import of_bytes
+from tests.support.waiting import eventually
 
 tokenizers = pytest.importorskip("tokenizers")
 
@@ -246,7 +247,8 @@ def test_threads_share_a_tokenizer_and_none_is_started(directory: Path) -> None:
     for thread in threads:
         thread.join()
     assert found == [expected] * 4
-    assert len(os.listdir("/proc/self/task")) <= before
+    # A thread that was joined may be there for a moment longer.
+    eventually(lambda: len(os.listdir("/proc/self/task")) <= before)
 
 
 @pytest.mark.parametrize(

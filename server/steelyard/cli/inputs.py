@@ -12,7 +12,6 @@ import numpy as np
 from steelyard.client import Tensor, TensorMetadata
 from steelyard.client.tensors import Array
 from steelyard.models.datatypes import BY_NAME
-from steelyard.wire import decode_bytes_tensor
 
 Given = Mapping[str, Array | Tensor]
 
@@ -40,7 +39,7 @@ class InputReader:
             self._declared(name)
 
     def from_option(self, name: str, text: str) -> Array | Tensor:
-        """The input that "@FILE.npy", "@FILE" (raw bytes), or JSON gives."""
+        """The input that "@FILE.npy", "@FILE" (raw bytes; for BYTES the whole file is one element), or JSON gives."""
         tensor = self._declared(name)
         if not text.startswith("@"):
             return self._from_values(tensor, _parsed(text, f"input {name!r}"))
@@ -94,7 +93,7 @@ class InputReader:
     def _from_raw(self, tensor: TensorMetadata, raw: bytes) -> Array | Tensor:
         datatype = BY_NAME[tensor.datatype]
         if tensor.datatype == "BYTES":
-            array = _objects(decode_bytes_tensor(raw))
+            array = _objects([raw])
         elif len(raw) % datatype.item_bytes:
             raise click.UsageError(
                 f"input {tensor.name!r}: expected a multiple of {datatype.item_bytes} bytes for "

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from steelyard.demo.figures import Figures
 from steelyard.demo.repository import INPUT, MODEL
-from steelyard.demo.run import SAMPLE, Outcome
+from steelyard.demo.run import Outcome
 from steelyard.demo.stages import StageHistogram, VersionAccount
 from steelyard.demo.traffic import CLIENTS, IN_FLIGHT_A_CLIENT, Pass
 
@@ -36,19 +36,19 @@ def print_outcome(outcome: Outcome, directory: Path) -> None:
     if outcome.kept:
         # Not through rich, which would break the command at the terminal's width.
         print(f"\nThe server is still up. Ask it about {outcome.sample}:\n")
-        print(f"  {ask_command(directory)}\n")
+        print(f"  {ask_command(directory, outcome.sample)}\n")
         print(f"gRPC {outcome.server.grpc_address}, metrics http://{outcome.server.http_address}/metrics")
         print(f"Stop it: kill {outcome.server.pid}")
 
 
-def ask_command(directory: Path) -> str:
-    """A command that asks the running server about the first file."""
+def ask_command(directory: Path, file: str) -> str:
+    """A command that asks the running server about `file`."""
     program = Path(sys.executable).with_name("steelyard")
     steelyard = [str(program)] if program.exists() else [sys.executable, "-m", "steelyard.cli.main"]
     steelyard[0] = _shortest(Path(steelyard[0]))
-    sample, data = _shortest(directory / SAMPLE), _shortest(directory / "data")
+    data = _shortest(directory / "data")
     return shlex.join(
-        [*steelyard, "infer", MODEL, "--data", data, "--input", f"{INPUT}=@{sample}", "--classes", "3"]
+        [*steelyard, "infer", MODEL, "--data", data, "--input", f"{INPUT}=@{file}", "--classes", "3"]
     )
 
 

@@ -15,10 +15,17 @@ from steelyard.models.add import add_version
 from steelyard.models.governance import Governance
 from steelyard.models.manifest import ModelManifest, Serving, VersionPolicy
 from steelyard.models.repository import GRAPH_FILE
-from steelyard.models.version_manifest import Lineage, OutputManifest, VersionManifest
+from steelyard.models.version_manifest import (
+    VERSION_MANIFEST,
+    InputManifest,
+    Lineage,
+    OutputManifest,
+    VersionManifest,
+    read_version_manifest,
+)
 
 MODEL = "filetype"
-INPUT = "bytes"
+INPUT = "file"
 OUTPUT = "target_label"
 AS_PACKAGED = 1
 QUANTIZED = 2
@@ -42,19 +49,22 @@ MANIFEST = ModelManifest(
 def prepare(directory: Path, spec: FeatureSpec, roots: Sequence[Path], say: Callable[[str], None]) -> Path:
     """Makes the repository below `directory`, or finds the one of an earlier run; returns its path.
 
-    `say` is told what takes time. A repository that was made of another model than the package ships now is
-    made anew.
+    `say` is told what takes time. A repository that was made of another model than the package ships now, or that
+    takes something else than files, is made anew.
     """
     repository = directory / "models"
     source = Path(str(resources.files("magika").joinpath(MODEL_FILE)))
     packaged = repository / MODEL / str(AS_PACKAGED)
-    if packaged.exists() and _sha256(packaged / GRAPH_FILE) != _sha256(source):
+    if packaged.exists() and (
+        _sha256(packaged / GRAPH_FILE) != _sha256(source)
+        or read_version_manifest(packaged / VERSION_MANIFEST).input != _inputs(spec)
+    ):
         shutil.rmtree(repository)
     directory.mkdir(parents=True, exist_ok=True)
     if not packaged.exists():
         say("adding the model that the magika package ships as version 1")
         release = f"magika {metadata.version('magika')}, {MODEL_FILE}"
-        given = VersionManifest(output=_outputs(spec), lineage=Lineage(notes=release))
+        given = VersionManifest(input=_inputs(spec), output=_outputs(spec), lineage=Lineage(notes=release))
         manifest = None if (repository / MODEL / "model.toml").exists() else MANIFEST
         add_version(repository, MODEL, source, version=AS_PACKAGED, given=given, model=manifest)
     if not (repository / MODEL / str(QUANTIZED)).exists():
@@ -82,8 +92,21 @@ def _add_quantized(repository: Path, spec: FeatureSpec, source: Path, chosen: Se
     with tempfile.TemporaryDirectory() as scratch:
         target = Path(scratch, GRAPH_FILE)
         quantize(source, [question.row for question in chosen], target)
-        given = VersionManifest(output=_outputs(spec), lineage=lineage)
+        given = VersionManifest(input=_inputs(spec), output=_outputs(spec), lineage=lineage)
         add_version(repository, MODEL, target, version=QUANTIZED, given=given)
+
+
+def _inputs(spec: FeatureSpec) -> tuple[InputManifest, ...]:
+    """Whole files, of which the model sees the windows that `extract` takes from them."""
+    windows = {
+        "step": "windows",
+        "begin": spec.begin_tokens,
+        "end": spec.end_tokens,
+        "block": spec.block_bytes,
+        "pad": spec.padding_token,
+        "minimum": spec.min_tokens,
+    }
+    return (InputManifest(name=INPUT, steps=(windows,)),)
 
 
 def _outputs(spec: FeatureSpec) -> tuple[OutputManifest, ...]:

@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from steelyard.demo.corpus import default_roots, find_files
 from steelyard.demo.features import FeatureSpec
 from steelyard.demo.figures import Agreement, Difference, Figures
@@ -21,8 +19,6 @@ from steelyard.errors import ConfigError
 from steelyard.supervisor.datadir import RunningServer
 
 NEEDED = ("magika", "onnx")
-# In the demo's directory: one row, to ask a kept server about.
-SAMPLE = "sample.npy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +30,7 @@ class Outcome:
     kept: bool
     """Whether the server is still up."""
     sample: str
-    """The file whose row is in SAMPLE."""
+    """A file to ask a kept server about."""
 
 
 def run(directory: Path, files: int, keep: bool, progress: Progress) -> Outcome:
@@ -58,7 +54,6 @@ def run(directory: Path, files: int, keep: bool, progress: Progress) -> Outcome:
     questions = choose(find_files(roots, calibrated_on(directory)), spec, files)
     if not questions.asked:
         raise ConfigError(f"no readable file for the model below {', '.join(map(str, roots))}")
-    np.save(directory / SAMPLE, questions.asked[0].row[None])
     reference = Reference()
     with progress.bar("asking the magika package", len(questions.asked)) as advance:
         expected = reference.labels(questions.asked, advance)

@@ -56,14 +56,14 @@ def ask_all(address: str, version: int, questions: Sequence[Question], advance: 
 async def _ask_all(
     address: str, version: str, questions: Sequence[Question], advance: Callable[[], None]
 ) -> Pass:
+    files = [np.array([question.file.content], dtype=object) for question in questions]
     labels = [""] * len(questions)
     latencies_ms = [0.0] * len(questions)
     waiting = iter(range(len(questions)))
 
     async def work(client: AsyncClient) -> None:
         for index in waiting:
-            row = questions[index].row[None]
-            result = await client.infer(MODEL, {INPUT: row}, version=version, classes={OUTPUT: 1})
+            result = await client.infer(MODEL, {INPUT: files[index]}, version=version, classes={OUTPUT: 1})
             if result.version != version:
                 raise SteelyardError(f"expected an answer of version {version}, came one of {result.version}")
             labels[index] = _label(result[OUTPUT].ravel()[0])
