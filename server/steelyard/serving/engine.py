@@ -185,7 +185,7 @@ class Engine:
                     waiting = Ticket(
                         call, request, rows, key, received_ns, decode_ns, deadline_ns, priority, size
                     )
-                    self._queue(version, version.prepare_lane, waiting, key)
+                    self._queue(version, version.prepare_lane, waiting)
                     return
                 prepared = (
                     pipeline.pass_on(request, rows) if direct else prepare_request(version, request, rows)
@@ -195,7 +195,7 @@ class Engine:
             else:
                 size = request.held_bytes
                 ticket = Ticket(call, request, rows, key, received_ns, decode_ns, deadline_ns, priority, size)
-            self._queue(version, version.lane, ticket, self._group_of(ticket))
+            self._queue(version, version.lane, ticket)
         except SteelyardError as error:
             self._turn_away(call, request, slot, error, received_ns)
         except (
@@ -214,13 +214,12 @@ class Engine:
         model, version = (request.model_name, request.model_version) if request is not None else (None, None)
         return self._refuse(call, slot, error, received_ns, model, version)
 
-    def _group_of(self, ticket: Ticket) -> object:
-        """What the ticket may share a run with: others of its key, or nothing."""
+    def _queue(self, version: ServedVersion, lane: Lane, ticket: Ticket) -> None:
+        """Queues a ticket with others of its key, or by itself where it has no rows or a caller of many culprits."""
+        group: object = ticket.key
         suspects = self._suspects
-        alone = not ticket.rows or (suspects and suspects.is_suspect(ticket.call.peer, ticket.received_ns))
-        return ticket if alone else ticket.key
-
-    def _queue(self, version: ServedVersion, lane: Lane, ticket: Ticket, group: object) -> None:
+        if not ticket.rows or (suspects and suspects.is_suspect(ticket.call.peer, ticket.received_ns)):
+            group = ticket
         self._scheduler.offer(lane, ticket, group)
         ticket.call.place = (version, lane, ticket)
         version.in_flight += 1
@@ -322,7 +321,7 @@ class Engine:
                 call, outcome, received_ns, decode_ns, waited.deadline_ns, waited.priority
             )
             try:
-                self._queue(version, version.lane, ticket, self._group_of(ticket))
+                self._queue(version, version.lane, ticket)
             except SteelyardError as error:
                 self._refuse(call, version.slot, error, received_ns, version.model, version.name)
         self._if_released(version)

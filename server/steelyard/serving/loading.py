@@ -28,6 +28,7 @@ from steelyard.runtime.session import open_session, providers_available
 from steelyard.runtime.warmup import measure
 from steelyard.scheduling.cost import CostModel
 from steelyard.scheduling.lane import LanePolicy
+from steelyard.serving.golden import check_golden
 from steelyard.serving.verdicts import Verdicts
 from steelyard.serving.version import Batching
 from steelyard.wire import encode_bytes_tensor
@@ -109,6 +110,7 @@ def load_version(name: str, path: Path, manifest: ModelManifest, environment: En
     spec = describe(session.get_inputs(), session.get_outputs(), version_manifest, path)
     pipeline = compile_pipeline(version_manifest, spec, path)
     _refuse_unbindable(spec)
+    check_golden(path, session, spec, pipeline)
     trial = Trial(session, spec)
     batching = decide_batching(trial, manifest, digest, device.name, threads, environment.verdicts)
     max_batch = serving.max_batch if batching.allowed else 1

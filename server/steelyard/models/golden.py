@@ -1,0 +1,89 @@
+"""Golden examples: requests with known answers, kept beside a version and no part of its digest.
+
+An example is a directory in the version's `golden/`: `request.pb`, a serialized ModelInferRequest as it was sent;
+`expected.pb`, the serialized ModelInferResponse that it has to get; where wanted, `golden.toml` with the tolerance.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import Field
+
+from steelyard.errors import ManifestError, RepositoryError
+from steelyard.models.digest import GOLDEN_DIRECTORY
+from steelyard.models.table import Table, read_table
+
+REQUEST_FILE = "request.pb"
+EXPECTED_FILE = "expected.pb"
+OPTIONS_FILE = "golden.toml"
+
+# Each is run at every load, one after the other.
+MAX_EXAMPLES = 1000
+MAX_FILE_BYTES = 64 << 20
+
+
+class GoldenOptions(Table):
+    """golden.toml: two numbers are equal where |a - b| <= absolute + relative * |expected|."""
+
+    absolute: float = Field(default=1e-4, ge=0, description="The part that is the same for all values.")
+    relative: float = Field(default=1e-3, ge=0, description="The part that grows with the value.")
+    note: str = Field(default="", max_length=4096, description="What the example is about.")
+
+
+@dataclass(frozen=True, slots=True)
+class GoldenExample:
+    """One example, read."""
+
+    name: str
+    request: bytes
+    expected: bytes
+    options: GoldenOptions
+
+
+def read_golden(version: Path) -> list[GoldenExample]:
+    """The examples of the version in the directory `version`, by name; none where there is no `golden/`.
+
+    Raises ManifestError for options that are wrong, RepositoryError for what cannot be read or is too much.
+    """
+    directory = version / GOLDEN_DIRECTORY
+    try:
+        if not directory.is_dir():
+            return []
+        found = sorted(path for path in directory.iterdir() if path.is_dir() and path.name[0] != ".")
+    except OSError as error:
+        raise RepositoryError(f"{directory}: cannot be read: {error.strerror}") from error
+    if len(found) > MAX_EXAMPLES:
+        raise RepositoryError(f"{directory}: expected at most {MAX_EXAMPLES} examples, got {len(found)}")
+    return [_read(path) for path in found]
+
+
+def _read(path: Path) -> GoldenExample:
+    options = read_table(path / OPTIONS_FILE, GoldenOptions)
+    return GoldenExample(path.name, _content(path / REQUEST_FILE), _content(path / EXPECTED_FILE), options)
+
+
+def _content(path: Path) -> bytes:
+    try:
+        with path.open("rb") as stream:
+            content = stream.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise RepositoryError(f"{path}: cannot be read: {error.strerror}") from error
+    if len(content) > MAX_FILE_BYTES:
+        raise ManifestError(f"{path}: expected at most {MAX_FILE_BYTES} bytes")
+    return content
+
+
+def write_golden(version: Path, name: str, request: bytes, expected: bytes) -> Path:
+    """Adds an example called `name`; returns its directory. Raises RepositoryError where it cannot, or is there."""
+    directory = version / GOLDEN_DIRECTORY / name
+    try:
+        directory.parent.mkdir(exist_ok=True)
+        directory.mkdir()
+        # The request last: whoever reads meanwhile gets an error that says what is missing, not half an example.
+        (directory / EXPECTED_FILE).write_bytes(expected)
+        (directory / REQUEST_FILE).write_bytes(request)
+    except FileExistsError:
+        raise RepositoryError(f"{directory}: is there already") from None
+    except OSError as error:
+        raise RepositoryError(f"{directory}: cannot be written: {error.strerror}") from error
+    return directory

@@ -1,0 +1,104 @@
+"""Running golden examples: the whole way of a request, held against the answer that it has to get."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from google.protobuf.message import DecodeError
+
+from steelyard.errors import LoadFailed, ManifestError, SteelyardError
+from steelyard.models.datatypes import BY_NAME
+from steelyard.models.golden import GoldenExample, read_golden
+from steelyard.models.spec import ModelSpec, TensorSpec
+from steelyard.pipelines.plan import Pipeline
+from steelyard.runtime.independence import difference
+from steelyard.runtime.runner import Array, Runner
+from steelyard.wire import Signature, decode_bytes_tensor, decode_request
+from steelyard.wire.generated import grpc_service as pb
+
+# A version that fails one golden example often fails all of them.
+MAX_SHOWN = 5
+
+
+def check_golden(
+    path: Path, session: ort.InferenceSession, spec: ModelSpec, pipeline: Pipeline | None
+) -> int:
+    """Runs the golden examples of the version in `path`, each by itself; returns how many there are.
+
+    Raises LoadFailed that names each that got another answer, ManifestError for an example that cannot be read.
+    """
+    examples = read_golden(path)
+    failed = []
+    for example in examples:
+        try:
+            problem = run_example(example, session, spec, pipeline)
+        except ManifestError:
+            raise
+        except SteelyardError as error:
+            problem = str(error)
+        except Exception as error:  # ONNX Runtime's exceptions have no common base
+            problem = " ".join(str(error).split())[:300]
+        if problem:
+            failed.append(f"{example.name!r}: {problem}")
+    if failed:
+        more = f"; and {len(failed) - MAX_SHOWN} more" if len(failed) > MAX_SHOWN else ""
+        raise LoadFailed(
+            f"{len(failed)} of {len(examples)} golden examples failed: {'; '.join(failed[:MAX_SHOWN])}{more}"
+        )
+    return len(examples)
+
+
+def run_example(
+    example: GoldenExample, session: ort.InferenceSession, spec: ModelSpec, pipeline: Pipeline | None
+) -> str:
+    """What is wrong with the answer to `example`, empty where nothing is."""
+    request: Any = decode_request(example.request)
+    offered = spec if pipeline is None else pipeline.offered
+    bound = Signature([(t.name, t.datatype, t.dims) for t in offered.inputs], spec.batched).bind(request)
+    if bound is None:
+        return "its request does not fit what the version takes"
+    rows, key = bound
+    if pipeline is not None:
+        request = pipeline.prepare(request, rows)
+        key = request.key
+    runner = Runner(session, spec, capacity=0, shared=False, prepared=pipeline is not None)
+    runner.may_bind = False
+    shape, arrays = runner.fill([request], rows, key)
+    outputs = runner.run(shape, arrays, rows)
+    if pipeline is not None:
+        outputs = pipeline.finish(outputs, rows, arrays)
+    return _compare(example, offered.outputs, outputs)
+
+
+def _compare(example: GoldenExample, specs: tuple[TensorSpec, ...], outputs: list[Array]) -> str:
+    try:
+        expected = pb.ModelInferResponse.FromString(example.expected)
+    except DecodeError as error:
+        raise ManifestError(
+            f"golden example {example.name!r}: expected.pb is no ModelInferResponse: {error}"
+        ) from None
+    if len(expected.outputs) != len(expected.raw_output_contents):
+        raise ManifestError(f"golden example {example.name!r}: expected.pb lacks the contents of its outputs")
+    by_name = {spec.name: (spec, array) for spec, array in zip(specs, outputs, strict=True)}
+    for tensor, raw in zip(expected.outputs, expected.raw_output_contents, strict=True):
+        if tensor.name not in by_name:
+            return f"expected an output {tensor.name!r}, which the version does not have"
+        spec, array = by_name[tensor.name]
+        if tensor.datatype != spec.datatype:
+            return f"output {tensor.name!r}: expected {tensor.datatype}, came {spec.datatype}"
+        if list(tensor.shape) != list(array.shape):
+            return f"output {tensor.name!r}: expected shape {list(tensor.shape)}, came {list(array.shape)}"
+        if spec.datatype == "BYTES":
+            came = [one.encode() if isinstance(one, str) else one for one in array.ravel().tolist()]
+            if came != decode_bytes_tensor(raw):
+                return f"output {tensor.name!r}: expected other texts than came"
+            continue
+        wanted = np.frombuffer(raw, BY_NAME[spec.datatype].dtype).reshape(array.shape)
+        found = array
+        if spec.datatype == "BF16":
+            wanted, found = ((bits.astype(np.uint32) << 16).view(np.float32) for bits in (wanted, array))
+        distance = difference(found, wanted, example.options.absolute, example.options.relative)
+        if distance is not None:
+            return f"output {tensor.name!r} differs by {distance}"
+    return ""

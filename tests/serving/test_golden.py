@@ -1,0 +1,108 @@
+"""Golden examples at load: a version that answers otherwise than it should is kept out, with the example named."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from steelyard.errors import LoadFailed, ManifestError, RepositoryError, SteelyardError
+from steelyard.models.digest import version_digest
+from steelyard.models.golden import read_golden, write_golden
+from steelyard.models.manifest import ModelManifest
+from steelyard.serving.loading import Environment, load_version
+from steelyard.serving.verdicts import Verdicts
+from steelyard.wire import encode_bytes_tensor, encode_response
+from steelyard.wire.generated import grpc_service as pb
+from tests.runtime import models
+
+X = np.array([[1, 2, 3], [4, 5, 6]], np.float32)
+TOKENS = (
+    '[[input]]\nname = "file"\nsteps = [{ step = "windows", begin = 2, end = 2, block = 8, pad = 256 }]\n'
+)
+
+
+def request(name: str, datatype: str, shape: tuple[int, ...], raw: bytes) -> bytes:
+    message = pb.ModelInferRequest(model_name="m")
+    message.inputs.add(name=name, datatype=datatype, shape=shape)
+    message.raw_input_contents.append(raw)
+    return message.SerializeToString()
+
+
+def expected(array: np.ndarray[Any, Any], datatype: str = "FP32") -> bytes:
+    return encode_response("m", "1", "", {}, [("Y", datatype, array.shape, array.tobytes())])
+
+
+def load(path: Path) -> None:
+    load_version("m", path, ModelManifest(), Environment(1, "dev", Verdicts(None)))
+
+
+@pytest.fixture
+def version(tmp_path: Path) -> Path:
+    models.scaled(tmp_path)
+    return tmp_path
+
+
+def test_the_right_answer_lets_a_version_in(version: Path) -> None:
+    before = version_digest(version)
+    write_golden(version, "two rows", request("X", "FP32", (2, 3), X.tobytes()), expected(2 * X))
+    load(version)
+    assert [example.name for example in read_golden(version)] == ["two rows"]
+    assert version_digest(version) == before
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (expected(2 * X + 0.5), "output 'Y' differs by 0.5"),
+        (expected(2 * X[:1]), r"expected shape \[1, 3\], came \[2, 3\]"),
+        (expected(np.zeros((2, 3), np.int32), "INT32"), "expected INT32, came FP32"),
+        (encode_response("m", "1", "", {}, [("Z", "FP32", (1,), bytes(4))]), "does not have"),
+    ],
+)
+def test_another_answer_keeps_it_out_and_names_the_example(version: Path, answer: bytes, said: str) -> None:
+    body = request("X", "FP32", (2, 3), X.tobytes())
+    write_golden(version, "good", body, expected(2 * X))
+    write_golden(version, "bad", body, answer)
+    with pytest.raises(LoadFailed, match=f"1 of 2 golden examples failed: 'bad': .*{said}"):
+        load(version)
+
+
+def test_the_tolerance_is_the_examples_own(version: Path) -> None:
+    directory = write_golden(
+        version, "wide", request("X", "FP32", (2, 3), X.tobytes()), expected(2 * X + 0.5)
+    )
+    (directory / "golden.toml").write_text("absolute = 1.0\n")
+    load(version)
+    (directory / "golden.toml").write_text("absolut = 1.0\n")
+    with pytest.raises(ManifestError, match="did you mean 'absolute'"):
+        load(version)
+
+
+def test_a_request_that_does_not_fit_or_is_none(version: Path) -> None:
+    write_golden(version, "misfit", request("X", "FP32", (1, 4), bytes(16)), expected(X))
+    with pytest.raises(LoadFailed, match="'misfit': its request does not fit"):
+        load(version)
+    (version / "golden" / "misfit" / "request.pb").write_bytes(b"\xff")
+    with pytest.raises(SteelyardError, match="'misfit'"):
+        load(version)
+    (version / "golden" / "misfit" / "request.pb").unlink()
+    with pytest.raises(RepositoryError, match=r"request\.pb: cannot be read"):
+        load(version)
+
+
+def test_a_pipeline_is_a_part_of_what_is_tested(tmp_path: Path) -> None:
+    models.identity(tmp_path, 6, ["n", 4])
+    (tmp_path / "version.toml").write_text(TOKENS)
+    body = request("file", "BYTES", (1,), encode_bytes_tensor([b" abc"]))
+    write_golden(tmp_path, "file", body, expected(np.array([[*b"ab", *b"bc"]], np.int32), "INT32"))
+    load(tmp_path)
+    (tmp_path / "version.toml").write_text(TOKENS.replace("block = 8", "block = 8, strip = false"))
+    with pytest.raises(LoadFailed, match="'file': output 'Y' differs"):
+        load(tmp_path)
+
+
+def test_an_example_is_never_written_over(version: Path) -> None:
+    write_golden(version, "one", b"a", b"b")
+    with pytest.raises(RepositoryError, match="is there already"):
+        write_golden(version, "one", b"c", b"d")
