@@ -158,6 +158,12 @@ def test_warm_up_tries_all_sizes_of_a_cheap_model_whatever_disturbs_one_of_them(
     assert set(measured) == {1, 2, 4, 8, 16}
 
 
+def test_warm_up_is_not_ended_by_a_run_that_lost_its_core() -> None:
+    lost = [7_000_000, 0]
+    measured = measured_with(lambda rows: lost.pop() if rows == 4 and lost else 1000 * rows, 16)
+    assert measured == {rows: 1000 * rows for rows in (1, 2, 4, 8, 16)}
+
+
 def test_warm_up_reaches_the_largest_size_where_it_pays() -> None:
     measured = measured_with(lambda rows: 10_000 + rows, 48)
     assert measured == {rows: 10_000 + rows for rows in (1, 2, 4, 8, 16, 32, 48)}

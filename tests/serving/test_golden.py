@@ -106,3 +106,17 @@ def test_an_example_is_never_written_over(version: Path) -> None:
     write_golden(version, "one", b"a", b"b")
     with pytest.raises(RepositoryError, match="is there already"):
         write_golden(version, "one", b"c", b"d")
+
+
+def test_rows_of_examples_show_whether_rows_are_independent(tmp_path: Path) -> None:
+    """The dependence is there only between the rows of the examples, not between any made-up ones."""
+    models.centred(tmp_path)
+    alone = np.array([[5, 5, 5]], np.float32)
+    for name in ("a", "b"):
+        write_golden(tmp_path, name, request("X", "FP32", (1, 3), alone.tobytes()), expected(0 * alone))
+    loaded = load_version("m", tmp_path, ModelManifest(), Environment(1, "dev", Verdicts(None)))
+    assert "all alike" in loaded.batching.reason
+    other = 3 * alone
+    write_golden(tmp_path, "c", request("X", "FP32", (1, 3), other.tobytes()), expected(0 * other))
+    loaded = load_version("m", tmp_path, ModelManifest(), Environment(1, "dev", Verdicts(None)))
+    assert "depends on the rows beside it" in loaded.batching.reason

@@ -36,13 +36,14 @@ def measure(
     for rows in _sizes(max_batch):
         run(rows)
         fastest[rows] = _time(run, rows, now_ns)
-        if fastest[rows] < CHEAP_NS:
+        # Runs that are cheap, or look dear beside those of fewer rows, are timed again: one disturbance ends nothing.
+        affordable = now_ns() - started_ns + ROUNDS * fastest[rows] <= BUDGET_NS
+        if fastest[rows] < CHEAP_NS or (affordable and _by_row(fastest, rows) > WORSE_BY):
             fastest[rows] = min(fastest[rows], *(_time(run, rows, now_ns) for _ in range(ROUNDS)))
-        cheapest = min(ns / size for size, ns in fastest.items())
         spent_ns = now_ns() - started_ns
         # The next size costs about twice this one, and every size is run ROUNDS times more.
         ahead_ns = 2 * fastest[rows] + (ROUNDS - 1) * (sum(fastest.values()) + 2 * fastest[rows])
-        worse = fastest[rows] >= CHEAP_NS and fastest[rows] / rows > cheapest * WORSE_BY
+        worse = fastest[rows] >= CHEAP_NS and _by_row(fastest, rows) > WORSE_BY
         if worse or spent_ns + ahead_ns > BUDGET_NS:
             break
     rounds_started_ns = now_ns()
@@ -52,6 +53,11 @@ def measure(
             fastest[rows] = min(before, _time(run, rows, now_ns))
         rounds += 1
     return fastest
+
+
+def _by_row(fastest: dict[int, int], rows: int) -> float:
+    """How much more a row costs in a run of `rows` than in the best size met."""
+    return fastest[rows] / rows / min(ns / size for size, ns in fastest.items())
 
 
 def _sizes(max_batch: int) -> list[int]:

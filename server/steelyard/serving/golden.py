@@ -21,18 +21,22 @@ from steelyard.wire.generated import grpc_service as pb
 MAX_SHOWN = 5
 
 
+Inputs = dict[str, Array]
+
+
 def check_golden(
     path: Path, session: ort.InferenceSession, spec: ModelSpec, pipeline: Pipeline | None
-) -> int:
-    """Runs the golden examples of the version in `path`, each by itself; returns how many there are.
+) -> list[Inputs]:
+    """Runs the golden examples of the version in `path`, each by itself; gives the model's inputs of each.
 
     Raises LoadFailed that names each that got another answer, ManifestError for an example that cannot be read.
     """
     examples = read_golden(path)
     failed = []
+    met: list[Inputs] = []
     for example in examples:
         try:
-            problem = run_example(example, session, spec, pipeline)
+            problem = run_example(example, session, spec, pipeline, met)
         except ManifestError:
             raise
         except SteelyardError as error:
@@ -46,13 +50,29 @@ def check_golden(
         raise LoadFailed(
             f"{len(failed)} of {len(examples)} golden examples failed: {'; '.join(failed[:MAX_SHOWN])}{more}"
         )
-    return len(examples)
+    return met
+
+
+def real_rows(met: list[Inputs], most: int) -> Inputs | None:
+    """Up to `most` rows of the examples that have the first one's shapes; None where these are fewer than two."""
+    if not met:
+        return None
+    first = met[0]
+    alike = [
+        inputs for inputs in met if all(inputs[name].shape[1:] == first[name].shape[1:] for name in first)
+    ]
+    rows = {name: np.concatenate([inputs[name] for inputs in alike])[:most] for name in first}
+    return rows if all(len(array) > 1 for array in rows.values()) else None
 
 
 def run_example(
-    example: GoldenExample, session: ort.InferenceSession, spec: ModelSpec, pipeline: Pipeline | None
+    example: GoldenExample,
+    session: ort.InferenceSession,
+    spec: ModelSpec,
+    pipeline: Pipeline | None,
+    met: list[Inputs],
 ) -> str:
-    """What is wrong with the answer to `example`, empty where nothing is."""
+    """What is wrong with the answer to `example`, empty where nothing is; adds the model's inputs to `met`."""
     request: Any = decode_request(example.request)
     offered = spec if pipeline is None else pipeline.offered
     bound = Signature([(t.name, t.datatype, t.dims) for t in offered.inputs], spec.batched).bind(request)
@@ -65,6 +85,7 @@ def run_example(
     runner = Runner(session, spec, capacity=0, shared=False, prepared=pipeline is not None)
     runner.may_bind = False
     shape, arrays = runner.fill([request], rows, key)
+    met.append({tensor.name: array for tensor, array in zip(spec.inputs, arrays, strict=True)})
     outputs = runner.run(shape, arrays, rows)
     if pipeline is not None:
         outputs = pipeline.finish(outputs, rows, arrays)

@@ -3,6 +3,7 @@
 Everything here may take long and runs on a loading thread; what it makes touches nothing that is served.
 """
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +29,7 @@ from steelyard.runtime.session import open_session, providers_available
 from steelyard.runtime.warmup import measure
 from steelyard.scheduling.cost import CostModel
 from steelyard.scheduling.lane import LanePolicy
-from steelyard.serving.golden import check_golden
+from steelyard.serving.golden import Inputs, check_golden, real_rows
 from steelyard.serving.verdicts import Verdicts
 from steelyard.serving.version import Batching
 from steelyard.wire import encode_bytes_tensor
@@ -110,8 +111,8 @@ def load_version(name: str, path: Path, manifest: ModelManifest, environment: En
     spec = describe(session.get_inputs(), session.get_outputs(), version_manifest, path)
     pipeline = compile_pipeline(version_manifest, spec, path)
     _refuse_unbindable(spec)
-    check_golden(path, session, spec, pipeline)
-    trial = Trial(session, spec)
+    golden = check_golden(path, session, spec, pipeline)
+    trial = Trial(session, spec, real_rows(golden, CHECKED_ROWS) if spec.batched else None)
     batching = decide_batching(trial, manifest, digest, device.name, threads, environment.verdicts)
     max_batch = serving.max_batch if batching.allowed else 1
     cost = CostModel()
@@ -149,14 +150,19 @@ def _refuse_unbindable(spec: ModelSpec) -> None:
 
 
 class Trial:
-    """A session, tried with made-up inputs before it is served. `inputs` is None where none of them would run."""
+    """A session, tried before it is served: with the rows of golden examples where there are any, else with made-up
+    inputs. `inputs` is None where none of them would run."""
 
-    def __init__(self, session: ort.InferenceSession, spec: ModelSpec) -> None:
+    def __init__(self, session: ort.InferenceSession, spec: ModelSpec, real: Inputs | None = None) -> None:
         self._session = session
         self._spec = spec
         self.inputs: Mapping[str, Array] | None = None
         self.problem = "the model has no inputs"
-        for inputs in candidates(spec, CHECKED_ROWS):
+        self.rows_digest = "made up"
+        if real is not None:
+            content = repr(sorted((name, array.tolist()) for name, array in real.items()))
+            self.rows_digest = hashlib.sha256(content.encode()).hexdigest()
+        for inputs in [real] if real is not None else candidates(spec, CHECKED_ROWS):
             try:
                 self.run(inputs)
             except Exception as error:  # ONNX Runtime's exceptions have no common base
@@ -249,7 +255,7 @@ def decide_batching(
         f"{tolerance.absolute!r},{tolerance.relative!r}",
         f"onnxruntime {ort.__version__}",
         f"{device}, {threads} threads, {manifest.serving.session_options.model_dump_json()}",
-        f"check {CHECK_VERSION}",
+        f"check {CHECK_VERSION}, rows {trial.rows_digest}",
     )
     verdict = verdicts.find(*conditions)
     if verdict is None:
