@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -256,3 +257,25 @@ def test_serve_for_people_until_interrupted(tmp_path: Path):
         assert process.wait(30) == 0
     assert line.startswith(f"Serving {tmp_path}: gRPC 127.0.0.1:")
     assert errors == ""
+
+
+def test_a_golden_example_is_recorded_and_tested_at_the_next_check(server: Server, tmp_path: Path, capsys):
+    arguments = ["golden", "record", "linear", "--name", "one row", "--input", "X=[[1, 2, 3, 4]]"]
+    data = ["--data", str(server.data)]
+    assert main([*arguments, "--version", "1", *data, "--json"]) == 0
+    kept = Path(json.loads(capsys.readouterr().out)["path"])
+    try:
+        assert kept == server.repository / "linear" / "1" / "golden" / "one row"
+        assert main([*arguments, "--version", "1", *data]) == 2
+        assert "is there already" in capsys.readouterr().err
+        assert main([*arguments[:4], "../x", *arguments[5:], *data]) == 2
+        assert "--name" in capsys.readouterr().err
+        copied = tmp_path / "models" / "linear" / "1"
+        shutil.copytree(server.repository / "linear" / "1", copied)
+        assert main(["check", str(tmp_path / "models")]) == 0
+        (copied / "model.onnx").write_bytes(linear(9.0))
+        capsys.readouterr()
+        assert main(["check", str(tmp_path / "models"), "--json"]) == 1
+        assert "1 of 1 golden examples failed: 'one row': output 'Y' differs by" in capsys.readouterr().out
+    finally:
+        shutil.rmtree(kept.parent)

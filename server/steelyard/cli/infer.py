@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from steelyard.cli.output import json_option, print_json
+from steelyard.cli.pairs import by_name
 from steelyard.cli.server import server_address
 from steelyard.cli.settings import resolved, settings_options
 from steelyard.observe.logs import printable
@@ -69,8 +70,8 @@ def infer(
     which content answered, and the decision id, by which the server knows the request.
     """
     settings = resolved(config_file, {"data": data}).settings
-    values = _named(given, "--input")
-    dims = {name: _dims(name, text) for name, text in _named(shapes, "--shape").items()}
+    values = by_name(given, "--input")
+    dims = {name: _dims(name, text) for name, text in by_name(shapes, "--shape").items()}
     where = server_address(address, settings)
 
     from steelyard.cli.inputs import InputReader
@@ -100,19 +101,6 @@ def infer(
         print_json(_document(result))
     else:
         _print(result)
-
-
-def _named(options: Sequence[str], flag: str) -> dict[str, str]:
-    """NAME=VALUE options by name."""
-    found: dict[str, str] = {}
-    for option in options:
-        name, equals, value = option.partition("=")
-        if not equals or not name:
-            raise click.UsageError(f"{flag} {option}: expected NAME=VALUE")
-        if name in found:
-            raise click.UsageError(f"{flag}: {name!r} is given twice")
-        found[name] = value
-    return found
 
 
 def _dims(name: str, text: str) -> tuple[int, ...]:

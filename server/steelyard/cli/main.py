@@ -18,6 +18,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "models": ("steelyard.cli.models:models", "Show the models of a server, running or stopped."),
     "add": ("steelyard.cli.add:add", "Put an ONNX file into a repository as a version of a model."),
     "check": ("steelyard.cli.check:check", "Find what a server would refuse in a repository."),
+    "golden": ("steelyard.cli.golden:golden", "Keep examples with known answers beside a version."),
     "pipeline": (
         "steelyard.cli.pipeline:pipeline",
         "Make the steps from raw data to a model's tensors.",
