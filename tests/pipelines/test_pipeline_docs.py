@@ -24,11 +24,12 @@ from steelyard.pipelines.outputs.declaration import (
     Threshold,
     TopK,
 )
+from steelyard.pipelines.tabular.step import TableStep
 from steelyard.pipelines.text.declaration import TokenizeStep
 
 PAGE = (Path(__file__).parents[2] / "docs" / "pipelines.md").read_text(encoding="utf-8")
 STEPS: list[type[BaseModel]] = [
-    *(WindowsStep, FramesStep, ImageStep, TokenizeStep),
+    *(WindowsStep, FramesStep, ImageStep, TokenizeStep, TableStep),
     *(Softmax, Sigmoid, TopK, ArgMax, Threshold, Rename, Pool, Normalise, Cast),
 ]
 

@@ -10,6 +10,34 @@ from tests.support import models
 from tests.support.asking import Asker
 from tests.support.server import Server
 
+TABLE = """
+[[input]]
+name = "rows"
+
+[[input.steps]]
+step = "table"
+rows = "ROWS"
+
+[[input.steps.column]]
+name = "delay"
+kind = "number"
+
+[[input.steps.column]]
+name = "carrier"
+kind = "text"
+
+[[input.steps.tensor]]
+name = "x"
+
+[[input.steps.tensor.feature]]
+column = "delay"
+steps = [{ step = "impute", value = 3.0 }, { step = "scale", mean = 1.0, std = 2.0 }]
+
+[[input.steps.tensor.feature]]
+column = "carrier"
+steps = [{ step = "onehot", categories = ["AA", "UA", "DL"], unknown = "refuse" }]
+"""
+
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[..., Server]]:
@@ -52,6 +80,13 @@ def _fill(repository: Path) -> None:
         models.pictures(),
         about='[[input]]\nname = "image"\nsteps = [{ step = "image", max_pixels = 1000000 }]\n',
     )
+    for rows in ("json", "arrow", "columns"):
+        models.put(
+            repository,
+            f"table_{rows}",
+            models.identity("FP32", ("batch", 4)),
+            about=TABLE.replace("ROWS", rows),
+        )
     models.put(
         repository,
         "kinds",

@@ -1,10 +1,13 @@
 """Versions that take what callers have: files, images; and give what callers want: labels. Over the real process."""
 
 import io
+import json
 from typing import Any
 
 import grpc
 import numpy as np
+import pyarrow
+import pyarrow.ipc
 from PIL import Image
 
 from steelyard.wire.generated import grpc_service as pb
@@ -87,6 +90,53 @@ def test_what_is_no_image_is_refused_and_nobody_else_notices(ask: Asker) -> None
         assert "row 0" not in error.details(), name
     for call in good:
         assert (arrays(pb.ModelInferResponse.FromString(call.result()))["y"] == 7).all()
+
+
+FEATURES = [[2.0, 0.0, 1.0, 0.0], [1.0, 1.0, 0.0, 0.0], [-1.0, 0.0, 0.0, 1.0]]
+
+
+def test_rows_of_json(ask: Asker) -> None:
+    rows = [{"delay": 5, "carrier": "UA"}, {"delay": None, "carrier": "AA"}, {"carrier": "DL", "delay": -1.0}]
+    answer = ask.infer("table_json", {"rows": elements(*(json.dumps(row).encode() for row in rows))})
+    assert answer["y"].tolist() == FEATURES
+
+
+def test_rows_of_an_arrow_batch(ask: Asker) -> None:
+    batch = pyarrow.record_batch({"delay": [5.0, None, -1.0], "carrier": ["UA", "AA", "DL"]})
+    sink = pyarrow.BufferOutputStream()
+    with pyarrow.ipc.new_stream(sink, batch.schema) as writer:
+        writer.write_batch(batch)
+    assert (
+        ask.infer("table_arrow", {"rows": elements(sink.getvalue().to_pybytes())})["y"].tolist() == FEATURES
+    )
+
+
+def test_rows_of_a_tensor_for_each_column(ask: Asker) -> None:
+    given = {"delay": np.array([5.0, np.nan, -1.0]), "carrier": elements(b"UA", b"AA", b"DL")}
+    assert ask.infer("table_columns", given)["y"].tolist() == FEATURES
+
+
+def test_every_bad_cell_is_named(ask: Asker) -> None:
+    rows = [
+        b'{"delay": 1, "carrier": "UA"}',
+        b'{"delay": "1", "carrier": "UA"}',
+        b'{"delay": NaN, "carrier": "UA"}',
+        b'{"delay": 1, "delay": 2, "carrier": "UA"}',
+        b'{"delay": 1}',
+        b'{"delay": 1, "carrier": "UA", "extra": 2}',
+        b'{"delay": 1, "carrier": "XX"}',
+        b"[1]",
+    ]
+    good = [ask.start(request("table_json", {"rows": elements(rows[0])})) for _ in range(5)]
+    refusal = ask.refused(request("table_json", {"rows": elements(*rows)}))
+    assert refusal.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert "7 bad rows" in refusal.message
+    assert "row 0" not in refusal.message
+    for row in range(1, 8):
+        assert f"row {row}" in refusal.message
+    assert "'XX'" in refusal.message or "XX" in refusal.message
+    for call in good:
+        assert arrays(pb.ModelInferResponse.FromString(call.result()))["y"].tolist() == [[0, 0, 1, 0]]
 
 
 def test_labels_in_the_place_of_scores(ask: Asker) -> None:

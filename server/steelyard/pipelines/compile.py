@@ -24,12 +24,13 @@ from steelyard.pipelines.outputs.declaration import OutputChain
 from steelyard.pipelines.outputs.plan import OutputPlan, compile_outputs
 from steelyard.pipelines.plan import Pipeline
 from steelyard.pipelines.prepared import Preparer
+from steelyard.pipelines.tabular.step import TableStep, compile_table
 from steelyard.pipelines.text.compile import compile_tokenize
 from steelyard.pipelines.text.declaration import TokenizeStep
 from steelyard.toml import describe_problems, did_you_mean
 
 InputStep = Annotated[
-    WindowsStep | FramesStep | ImageStep | TokenizeStep,
+    WindowsStep | FramesStep | ImageStep | TokenizeStep | TableStep,
     Field(discriminator="step"),
 ]
 
@@ -54,7 +55,8 @@ def compile_pipeline(manifest: VersionManifest, model: ModelSpec, directory: Pat
     try:
         if not model.batched:
             raise ManifestError("steps need a model whose first axis counts rows (batched = true)")
-        preparers = [_preparer(tensor, made, model, directory) for tensor in made if tensor.steps]
+        compiled = [_preparer(tensor, made, model, directory) for tensor in made if tensor.steps]
+        preparers = [preparer for preparer, _ in compiled]
         targets: dict[str, str] = {}
         for preparer in preparers:
             for target in preparer.targets:
@@ -65,19 +67,20 @@ def compile_pipeline(manifest: VersionManifest, model: ModelSpec, directory: Pat
                     )
                 targets[target] = preparer.sources[0]
         passed = [tensor for tensor in model.inputs if tensor.name not in targets]
-        read = {name for preparer in preparers for name in preparer.sources}
-        inputs = [_offered(tensor) for tensor in manifest.input if tensor.name in read]
-        for tensor in passed:
-            if any(tensor.name == other.name for other in inputs):
-                raise ManifestError(f"input '{tensor.name}': no step makes the model's input of that name")
-        return Pipeline(model, [*inputs, *passed], preparers, _outputs(manifest, shown, model, directory))
+        inputs = [*(tensor for _, offered in compiled for tensor in offered), *passed]
+        names = [tensor.name for tensor in inputs]
+        for name in names:
+            if names.count(name) > 1:
+                raise ManifestError(f"input '{name}': callers would have to send two tensors of that name")
+        return Pipeline(model, inputs, preparers, _outputs(manifest, shown, model, directory))
     except ManifestError as error:
         raise ManifestError(f"{VERSION_MANIFEST}: {error}") from error
 
 
 def _preparer(
     tensor: InputManifest, made: Sequence[InputManifest], model: ModelSpec, directory: Path
-) -> Preparer:
+) -> tuple[Preparer, tuple[TensorSpec, ...]]:
+    """What prepares `tensor`, and what callers send for it."""
     document = {"name": tensor.name, "steps": [dict(step) for step in tensor.steps]}
     try:
         (step,) = InputChain.model_validate(document).steps
@@ -88,13 +91,16 @@ def _preparer(
     source = _offered(tensor)
     if isinstance(step, TokenizeStep):
         pair = [_offered(other) for other in made if other.name == step.pair]
-        return compile_tokenize(step, [source, *pair], model.inputs, directory)
+        sources = (source, *pair)
+        return compile_tokenize(step, sources, model.inputs, directory), sources
+    if isinstance(step, TableStep):
+        return compile_table(step, source, model.inputs, directory)
     target = _target(tensor, model)
     if isinstance(step, WindowsStep):
-        return compile_windows(step, source, target)
+        return compile_windows(step, source, target), (source,)
     if isinstance(step, FramesStep):
-        return compile_frames(step, source, target)
-    return compile_image(step, source, target)
+        return compile_frames(step, source, target), (source,)
+    return compile_image(step, source, target), (source,)
 
 
 def _offered(tensor: InputManifest) -> TensorSpec:

@@ -17,7 +17,7 @@ from steelyard.wire.types import InferRequest, InputTensor
 Array = npt.NDArray[Any]
 
 # What is not heavy is prepared on the event loop, up to a request of this size: some tens of microseconds.
-INLINE_BYTES = 256 << 10
+INLINE_BYTES = 64 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,22 +97,26 @@ class Pipeline:
             raise InvalidRequest(describe(problems))
         for spec in self._passed:
             inputs[self._places[spec.name]] = PassedTensor(given[spec.name], spec.element.dtype)
-        return self._prepared(request, rows, inputs)
+        return self._prepared(request, inputs)
 
-    def pass_on(self, request: InferRequest, rows: int) -> PreparedRequest:
+    def pass_on(self, request: InferRequest) -> PreparedRequest:
         """A request that holds the model's own tensors."""
         given = {tensor.name: tensor for tensor in request.inputs}
         tensors = [PassedTensor(given[spec.name], spec.element.dtype) for spec in self._model.inputs]
-        return self._prepared(request, rows, tensors)
+        return self._prepared(request, tensors)
 
     def finish(self, outputs: Sequence[Array], rows: int, inputs: Sequence[Array]) -> list[Array]:
         """The caller's outputs for a batch; `inputs` are the model's, in its order."""
         by_name = {tensor.name: array for tensor, array in zip(self._model.inputs, inputs, strict=True)}
         return self.outputs.finish(outputs, rows, by_name)
 
-    def _prepared(
-        self, request: InferRequest, rows: int, inputs: Sequence[PreparedTensor | None]
-    ) -> PreparedRequest:
+    def _prepared(self, request: InferRequest, inputs: Sequence[PreparedTensor | None]) -> PreparedRequest:
         tensors = tuple(tensor for tensor in inputs if tensor is not None)
         key = tuple(dim for tensor in tensors for dim in tensor.shape[1:]) if self._dynamic else ()
-        return PreparedRequest(request, tensors, rows, key, sum(tensor.held_bytes for tensor in tensors))
+        # A table has as many rows as it says, whatever the tensor that holds it.
+        rows = {tensor.shape[0] for tensor in tensors}
+        if len(rows) != 1:
+            raise InvalidRequest(f"expected inputs of as many rows each, came {sorted(rows)}")
+        return PreparedRequest(
+            request, tensors, rows.pop(), key, sum(tensor.held_bytes for tensor in tensors)
+        )

@@ -187,9 +187,7 @@ class Engine:
                     )
                     self._queue(version, version.prepare_lane, waiting)
                     return
-                prepared = (
-                    pipeline.pass_on(request, rows) if direct else prepare_request(version, request, rows)
-                )
+                prepared = pipeline.pass_on(request) if direct else prepare_request(version, request, rows)
                 decode_ns = self._now_ns() - started_ns
                 ticket = prepared_ticket(call, prepared, received_ns, decode_ns, deadline_ns, priority)
             else:

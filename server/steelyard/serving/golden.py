@@ -84,6 +84,8 @@ def run_example(
         key = request.key
     runner = Runner(session, spec, capacity=0, shared=False, prepared=pipeline is not None)
     runner.may_bind = False
+    if pipeline is not None:
+        rows = request.rows
     shape, arrays = runner.fill([request], rows, key)
     met.append({tensor.name: array for tensor, array in zip(spec.inputs, arrays, strict=True)})
     outputs = runner.run(shape, arrays, rows)

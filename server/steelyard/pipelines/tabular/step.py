@@ -1,0 +1,118 @@
+"""The step `table`: rows of named columns into the model's tensors, computed when the batch has room for them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy.typing as npt
+
+from steelyard.models.spec import DYNAMIC, TensorSpec
+from steelyard.pipelines.bounds import check_prepared
+from steelyard.pipelines.misfits import misfit, shown_dims
+from steelyard.pipelines.prepared import Preparation
+from steelyard.pipelines.tabular.arrow_source import ArrowSource
+from steelyard.pipelines.tabular.columns import Columns
+from steelyard.pipelines.tabular.declaration import TabularTable
+from steelyard.pipelines.tabular.json_source import JsonSource
+from steelyard.pipelines.tabular.plan import TabularPlan, TensorPlan, compile_plan
+from steelyard.pipelines.tabular.tensor_source import TensorSource
+from steelyard.toml import did_you_mean
+from steelyard.wire.types import InputTensor
+
+Array = npt.NDArray[Any]
+
+# What callers send for a column of each kind, where each column is a tensor.
+COLUMN_DATATYPES = {"number": "FP64", "integer": "INT64", "boolean": "BOOL", "text": "BYTES", "date": "BYTES"}
+
+
+class TableStep(TabularTable):
+    """Options of the step: how rows come, their columns, and the tensors made of them."""
+
+    step: Literal["table"]
+
+
+@dataclass(frozen=True, slots=True)
+class TableTensor:
+    """The rows of one request for one of the model's tensors."""
+
+    plan: TensorPlan
+    columns: Columns
+    held_bytes: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self.columns.rows, self.plan.width)
+
+    def fill(self, target: Array) -> None:
+        self.plan.run(self.columns, target)
+
+
+@dataclass(frozen=True, slots=True)
+class TablePreparer:
+    """Rows of columns to rows of features. Immutable, so threads may share it."""
+
+    sources: Sequence[str]
+    targets: Sequence[str]
+    heavy: bool
+    reader: JsonSource | ArrowSource | TensorSource
+    plan: TabularPlan
+
+    def prepare(self, tensors: Sequence[InputTensor], rows: int) -> Preparation:
+        """The rows are those of the table: an Arrow batch is one element and has any number of them.
+
+        What is wrong with a cell is a problem, by the rule that it breaks.
+        """
+        columns = (
+            self.reader.read(tensors)
+            if isinstance(self.reader, TensorSource)
+            else self.reader.read(tensors[0])
+        )
+        plans = list(self.plan.tensors.values())
+        for plan in plans:
+            check_prepared(self.sources[0], (columns.rows, plan.width), plan.dtype.itemsize)
+        problems = (*columns.problems, *self.plan.find_problems(columns))
+        held_bytes = sum(tensor.data.nbytes for tensor in tensors)
+        made = tuple(TableTensor(plan, columns, held_bytes if not at else 0) for at, plan in enumerate(plans))
+        return Preparation(made, problems)
+
+
+def compile_table(
+    step: TableStep, source: TensorSpec, model_inputs: Sequence[TensorSpec], directory: Path
+) -> tuple[TablePreparer, tuple[TensorSpec, ...]]:
+    """The step to those of `model_inputs` that its tensors name, and what callers send for it.
+
+    That is `source`, BYTES of [rows] or [rows, 1], or a tensor of [rows] for each column. directory: the version's,
+    with files of categories. Raises ManifestError that names the input, the tensor, the feature and the step.
+    """
+    where = f"input '{source.name}'"
+    if source.datatype != "BYTES" or source.dims[1:] not in ((), (1,)):
+        raise misfit(
+            where, step.step, f"expected BYTES of [-1], got {source.datatype} of {shown_dims(source.dims)}"
+        )
+    plan = compile_plan(step, directory=directory)
+    by_name = {tensor.name: tensor for tensor in model_inputs}
+    for name, made in plan.tensors.items():
+        own = by_name.get(name)
+        if own is None:
+            raise misfit(
+                where, step.step, f"tensor '{name}': the model has no such input{did_you_mean(name, by_name)}"
+            )
+        fits = own.datatype == made.datatype and len(own.dims) == 2 and own.dims[1] in (DYNAMIC, made.width)
+        if not fits:
+            raise misfit(
+                where,
+                step.step,
+                f"makes {made.datatype} of {shown_dims((DYNAMIC, made.width))}, the model's input '{name}' expects "
+                f"{own.datatype} of {shown_dims(own.dims)}",
+            )
+    if step.rows == "columns":
+        offered = tuple(
+            TensorSpec(column.name, COLUMN_DATATYPES[column.kind], (DYNAMIC,)) for column in step.column
+        )
+        reader: JsonSource | ArrowSource | TensorSource = TensorSource(step.column)
+    else:
+        offered = (source,)
+        reader = JsonSource(step.column) if step.rows == "json" else ArrowSource(step.column)
+    names = tuple(tensor.name for tensor in offered)
+    return TablePreparer(names, tuple(plan.tensors), False, reader, plan), offered
