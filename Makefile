@@ -8,7 +8,7 @@ ASAN_TESTS := tests/wire tests/observe/test_observe_segment.py tests/runtime/tes
 	tests/pipelines/test_tabular_tensors.py tests/pipelines/test_tabular_plan.py
 NATIVE := $(wildcard native/*.pyx native/*.pxi native/*.h)
 
-.PHONY: build test test-all test-extra test-asan lint demo bench protos wheel clean
+.PHONY: build test test-all test-extra test-asan lint demo example-flights bench protos wheel clean
 
 build: $(VENV)/.built
 $(VENV)/bin/python:
@@ -24,7 +24,7 @@ $(VENV)/.demo: pyproject.toml $(VENV)/.built
 	$(BIN)/python -m pip install -q -e '.[cpu,demo]'
 	touch $@
 $(VENV)/.bench: pyproject.toml $(VENV)/.test
-	$(BIN)/python -m pip install -q -e '.[cpu,test,bench]'
+	$(BIN)/python -m pip install -q -e '.[cpu,test,bench,examples]'
 	touch $@
 $(VENV)/.lint: pyproject.toml $(VENV)/.test
 	$(BIN)/python -m pip install -q 'setuptools>=77' -e '.[cpu,test,lint]'
@@ -56,6 +56,13 @@ lint: $(VENV)/.lint
 
 demo: $(VENV)/.demo
 	$(BIN)/steelyard demo $(if $(KEEP),--keep)
+
+$(VENV)/.examples: pyproject.toml $(VENV)/.built
+	$(BIN)/python -m pip install -q -e '.[cpu,examples]'
+	touch $@
+
+example-flights: $(VENV)/.examples
+	$(BIN)/python examples/flights/example.py
 
 bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks
