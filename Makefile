@@ -8,7 +8,7 @@ ASAN_TESTS := tests/wire tests/observe/test_observe_segment.py tests/runtime/tes
 	tests/pipelines/test_tabular_tensors.py tests/pipelines/test_tabular_plan.py
 NATIVE := $(wildcard native/*.pyx native/*.pxi native/*.h)
 
-.PHONY: build test test-all test-extra test-asan lint demo example-flights bench protos wheel clean
+.PHONY: build test test-all test-extra test-asan lint demo example-flights example-textlines bench protos wheel clean
 
 build: $(VENV)/.built
 $(VENV)/bin/python:
@@ -63,6 +63,9 @@ $(VENV)/.examples: pyproject.toml $(VENV)/.built
 
 example-flights: $(VENV)/.examples
 	$(BIN)/python examples/flights/example.py
+
+example-textlines: $(VENV)/.examples
+	$(BIN)/python examples/textlines/example.py
 
 bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks
