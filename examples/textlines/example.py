@@ -1,4 +1,4 @@
-"""Serves PP-OCR's classifier of text lines on pictures, and compares every answer with Pillow, NumPy and ONNX Runtime."""
+"""Serves PP-OCR's classifier of text lines on pictures, and compares each answer with Pillow, NumPy, ONNX Runtime."""
 
 import asyncio
 import io

@@ -14,6 +14,7 @@ from steelyard.wire.generated import grpc_service as pb
 from tests.support.asking import Asker, arrays, request
 from tests.support.metrics import metrics
 from tests.support.server import Server
+from tests.support.waiting import eventually
 
 
 def elements(*given: bytes) -> np.ndarray[Any, Any]:
@@ -137,6 +138,34 @@ def test_every_bad_cell_is_named(ask: Asker) -> None:
     assert "'XX'" in refusal.message or "XX" in refusal.message
     for call in good:
         assert arrays(pb.ModelInferResponse.FromString(call.result()))["y"].tolist() == [[0, 0, 1, 0]]
+
+
+def test_no_rows_are_no_rows(ask: Asker) -> None:
+    assert ask.infer("files", {"file": elements()})["y"].shape == (0, 8)
+    assert ask.infer("pictures", {"image": elements()})["y"].shape == (0, 3, 8, 8)
+    assert ask.infer("table_json", {"rows": elements()})["y"].shape == (0, 4)
+    assert ask.infer("kinds", {"x": np.zeros((0, 3), np.float32)})["kind"].shape == (0, 2)
+
+
+def test_a_caller_that_goes_away_while_its_images_are_prepared(server: Server, ask: Asker) -> None:
+    labels = {"model": "pictures", "version": "1"}
+    before = metrics(server, **labels)["steelyard_requests_received_total"]
+    calls = [ask.start(request("pictures", {"image": elements(png(n, (900, 900)))})) for n in range(30)]
+    eventually(lambda: metrics(server, **labels)["steelyard_requests_received_total"] > before)
+    for call in calls:
+        call.cancel()
+    eventually(lambda: metrics(server, **labels)["steelyard_in_flight"] == 0)
+    assert (ask.infer("pictures", {"image": elements(png(5))})["y"] == 5).all()
+
+
+def test_a_deadline_passes_while_images_wait_to_be_prepared(ask: Asker) -> None:
+    calls = [
+        ask.start(request("pictures", {"image": elements(*[png(n, (900, 900))] * 20)}), timeout=0.05)
+        for n in range(20)
+    ]
+    codes = {call.exception().code() if call.exception() else grpc.StatusCode.OK for call in calls}
+    assert codes <= {grpc.StatusCode.OK, grpc.StatusCode.DEADLINE_EXCEEDED}
+    assert (ask.infer("pictures", {"image": elements(png(6))})["y"] == 6).all()
 
 
 def test_labels_in_the_place_of_scores(ask: Asker) -> None:
