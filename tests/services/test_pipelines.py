@@ -197,6 +197,8 @@ def test_a_wrong_step_keeps_the_version_out_and_names_the_step(ask: Asker) -> No
 
 def test_counts_add_up_whatever_was_prepared(server: Server, ask: Asker) -> None:
     labels = {"model": "pictures", "version": "1"}
+    # Callers of other tests have gone while their images were being prepared.
+    eventually(lambda: metrics(server, **labels)["steelyard_in_flight"] == 0)
     before = metrics(server, **labels)
     ask.infer("pictures", {"image": elements(png(3))})
     ask.refused(request("pictures", {"image": elements(b"nothing")}))
