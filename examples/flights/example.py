@@ -4,7 +4,6 @@ import csv
 import io
 import json
 import shutil
-import subprocess
 import sys
 import time
 import zipfile
@@ -25,9 +24,9 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from steelyard import Client
 from steelyard.client.requests import Request, encode_request
+from steelyard.demo.server import ServerProcess
 from steelyard.models.golden import write_golden
 from steelyard.pipelines.tabular.from_sklearn import convert
-from steelyard.supervisor.datadir import find_server
 from steelyard.wire import encode_response
 
 NUMBERS = ["dep_delay", "air_time", "distance", "sched_dep_time", "sched_arr_time", "hour"]
@@ -35,7 +34,6 @@ CATEGORIES = ["carrier", "origin", "dest"]
 LATE_MINUTES = 15
 TOLERANCE = 1e-5
 ROWS_A_REQUEST = 100
-READY_TIMEOUT_S = 60.0
 
 
 def flights() -> pd.DataFrame:
@@ -116,23 +114,18 @@ def main(directory: Path, asked: int) -> int:
     version = repository / "flights" / "1"
     write_version(pipeline, version)
     write_examples(pipeline, unseen, version)
-    command = [sys.executable, "-m", "steelyard.cli.main", "serve", str(repository), "--data", str(data)]
-    addresses = ["--grpc-address", "127.0.0.1:0", "--http-address", "127.0.0.1:0"]
-    with (
-        (directory / "server.log").open("wb") as log,
-        subprocess.Popen([*command, *addresses], stdout=log, stderr=log) as server,
-    ):
-        try:
-            return compare(data, server, pipeline, unseen)
-        finally:
-            server.terminate()
+    server = ServerProcess(repository, data, directory / "server.log")
+    try:
+        return compare(server.wait_ready().grpc_address, pipeline, unseen)
+    finally:
+        server.stop()
 
 
-def compare(data: Path, server: Any, pipeline: Pipeline, unseen: pd.DataFrame) -> int:
+def compare(address: str, pipeline: Pipeline, unseen: pd.DataFrame) -> int:
     """Asks the server about the flights, and scikit-learn; prints how they compare."""
     right = pipeline.predict_proba(unseen[NUMBERS + CATEGORIES])
     rows = as_rows(unseen)
-    with Client(wait_ready(data, server), timeout_s=30.0) as client:
+    with Client(address, timeout_s=30.0) as client:
         started_s = time.perf_counter()
         answers = [
             client.infer("flights", {"flights": rows[at : at + ROWS_A_REQUEST]})["probabilities"]
@@ -148,19 +141,6 @@ def compare(data: Path, server: Any, pipeline: Pipeline, unseen: pd.DataFrame) -
         f"farthest from scikit-learn: {farthest:.1e}; right about {np.mean((came[:, 1] > 0.5) == late):.1%}"
     )
     return 0 if farthest <= TOLERANCE else 1
-
-
-def wait_ready(data: Path, server: Any) -> str:
-    """The address of the server, once its model is ready."""
-    deadline_s = time.monotonic() + READY_TIMEOUT_S
-    while time.monotonic() < deadline_s and server.poll() is None:
-        found = find_server(data)
-        if found is not None:
-            with Client(found.grpc_address) as client:
-                if client.model_ready("flights"):
-                    return found.grpc_address
-        time.sleep(0.05)
-    raise SystemExit("the server did not become ready: see server.log")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 import asyncio
 import io
 import shutil
-import subprocess
 import sys
 import time
 from importlib import resources
@@ -15,10 +14,10 @@ import onnxruntime as ort
 import tomli_w
 from PIL import Image, ImageDraw, ImageFont
 
-from steelyard import AsyncClient, Client
+from steelyard import AsyncClient
 from steelyard.client.requests import Request, encode_request
+from steelyard.demo.server import ServerProcess
 from steelyard.models.golden import write_golden
-from steelyard.supervisor.datadir import find_server
 from steelyard.wire import encode_bytes_tensor, encode_response
 
 LINES = 240
@@ -49,7 +48,6 @@ WORDS = (
     "Received",
     "signed",
 )
-READY_TIMEOUT_S = 60.0
 
 
 def render(count: int) -> list[tuple[bytes, str]]:
@@ -151,16 +149,11 @@ def main(directory: Path) -> int:
     files = [file for file, _ in lines]
     right = reference(graph, files)
     write_examples(version, files, right)
-    command = [sys.executable, "-m", "steelyard.cli.main", "serve", str(repository), "--data", str(data)]
-    addresses = ["--grpc-address", "127.0.0.1:0", "--http-address", "127.0.0.1:0"]
-    with (
-        (directory / "server.log").open("wb") as log,
-        subprocess.Popen([*command, *addresses], stdout=log, stderr=log) as server,
-    ):
-        try:
-            labels, scores, seconds = asyncio.run(ask(wait_ready(data, server), files))
-        finally:
-            server.terminate()
+    server = ServerProcess(repository, data, directory / "server.log")
+    try:
+        labels, scores, seconds = asyncio.run(ask(server.wait_ready().grpc_address, files))
+    finally:
+        server.stop()
     expected = [LABELS[index] for index in right.argmax(axis=1)]
     equal = sum(came == wanted for came, wanted in zip(labels, expected, strict=True))
     true = sum(came == really for came, (_, really) in zip(labels, lines, strict=True))
@@ -170,19 +163,6 @@ def main(directory: Path) -> int:
     )
     print(f"{true} of {len(lines)} are right")
     return 0 if equal == len(lines) else 1
-
-
-def wait_ready(data: Path, server: Any) -> str:
-    """The address of the server, once its model is ready."""
-    deadline_s = time.monotonic() + READY_TIMEOUT_S
-    while time.monotonic() < deadline_s and server.poll() is None:
-        found = find_server(data)
-        if found is not None:
-            with Client(found.grpc_address) as client:
-                if client.model_ready("textlines"):
-                    return found.grpc_address
-        time.sleep(0.05)
-    raise SystemExit("the server did not become ready: see server.log")
 
 
 if __name__ == "__main__":
