@@ -2,6 +2,8 @@
 
 import struct
 
+from steelyard.errors import InvalidRequest
+
 _LENGTH = struct.Struct("<I")
 
 
@@ -26,6 +28,14 @@ def element_views(data: bytes | memoryview, rows: int) -> list[memoryview]:
     if at != size:
         raise ValueError(f"expected {rows} elements, got {size - at} bytes more")
     return views
+
+
+def request_elements(source: str, data: bytes | memoryview, rows: int) -> list[memoryview]:
+    """The same of the caller's tensor `source`. Raises InvalidRequest that names it."""
+    try:
+        return element_views(data, rows)
+    except ValueError as exc:
+        raise InvalidRequest(f"input '{source}': {exc}") from exc
 
 
 def elements(data: bytes | memoryview, rows: int) -> list[bytes]:

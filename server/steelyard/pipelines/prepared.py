@@ -88,9 +88,17 @@ class Preparer(Protocol):
         ...
 
 
-class Finisher(Protocol):
-    """From the model's outputs for a whole batch to the outputs that callers see."""
+@dataclass(frozen=True, slots=True)
+class OneToOne:
+    """What preparers of one of the caller's tensors, and for one of the model's, have in common."""
 
-    def finish(self, outputs: Sequence[Array], rows: int) -> list[Array]:
-        """One array for each of the caller's outputs, each with `rows` rows along the first axis."""
-        ...
+    source: str
+    target: str
+
+    @property
+    def sources(self) -> Sequence[str]:
+        return (self.source,)
+
+    @property
+    def targets(self) -> Sequence[str]:
+        return (self.target,)

@@ -12,9 +12,9 @@ from steelyard.errors import InvalidRequest
 from steelyard.models.spec import DYNAMIC, TensorSpec
 from steelyard.models.table import Table
 from steelyard.pipelines.bounds import check_prepared
-from steelyard.pipelines.elements import element_views
+from steelyard.pipelines.elements import request_elements
 from steelyard.pipelines.misfits import misfit, shown_dims
-from steelyard.pipelines.prepared import Preparation, ReadyTensor
+from steelyard.pipelines.prepared import OneToOne, Preparation, ReadyTensor
 from steelyard.pipelines.problems import Problem
 from steelyard.wire.types import InputTensor
 
@@ -47,24 +47,14 @@ class FramesStep(Table):
 
 
 @dataclass(frozen=True, slots=True)
-class FramesPreparer:
+class FramesPreparer(OneToOne):
     """Sound to rows of [samples]. Immutable, so threads may share it."""
 
-    source: str
-    target: str
     step: FramesStep
     encoding: str
     packed: bool
     """Whether samples come as BYTES."""
     dtype: np.dtype[Any]
-
-    @property
-    def sources(self) -> Sequence[str]:
-        return (self.source,)
-
-    @property
-    def targets(self) -> Sequence[str]:
-        return (self.target,)
 
     @property
     def heavy(self) -> bool:
@@ -94,10 +84,7 @@ class FramesPreparer:
         return np.pad(frames, ((0, 0), (0, self.step.samples - given)))
 
     def _unpacked(self, tensor: InputTensor, rows: int, problems: list[Problem]) -> Array:
-        try:
-            views = element_views(tensor.data, rows)
-        except ValueError as exc:
-            raise InvalidRequest(f"input '{self.source}': {exc}") from exc
+        views = request_elements(self.source, tensor.data, rows)
         dtype = ENCODINGS[self.encoding]
         frames = np.zeros((rows, self.step.samples), dtype)
         for row, view in enumerate(views):

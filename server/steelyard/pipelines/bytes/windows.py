@@ -20,7 +20,7 @@ from steelyard.models.spec import DYNAMIC, TensorSpec
 from steelyard.models.table import Table
 from steelyard.pipelines.bounds import check_prepared
 from steelyard.pipelines.misfits import misfit, shown_dims
-from steelyard.pipelines.prepared import Preparation
+from steelyard.pipelines.prepared import OneToOne, Preparation
 from steelyard.pipelines.problems import Problem
 from steelyard.wire.types import InputTensor
 
@@ -116,22 +116,12 @@ class WindowsTensor:
 
 
 @dataclass(frozen=True, slots=True)
-class WindowsPreparer:
+class WindowsPreparer(OneToOne):
     """Files to rows of tokens. Preparing only looks for files that are too small: the bytes stay where they are."""
 
-    source: str
-    target: str
     step: WindowsStep
     kernel: WindowsKernel
     item_bytes: int
-
-    @property
-    def sources(self) -> Sequence[str]:
-        return (self.source,)
-
-    @property
-    def targets(self) -> Sequence[str]:
-        return (self.target,)
 
     @property
     def heavy(self) -> bool:

@@ -14,11 +14,11 @@ from steelyard.errors import InvalidRequest, ManifestError
 from steelyard.models.spec import DYNAMIC, TensorSpec
 from steelyard.models.table import Table
 from steelyard.pipelines.bounds import check_prepared
-from steelyard.pipelines.elements import element_views
+from steelyard.pipelines.elements import request_elements
 from steelyard.pipelines.image.decode import DEFAULT_MAX_PIXELS, DecodeOptions, Decoder
 from steelyard.pipelines.image.geometry import Geometry, Placement
 from steelyard.pipelines.misfits import misfit, shown_dims
-from steelyard.pipelines.prepared import Preparation
+from steelyard.pipelines.prepared import OneToOne, Preparation
 from steelyard.pipelines.problems import Problem
 from steelyard.toml import Bytes
 from steelyard.wire.types import InputTensor
@@ -111,7 +111,7 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class ImageTensor:
-    """The images of one request, decoded; None stands for one that could not be, and leaves its row to `blank`."""
+    """The images of one request, decoded; None stands for one that could not be, and leaves its row at zero."""
 
     renderer: Renderer
     pictures: tuple[Picture | None, ...]
@@ -134,11 +134,9 @@ class ImageTensor:
 
 
 @dataclass(frozen=True, slots=True)
-class ImagePreparer:
+class ImagePreparer(OneToOne):
     """Images to rows. Preparing decodes; everything after that is one pass into the batch."""
 
-    source: str
-    target: str
     step: ImageStep
     packed: bool
     """Whether images come as files in BYTES, not as pixels."""
@@ -147,14 +145,6 @@ class ImagePreparer:
     renderer: Renderer
     slot: tuple[int, ...]
     item_bytes: int
-
-    @property
-    def sources(self) -> Sequence[str]:
-        return (self.source,)
-
-    @property
-    def targets(self) -> Sequence[str]:
-        return (self.target,)
 
     @property
     def heavy(self) -> bool:
@@ -166,10 +156,7 @@ class ImagePreparer:
         check_prepared(self.source, (rows, *self.slot), self.item_bytes)
         if not self.packed:
             return Preparation((ImageTensor(self.renderer, self._given(tensor, rows), self.slot),))
-        try:
-            files = element_views(tensor.data, rows)
-        except ValueError as exc:
-            raise InvalidRequest(f"input '{self.source}': {exc}") from exc
+        files = request_elements(self.source, tensor.data, rows)
         pictures: list[Picture | None] = []
         problems = []
         held_bytes = 0

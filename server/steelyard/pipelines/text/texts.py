@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from steelyard.errors import InvalidRequest
-from steelyard.pipelines.elements import element_views
+from steelyard.pipelines.elements import request_elements
 from steelyard.pipelines.problems import Problem
 from steelyard.pipelines.text.declaration import ROW_TEXT_BYTES
 from steelyard.wire.types import InputTensor
@@ -36,10 +36,7 @@ def read_texts(
     each = 2 if paired and len(tensors) == 1 else 1
     columns = []
     for tensor, name in zip(tensors, names, strict=True):
-        try:
-            views = element_views(tensor.data, rows * each)
-        except ValueError as exc:
-            raise InvalidRequest(f"input '{name}': {exc}") from exc
+        views = request_elements(name, tensor.data, rows * each)
         columns += [(name, views[first::each]) for first in range(each)]
     sizes = [sum(map(len, texts)) for texts in zip(*(views for _, views in columns), strict=True)]
     total = sum(max(size, ROW_TEXT_BYTES) for size in sizes)
