@@ -51,8 +51,10 @@ def describe(
     Raises ManifestError where the two contradict each other, and LoadFailed for a type that the protocol
     cannot carry.
     """
-    own_inputs = [tensor for tensor in manifest.input if tensor not in manifest.callers_inputs]
-    own_outputs = [tensor for tensor in manifest.output if tensor not in manifest.callers_outputs]
+    made = {tensor.name for tensor in manifest.callers_inputs}
+    shown = {tensor.name for tensor in manifest.callers_outputs}
+    own_inputs = [tensor for tensor in manifest.input if tensor.name not in made]
+    own_outputs = [tensor for tensor in manifest.output if tensor.name not in shown]
     _refuse_unknown("input", session_inputs, own_inputs)
     _refuse_unknown("output", session_outputs, own_outputs)
     given_inputs: Mapping[str, TensorManifest] = {tensor.name: tensor for tensor in own_inputs}

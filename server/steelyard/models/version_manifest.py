@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, field_validator
 
+from steelyard.models.contract import ON_BREACH, Contract, OnBreach
 from steelyard.models.datatypes import BY_NAME
 from steelyard.models.table import Table, Text, read_table
 from steelyard.toml import did_you_mean
@@ -59,6 +60,13 @@ class InputManifest(TensorManifest):
     to: TensorName | None = Field(
         default=None,
         description="The model's tensor that the steps make; not given: the one of this name, or the only one.",
+    )
+    required: bool = Field(
+        default=True,
+        description="Whether each request must have it; else all its values are missing where it is left out.",
+    )
+    contract: Contract = Field(
+        default=Contract(), description="What its values keep to; see [[input]] contract."
     )
 
 
@@ -131,6 +139,9 @@ class VersionManifest(Table):
         default=False,
         description="Whether callers may send the model's own tensors in the place of what steps are made for.",
     )
+    on_breach: OnBreach = Field(
+        default="refuse", description=f"What happens to a row that breaks a rule. {ON_BREACH}"
+    )
     lineage: Lineage = Lineage()
 
     @property
@@ -138,6 +149,11 @@ class VersionManifest(Table):
         """What callers send that the graph does not have: inputs with steps, and those that are a step's pair."""
         pairs = [step.get("pair") for tensor in self.input for step in tensor.steps]
         return tuple(tensor for tensor in self.input if tensor.steps or tensor.name in pairs)
+
+    @property
+    def contracts(self) -> tuple[InputManifest, ...]:
+        """The inputs whose values are checked, or may be left out."""
+        return tuple(tensor for tensor in self.input if tensor.contract.checks or not tensor.required)
 
     @property
     def callers_outputs(self) -> tuple[OutputManifest, ...]:

@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from steelyard.models.contract import Contract
 from steelyard.models.table import Table
 from steelyard.pipelines.tabular.columns import Kind
 from steelyard.pipelines.tabular.steps import Step, parse_steps
@@ -32,6 +33,7 @@ class ColumnTable(Table):
         strict=False,
         description='Texts that mean a missing value, such as "" or "NA".',
     )
+    contract: Contract = Field(default=Contract(), description="What its values keep to.")
 
     @model_validator(mode="after")
     def _texts_of_text(self) -> Self:
