@@ -16,7 +16,7 @@ import os
 cdef extern from "segment.h":
     enum:
         SY_LAYOUT_VERSION, SY_SLOTS, SY_MODEL_BYTES, SY_VERSION_BYTES, SY_REASONS
-        SY_EXACT_BATCH, SY_BATCH_SIZES
+        SY_EXACT_BATCH, SY_BATCH_SIZES, SY_RULES, SY_ACTIONS, SY_STEPS, SY_STEP_BYTES
     const uint64_t SY_MAGIC, SY_DIRECTORY_OFFSET, SY_BODIES_OFFSET, SY_SEGMENT_BYTES
 
     ctypedef struct sy_histogram:
@@ -31,6 +31,7 @@ cdef extern from "segment.h":
         uint64_t used, model_length, version_length
         char *model
         char *version
+        uint64_t steps
         uint64_t received, answered, failed, cancelled, lost
         uint64_t rows, batches, last_inference_unix_ms, failed_ns
         uint64_t in_flight, queue_depth, queue_bytes
@@ -39,9 +40,16 @@ cdef extern from "segment.h":
     ctypedef struct sy_batch_size:
         uint64_t count, input_ns, infer_ns, output_ns
 
+    ctypedef struct sy_step:
+        uint64_t name_length
+        char *name
+        uint64_t runs, errors, sum_ns
+
     ctypedef struct sy_body:
         sy_histogram *stages
         sy_batch_size *batch_sizes
+        uint64_t **rules
+        sy_step *steps
 
     unsigned sy_bucket_of(int64_t ns) nogil
     uint64_t sy_load(const uint64_t *word) nogil
@@ -135,6 +143,50 @@ cdef class Slot:
         sy_store(&self._entry.in_flight, sy_not_negative(in_flight))
         sy_store(&self._entry.queue_depth, sy_not_negative(queue_depth))
         sy_store(&self._entry.queue_bytes, sy_not_negative(queue_bytes))
+
+    def name_steps(self, list names not None):
+        """Says which steps a version's pipeline has, before they are recorded; counts of others begin at nought.
+
+        Of more than 32 the last ones are counted together. The slot `_other`, which versions share, has no steps.
+        """
+        cdef Py_ssize_t i, count = min(len(names), <Py_ssize_t>SY_STEPS)
+        cdef sy_step *step
+        cdef bytes name
+        if self.index == OTHER_SLOT:
+            return
+        for i in range(count):
+            step = &self._body.steps[i]
+            last = i == SY_STEPS - 1 and len(names) > SY_STEPS
+            name = step_name("rest of the steps" if last else names[i])
+            if step.name_length <= SY_STEP_BYTES and step.name[:step.name_length] == name:
+                continue
+            memcpy(step.name, <const char *>name, <size_t>len(name))
+            step.name_length = <uint64_t>len(name)
+            sy_store(&step.runs, 0)
+            sy_store(&step.errors, 0)
+            sy_store(&step.sum_ns, 0)
+        sy_publish(&self._entry.steps, <uint64_t>count)
+
+    def record_steps(self, list ns not None, list runs not None, list errors not None):
+        """Adds what each step took, how often it ran and how many errors it met, in the order of their names."""
+        cdef Py_ssize_t i, place, count = <Py_ssize_t>self._entry.steps
+        if len(runs) != len(ns) or len(errors) != len(ns):
+            raise ValueError(f"expected {len(ns)} steps, came {len(runs)} runs and {len(errors)} errors")
+        if count == 0:
+            return
+        for i in range(len(ns)):
+            if runs[i] == 0:
+                continue
+            place = min(i, count - 1)
+            sy_add(&self._body.steps[place].runs, sy_not_negative(runs[i]))
+            sy_add(&self._body.steps[place].errors, sy_not_negative(errors[i]))
+            sy_add(&self._body.steps[place].sum_ns, sy_not_negative(ns[i]))
+
+    def record_rule(self, int rule, int action, int64_t times=1):
+        """Counts how often a rule of the data contract was broken, by what was done about it."""
+        if not (0 <= rule < SY_RULES and 0 <= action < SY_ACTIONS):
+            raise ValueError(f"a rule is 0..{SY_RULES - 1} and an action 0..{SY_ACTIONS - 1}, got {rule} and {action}")
+        sy_add(&self._body.rules[rule][action], sy_not_negative(times))
 
     def record_batch(
         self, list tickets, int64_t rows, int64_t taken_ns, int64_t assembled_ns, int64_t executed_ns,
@@ -284,6 +336,12 @@ cdef class Segment:
         sy_store(&entry.in_flight, 0)
         sy_store(&entry.queue_depth, 0)
         sy_store(&entry.queue_bytes, 0)
+
+
+cdef bytes step_name(str name):
+    """As much of a name as there is room for, in whole characters."""
+    cdef bytes encoded = name.encode("utf-8", "backslashreplace")[:SY_STEP_BYTES]
+    return encoded.decode("utf-8", "ignore").encode()
 
 
 def bucket_of(int64_t ns):

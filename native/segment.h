@@ -9,14 +9,18 @@
 #include "histogram.h"
 
 enum {
-    SY_LAYOUT_VERSION = 1,
+    SY_LAYOUT_VERSION = 2,
     SY_SLOTS = 4096,
     SY_MODEL_BYTES = 256,
     SY_VERSION_BYTES = 64,
     SY_REASONS = 16,
     SY_STAGES = 6,
     SY_EXACT_BATCH = 128,
-    SY_BATCH_SIZES = SY_EXACT_BATCH + 2 /* 0..128, and one for all that is larger */
+    SY_BATCH_SIZES = SY_EXACT_BATCH + 2, /* 0..128, and one for all that is larger */
+    SY_RULES = 32,
+    SY_ACTIONS = 4,
+    SY_STEPS = 32,
+    SY_STEP_BYTES = 96
 };
 
 #define SY_MAGIC UINT64_C(0x31445241594C5453) /* "STLYARD1" as bytes on a little-endian machine */
@@ -31,7 +35,7 @@ typedef struct {
     uint64_t used, model_length, version_length, reserved;
     char model[SY_MODEL_BYTES];
     char version[SY_VERSION_BYTES];
-    uint64_t pad_labels[4];
+    uint64_t steps, pad_labels[3];
     uint64_t received, answered, failed, cancelled, lost;
     uint64_t rows, batches, last_inference_unix_ms, failed_ns;
     uint64_t pad_counters[3];
@@ -43,15 +47,24 @@ typedef struct {
     uint64_t count, input_ns, infer_ns, output_ns;
 } sy_batch_size;
 
+/* One step of a version's pipeline. */
+typedef struct {
+    uint64_t name_length;
+    char name[SY_STEP_BYTES];
+    uint64_t runs, errors, sum_ns;
+} sy_step;
+
 typedef struct {
     sy_histogram stages[SY_STAGES];
     sy_batch_size batch_sizes[SY_BATCH_SIZES];
-    uint64_t pad[136]; /* to seven whole pages, so that no two models share one */
+    uint64_t rules[SY_RULES][SY_ACTIONS];
+    uint64_t pad[8];
+    sy_step steps[SY_STEPS]; /* the eighth page: no two models share one */
 } sy_body;
 
 _Static_assert(sizeof(sy_header) == 4096, "the header is one page");
 _Static_assert(sizeof(sy_entry) == 640, "an entry is ten cache lines");
-_Static_assert(sizeof(sy_body) == 7 * 4096, "a body is seven pages");
+_Static_assert(sizeof(sy_body) == 8 * 4096, "a body is eight pages");
 
 #define SY_DIRECTORY_OFFSET ((uint64_t)sizeof(sy_header))
 #define SY_BODIES_OFFSET (SY_DIRECTORY_OFFSET + (uint64_t)SY_SLOTS * sizeof(sy_entry))

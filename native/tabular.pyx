@@ -13,7 +13,7 @@ from cpython.buffer cimport (
     PyBuffer_Release,
     PyObject_GetBuffer,
 )
-from libc.math cimport NAN, isinf, isnan, log, log1p
+from libc.math cimport INFINITY, NAN, isinf, isnan, log, log1p
 from libc.stdint cimport INT64_MAX, INT64_MIN, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcpy, memset
@@ -37,3 +37,4 @@ include "tabular_store.pxi"
 include "tabular_program.pxi"
 include "tabular_texts.pxi"
 include "tabular_numbers.pxi"
+include "tabular_checks.pxi"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from steelyard.models.contract import Contract
 from steelyard.models.digest import version_digest
 from steelyard.models.governance import Governance
 from steelyard.models.manifest import (
@@ -37,6 +38,7 @@ TABLES: list[tuple[str, type[Table]]] = [
     ("### `[[input]]`", InputManifest),
     ("### `[[output]]`", OutputManifest),
     ("### `[lineage]`", Lineage),
+    ("#### `[input.contract]`", Contract),
 ]
 
 

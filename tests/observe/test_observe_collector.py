@@ -14,6 +14,7 @@ from steelyard._native.observe import Segment, Slot, Ticket
 from steelyard.observe import Refusal, Stage
 from steelyard.observe.collector import WorkerView, exposition, metrics_registry
 from steelyard.observe.segment import SegmentReader
+from steelyard.pipelines.problems import ACTIONS, RULES
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 DOCUMENT = Path(__file__).parents[2] / "docs" / "metrics.md"
@@ -204,6 +205,9 @@ def test_the_document_gives_each_family_its_type_and_labels(worker) -> None:
     ask(slot)
     slot.received()
     slot.refused(Refusal.INVALID)
+    slot.name_steps(["prepare file/windows"])
+    slot.record_steps([5], [1], [1])
+    slot.record_rule(0, 0)
     rows = re.findall(r"^\| `(\w+)` \| (\w+) \| ([^|]*) \|", DOCUMENT.read_text(), re.MULTILINE)
     documented = {name: (kind, set(re.findall(r"\w+", labels))) for name, kind, labels in rows}
     for family in page(view, accept=OPENMETRICS).values():
@@ -212,6 +216,23 @@ def test_the_document_gives_each_family_its_type_and_labels(worker) -> None:
             labels = {label for sample in family.samples for label in sample.labels} - {"le"}
             assert documented.pop(family.name + suffix) == (family.type, labels)
     assert documented == {}
+
+
+def test_steps_and_rules_of_a_pipeline(worker) -> None:
+    segment, view = worker()
+    slot = segment.slot("digits", "3")
+    ask(slot)
+    slot.name_steps(["prepare file/windows", "finish y/top_k"])
+    slot.record_steps([2_000_000_000, 500], [4, 0], [1, 0])
+    slot.record_rule(RULES.index("range"), ACTIONS.index("mark"), 3)
+    families = page(view)
+    step = {"model": "digits", "version": "3", "phase": "prepare", "step": "file/windows"}
+    assert value(families, "steelyard_step_runs_total", **step) == 4
+    assert value(families, "steelyard_step_seconds_total", **step) == 2
+    assert value(families, "steelyard_step_errors_total", **step) == 1
+    broken = {"model": "digits", "version": "3", "rule": "range", "action": "mark"}
+    assert value(families, "steelyard_contract_values_total", **broken) == 3
+    assert "top_k" not in str(families["steelyard_step_runs"].samples)
 
 
 def test_the_document_names_every_reason_and_stage() -> None:

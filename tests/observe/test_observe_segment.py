@@ -32,7 +32,8 @@ from steelyard.observe.layout import (
     SEGMENT_BYTES,
     SLOTS,
 )
-from steelyard.observe.segment import SegmentReader, create_segment, merge
+from steelyard.observe.segment import SegmentReader, StepCounts, create_segment, merge
+from steelyard.pipelines.problems import ACTIONS, RULES
 
 PID, START = 4711, 1_700_000_000_000_000_000
 
@@ -217,7 +218,7 @@ def test_a_file_that_is_no_segment_is_refused(writer, tmp_path) -> None:
     with short.open("r+b") as file, pytest.raises(ValueError, match="bytes, the file 3"):
         writer.Segment(file.fileno(), PID, START)
     with foreign.open("r+b") as file:
-        with pytest.raises(ValueError, match="expected a segment of layout 1"):
+        with pytest.raises(ValueError, match="expected a segment of layout 2"):
             writer.Segment(file.fileno(), PID, START)
         with pytest.raises(ValueError, match="expected a segment, got a file that begins with"):
             SegmentReader(file.fileno())
@@ -376,3 +377,70 @@ def test_native_and_plain_write_the_same_bytes(operations: list[Any]) -> None:
     finally:
         for fd in fds:
             os.close(fd)
+
+
+def test_steps_are_named_counted_and_begin_anew_under_other_names(writer, make_fd) -> None:
+    fd = make_fd()
+    slot, reader = writer.Segment(fd, PID, START).slot("m", "1"), SegmentReader(fd)
+    slot.record_steps([1], [1], [0])
+    assert reader.slot(slot.index).steps == {}
+    slot.name_steps(["prepare ä", "fill x", "prepare ä"])
+    slot.record_steps([5, 7, 9], [1, 0, 2], [0, 0, 1])
+    slot.record_steps([5], [1], [1])
+    slot.record_steps([0] * 40, [0] * 39 + [1], [0] * 40)
+    steps = reader.slot(slot.index).steps
+    assert steps == {"prepare ä": StepCounts(5, 2, 19), "fill x": StepCounts(0, 0, 0)}
+    slot.name_steps(["prepare ä", "fill y"])
+    assert reader.slot(slot.index).steps == {"prepare ä": StepCounts(2, 1, 10), "fill y": StepCounts(0, 0, 0)}
+    with pytest.raises(ValueError, match="expected 1 steps"):
+        slot.record_steps([1], [1, 1], [0])
+
+
+def test_of_more_steps_than_there_is_room_for_the_last_are_one(writer, make_fd) -> None:
+    fd = make_fd()
+    slot, reader = writer.Segment(fd, PID, START).slot("m", "1"), SegmentReader(fd)
+    slot.name_steps([f"prepare {n} " + "ä" * 100 for n in range(40)])
+    slot.record_steps([1] * 40, [1] * 40, [0] * 40)
+    steps = reader.slot(slot.index).steps
+    assert len(steps) == 32
+    assert steps["rest of the steps"] == StepCounts(9, 0, 9)
+    assert all(len(name.encode()) <= 96 for name in steps)
+
+
+def test_rules_are_counted_by_what_was_done(writer, make_fd) -> None:
+    fd = make_fd()
+    slot, reader = writer.Segment(fd, PID, START).slot("m", "1"), SegmentReader(fd)
+    slot.name_steps(["prepare contract"])
+    slot.record_rule(RULES.index("range"), ACTIONS.index("mark"), 3)
+    slot.record_rule(RULES.index("range"), ACTIONS.index("mark"))
+    slot.record_rule(RULES.index("missing"), ACTIONS.index("impute"), 0)
+    assert reader.slot(slot.index).rules == {("range", "mark"): 4}
+    for rule, action in ((-1, 0), (32, 0), (0, 4), (0, -1)):
+        with pytest.raises(ValueError, match="a rule is 0..31 and an action 0..3"):
+            slot.record_rule(rule, action)
+    assert len(RULES) <= 32
+
+
+def test_versions_without_a_slot_of_their_own_share_no_steps(writer, make_fd) -> None:
+    fd = make_fd()
+    slot, reader = writer.Segment(fd, PID, START).slot("m" * (MODEL_BYTES + 1), "1"), SegmentReader(fd)
+    slot.name_steps(["prepare contract"])
+    slot.record_steps([1], [1], [0])
+    assert reader.slot(slot.index).model == OTHER_MODEL
+    assert reader.slot(slot.index).steps == {}
+
+
+@given(st.lists(st.tuples(st.text(max_size=120), st.integers(0, 2**40), st.integers(0, 9)), max_size=40))
+def test_native_and_plain_write_the_same_steps(steps: list[tuple[str, int, int]]) -> None:
+    contents = []
+    for writer in (native, plain):
+        fd = create_segment("test")
+        try:
+            slot = writer.Segment(fd, PID, START).slot("m", "1")
+            slot.name_steps([name for name, _, _ in steps])
+            slot.record_steps([ns for _, ns, _ in steps], [1] * len(steps), [bad for _, _, bad in steps])
+            slot.record_rule(len(steps) % 32, len(steps) % 4, len(steps))
+            contents.append(os.pread(fd, 8 * BODY_WORDS, 8 * (BODIES_WORD + slot.index * BODY_WORDS)))
+        finally:
+            os.close(fd)
+    assert contents[0] == contents[1]

@@ -48,7 +48,7 @@ def test_files_become_tokens() -> None:
     files = [b"  abcdefgh", b"xy"]
     asked = request(file=("BYTES", (2,), encode_bytes_tensor(files)))
     assert plan.is_inline(asked)
-    prepared = plan.prepare(asked, 2)
+    prepared = plan.prepare(asked, 2, plan.tally())
     assert (prepared.rows, prepared.key) == (2, ())
     batch = np.zeros((2, 8), np.int32)
     prepared.inputs[0].fill(batch)
@@ -63,7 +63,7 @@ def test_inputs_without_steps_are_passed_on_as_they_are() -> None:
     asked = request(
         file=("BYTES", (1,), encode_bytes_tensor([b"abcd"])), factor=("FP32", (1, 1), np.float32(3).tobytes())
     )
-    prepared = plan.prepare(asked, 1)
+    prepared = plan.prepare(asked, 1, plan.tally())
     factor = np.zeros((1, 1), np.float32)
     prepared.inputs[1].fill(factor)
     assert factor.tolist() == [[3.0]]
@@ -73,8 +73,8 @@ def test_every_bad_row_is_named() -> None:
     plan = compiled({"input": [{"name": "file", "steps": [{**WINDOWS, "minimum": 3}]}]})
     assert plan is not None
     asked = request(file=("BYTES", (3,), encode_bytes_tensor([b"ab", b"abcdef", b""])))
-    with pytest.raises(InvalidRequest, match=r"2 bad rows: row 0.*2 bytes; row 2.*0 bytes"):
-        plan.prepare(asked, 3)
+    with pytest.raises(InvalidRequest, match=r"2 bad rows: row 0.*2 bytes .*; row 2.*0 bytes"):
+        plan.prepare(asked, 3, plan.tally())
 
 
 def test_what_callers_get() -> None:
@@ -87,7 +87,8 @@ def test_what_callers_get() -> None:
         ("scores", "FP32", (-1, 2)),
         ("labels", "BYTES", (-1, 2)),
     ]
-    scores, labels = plan.finish([np.log(np.array([[1, 7, 2]], np.float32))], 1, [np.zeros((1, 8), np.int32)])
+    logits, tokens = np.log(np.array([[1, 7, 2]], np.float32)), np.zeros((1, 8), np.int32)
+    scores, labels = plan.finish([logits], 1, [tokens], plan.tally())
     assert np.allclose(scores, [[0.7, 0.2]])
     assert labels.tolist() == [[b"b", b"c"]]
 
@@ -145,7 +146,7 @@ def test_pixels_of_any_size_become_the_models_picture() -> None:
     assert plan is not None
     assert plan.heavy
     grey = np.full((2, 40, 20, 3), 51, np.uint8)
-    prepared = plan.prepare(request(pixels=("UINT8", grey.shape, grey.tobytes())), 2)
+    prepared = plan.prepare(request(pixels=("UINT8", grey.shape, grey.tobytes())), 2, plan.tally())
     batch = np.zeros((2, 3, 4, 6), np.float32)
     prepared.inputs[0].fill(batch)
     assert (batch == 51).all()

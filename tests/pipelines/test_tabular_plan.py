@@ -174,14 +174,16 @@ def test_problems_before_and_while_rows_are_made() -> None:
     assert compiled.run(columns, np.empty((3, 1))) == problems
     assert compiled.tensors["x"].run(columns, np.empty((1, 1)), start=2, rows=1) == problems[1:]
     assert describe(problems).startswith(
-        "2 bad rows: row 1, column 't': expected a known category, came 'ZZ'; "
+        "2 bad rows: row 1, column 't': expected a known category, came 'ZZ' (rule 'unknown_category'); "
     )
 
 
 def test_a_refusal_names_many_rows_within_bounds() -> None:
     columns = read(["{}"] * 100)
     message = describe(columns.problems)
-    assert message.startswith("100 bad rows: row 0, column 'n': expected the key to be there, came {}; ")
+    assert message.startswith(
+        "100 bad rows: row 0, column 'n': expected the key to be there, came {} (rule 'missing_key'); "
+    )
     assert message.endswith("; and 84 rows more")
     assert len(message) < 8192
 

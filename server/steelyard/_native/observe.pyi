@@ -58,6 +58,18 @@ class Slot:
     def set_gauges(self, in_flight: int, queue_depth: int, queue_bytes: int) -> None:
         """Says how many requests are inside, how many of them wait, and with how many bytes."""
 
+    def name_steps(self, names: list[str]) -> None:
+        """Says which steps a version's pipeline has, before they are recorded; counts of others begin at nought.
+
+        Of more than 32 the last ones are counted together. The slot `_other`, which versions share, has no steps.
+        """
+
+    def record_steps(self, ns: list[int], runs: list[int], errors: list[int]) -> None:
+        """Adds what each step took, how often it ran and how many errors it met, in the order of their names."""
+
+    def record_rule(self, rule: int, action: int, times: int = 1) -> None:
+        """Counts how often a rule was broken, by what was done: places in `layout.RULES` and `layout.ACTIONS`."""
+
     def record_batch(
         self,
         tickets: list[Ticket],

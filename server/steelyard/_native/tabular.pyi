@@ -64,3 +64,23 @@ def copy_floats(data: Any, values: Any, missing: Any) -> bool:
 
 def mark_missing(data: Any, starts: Any, lengths: Any, missing: Any, words: Vocabulary) -> None:
     """Sets `missing`, a byte a row, where a text is one of `words`."""
+
+def split_elements_of(data: Any, starts: Any, lengths: Any) -> None:
+    """Where the elements of a BYTES tensor's raw form begin and how long they are, int64 [rows] twice.
+
+    Raises ValueError where there are not so many elements.
+    """
+
+@final
+class Checks:
+    """Compiled checks of some columns; any number of threads may run one."""
+
+    def __init__(self, checks: list[Any]) -> None:
+        """checks: of `operations.CellCheck`, one a column. Raises ValueError where one cannot be."""
+
+    def run(self, sources: list[tuple[Any, ...]], rows: int, broken: Any) -> int:
+        """Writes into `broken` the `operations.CellRule` that each cell breaks, 0 for none; how many break one.
+
+        sources: for each column its `buffers`. broken: a writable C-contiguous buffer of [columns, rows] bytes.
+        Raises ValueError where a buffer is too small, or a text lies outside its data.
+        """

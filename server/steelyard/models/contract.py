@@ -30,7 +30,7 @@ class Contract(Table):
         default=None, description="The least value: a number, or a date for a column of dates."
     )
     max: Bound | None = Field(default=None, description="The greatest value.")
-    allowed: tuple[Value, ...] | str = Field(
+    allowed: Annotated[tuple[Value, ...], Field(strict=False)] | str = Field(
         default=(),
         description="The values that there are: a list, or a file in the version's directory (`.json` with a list, or "
         "text with one a line).",
@@ -54,7 +54,7 @@ class Contract(Table):
         description="What is done about a value that is not `allowed`: it breaks the rule `allowed`, becomes `value`, "
         "or becomes missing, which `missing` then decides on.",
     )
-    value: Value | None = Field(
+    value: Value | datetime | date | None = Field(
         default=None, description="What stands for missing and unknown values that are imputed."
     )
     on_breach: OnBreach | None = Field(

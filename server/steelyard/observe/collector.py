@@ -65,6 +65,7 @@ class SegmentCollector(Collector):
         yield from _requests(asked)
         yield from _gauges(asked)
         yield from _batches([slot for slot in asked if slot.batches])
+        yield from _pipelines([slot for slot in asked if slot.steps])
         yield from _worker_states(views, snapshots)
         yield from _worker_processes(views, snapshots)
         yield InfoMetricFamily(
@@ -144,6 +145,32 @@ def _batches(slots: Sequence[SlotCounts]) -> Iterator[Metric]:
         batches.add_metric(labels, slot.batches)
         last.add_metric(labels, slot.last_inference_unix_ms / 1e3)
     return iter((stages, sizes, rows, batches, last))
+
+
+def _pipelines(slots: Sequence[SlotCounts]) -> Iterator[Metric]:
+    labels = (*MODEL_LABELS, "phase", "step")
+    runs = CounterMetricFamily("steelyard_step_runs", "Runs of a step of a pipeline.", labels=labels)
+    seconds = CounterMetricFamily("steelyard_step_seconds", "Time in a step of a pipeline.", labels=labels)
+    errors = CounterMetricFamily(
+        "steelyard_step_errors",
+        "Rows that a step of a pipeline could not take, and runs that failed.",
+        labels=labels,
+    )
+    rules = CounterMetricFamily(
+        "steelyard_contract_values",
+        "Values that broke a rule of the data contract, by what was done about them.",
+        labels=(*MODEL_LABELS, "rule", "action"),
+    )
+    for slot in slots:
+        for name, step in slot.steps.items():
+            if step.runs:
+                values = [slot.model, slot.version, *name.split(" ", 1)]
+                runs.add_metric(values, step.runs)
+                seconds.add_metric(values, step.sum_ns / 1e9)
+                errors.add_metric(values, step.errors)
+        for (rule, action), count in slot.rules.items():
+            rules.add_metric([slot.model, slot.version, rule, action], count)
+    return iter((runs, seconds, errors, rules))
 
 
 def _le(histogram: HistogramCounts) -> list[tuple[str, float]]:

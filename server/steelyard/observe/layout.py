@@ -14,7 +14,7 @@ from steelyard.errors import (
 )
 
 MAGIC = int.from_bytes(b"STLYARD1", "little")
-LAYOUT_VERSION = 1
+LAYOUT_VERSION = 2
 PAGE_WORDS = 512
 
 # Slots cost only the pages they touch: 4,096 is well past the 1,500 models that one server is built for, and
@@ -27,6 +27,13 @@ VERSION_BYTES = 64
 # ones share the last entry.
 EXACT_BATCH = 128
 BATCH_SIZES = EXACT_BATCH + 2
+
+# Rules of data contracts and what is done about a row, by their places in `pipelines.problems`; room for more.
+RULE_PLACES = 32
+ACTION_PLACES = 4
+# A version has a step or two for each input and output. Names are cut to what is left of 16 words.
+STEPS = 32
+STEP_BYTES = 96
 
 # Two slots are there from the start: requests that named no model we know, and all labels that found no slot.
 UNKNOWN_SLOT = 0
@@ -99,6 +106,7 @@ class Entry(IntEnum):
     VERSION_LENGTH = 2
     MODEL = 4
     VERSION = 36
+    STEPS = 44
     RECEIVED = 48
     ANSWERED = 49
     FAILED = 50
@@ -119,6 +127,18 @@ class Body(IntEnum):
 
     STAGES = 0
     BATCH_SIZES = 2928
+    RULES = 3448
+    STEPS = 3584
+
+
+class Step(IntEnum):
+    """Words of one step of a pipeline."""
+
+    NAME_LENGTH = 0
+    NAME = 1
+    RUNS = 13
+    ERRORS = 14
+    SUM_NS = 15
 
 
 class Histogram(IntEnum):
@@ -131,7 +151,8 @@ class Histogram(IntEnum):
 HISTOGRAM_WORDS = 488
 BATCH_SIZE_WORDS = 4
 ENTRY_WORDS = 80
-BODY_WORDS = 7 * PAGE_WORDS
+STEP_WORDS = 16
+BODY_WORDS = 8 * PAGE_WORDS
 DIRECTORY_WORD = PAGE_WORDS
 BODIES_WORD = DIRECTORY_WORD + SLOTS * ENTRY_WORDS
 SEGMENT_BYTES = 8 * (BODIES_WORD + SLOTS * BODY_WORDS)

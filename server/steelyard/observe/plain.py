@@ -8,6 +8,7 @@ from typing import Any
 
 from steelyard.observe.histogram import bucket_of
 from steelyard.observe.layout import (
+    ACTION_PLACES,
     BATCH_SIZE_WORDS,
     BATCH_SIZES,
     BODIES_WORD,
@@ -21,8 +22,12 @@ from steelyard.observe.layout import (
     MODEL_BYTES,
     OTHER_SLOT,
     REASONS,
+    RULE_PLACES,
     SEGMENT_BYTES,
     SLOTS,
+    STEP_BYTES,
+    STEP_WORDS,
+    STEPS,
     UNKNOWN_SLOT,
     VERSION_BYTES,
     Body,
@@ -30,6 +35,7 @@ from steelyard.observe.layout import (
     Header,
     Histogram,
     Stage,
+    Step,
 )
 
 __all__ = ["Segment", "Slot", "Ticket", "bucket_of"]
@@ -79,6 +85,46 @@ class Slot:
         self._words[self._entry + Entry.IN_FLIGHT] = max(in_flight, 0)
         self._words[self._entry + Entry.QUEUE_DEPTH] = max(queue_depth, 0)
         self._words[self._entry + Entry.QUEUE_BYTES] = max(queue_bytes, 0)
+
+    def name_steps(self, names: list[str]) -> None:
+        if self.index == OTHER_SLOT:
+            return
+        count = min(len(names), STEPS)
+        for place, name in enumerate(names[:count]):
+            if place == STEPS - 1 and len(names) > STEPS:
+                name = "rest of the steps"
+            encoded = name.encode("utf-8", "backslashreplace")[:STEP_BYTES].decode("utf-8", "ignore").encode()
+            at = self._step(place)
+            step = self._words[at : at + STEP_WORDS]
+            names_bytes = step.cast("B")
+            begin = 8 * Step.NAME
+            if names_bytes[begin : begin + min(step[Step.NAME_LENGTH], STEP_BYTES)] == encoded:
+                continue
+            names_bytes[begin : begin + len(encoded)] = encoded
+            step[Step.NAME_LENGTH] = len(encoded)
+            step[Step.RUNS] = step[Step.ERRORS] = step[Step.SUM_NS] = 0
+        self._words[self._entry + Entry.STEPS] = count
+
+    def record_steps(self, ns: list[int], runs: list[int], errors: list[int]) -> None:
+        if not len(ns) == len(runs) == len(errors):
+            raise ValueError(f"expected {len(ns)} steps, came {len(runs)} runs and {len(errors)} errors")
+        count = self._words[self._entry + Entry.STEPS]
+        for place in range(len(ns) if count else 0):
+            if runs[place]:
+                at = self._step(min(place, count - 1))
+                self._words[at + Step.RUNS] += max(runs[place], 0)
+                self._words[at + Step.ERRORS] += max(errors[place], 0)
+                self._words[at + Step.SUM_NS] += max(ns[place], 0)
+
+    def record_rule(self, rule: int, action: int, times: int = 1) -> None:
+        if not (0 <= rule < RULE_PLACES and 0 <= action < ACTION_PLACES):
+            raise ValueError(
+                f"a rule is 0..{RULE_PLACES - 1} and an action 0..{ACTION_PLACES - 1}, got {rule} and {action}"
+            )
+        self._words[self._body + Body.RULES + rule * ACTION_PLACES + action] += max(times, 0)
+
+    def _step(self, place: int) -> int:
+        return self._body + Body.STEPS + place * STEP_WORDS
 
     def record_batch(
         self,

@@ -5,12 +5,14 @@ import mmap
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from steelyard.observe.histogram import BUCKETS, HistogramCounts
 from steelyard.observe.layout import (
+    ACTION_PLACES,
     BATCH_SIZE_WORDS,
     BATCH_SIZES,
     BODIES_WORD,
@@ -23,8 +25,12 @@ from steelyard.observe.layout import (
     MODEL_BYTES,
     OTHER_MODEL,
     OTHER_SLOT,
+    RULE_PLACES,
     SEGMENT_BYTES,
     SLOTS,
+    STEP_BYTES,
+    STEP_WORDS,
+    STEPS,
     VERSION_BYTES,
     Body,
     Entry,
@@ -32,9 +38,27 @@ from steelyard.observe.layout import (
     Histogram,
     Refusal,
     Stage,
+    Step,
 )
+from steelyard.pipelines.problems import ACTIONS, RULES
 
 Words = NDArray[np.uint64]
+
+
+@dataclass(frozen=True, slots=True)
+class StepCounts:
+    """What one step of a pipeline did."""
+
+    runs: int
+    errors: int
+    sum_ns: int
+
+    def __add__(self, other: "StepCounts") -> "StepCounts":
+        return StepCounts(self.runs + other.runs, self.errors + other.errors, self.sum_ns + other.sum_ns)
+
+
+K = TypeVar("K")
+V = TypeVar("V", StepCounts, int)
 
 NOTHING_RAN = tuple(HistogramCounts.empty() for _ in Stage)
 NO_BATCHES: Words = np.zeros((BATCH_SIZES, BATCH_SIZE_WORDS), np.uint64)
@@ -90,6 +114,10 @@ class SlotCounts:
     refused: dict[Refusal, int] = field(default_factory=dict)
     stages: tuple[HistogramCounts, ...] = NOTHING_RAN
     batch_sizes: Words = field(default_factory=lambda: NO_BATCHES)
+    steps: dict[str, StepCounts] = field(default_factory=dict)
+    """By phase and name of the step, such as "prepare file/windows"."""
+    rules: dict[tuple[str, str], int] = field(default_factory=dict)
+    """How often a rule was broken, by its name and what was done; those that were."""
 
     @property
     def refused_total(self) -> int:
@@ -121,6 +149,8 @@ class SlotCounts:
             refused={r: self.refused.get(r, 0) + other.refused.get(r, 0) for r in Refusal},
             stages=tuple(a + b for a, b in zip(self.stages, other.stages, strict=True)),
             batch_sizes=self.batch_sizes + other.batch_sizes,
+            steps=_added(self.steps, other.steps, StepCounts(0, 0, 0)),
+            rules=_added(self.rules, other.rules, 0),
         )
 
 
@@ -149,6 +179,11 @@ class SegmentSnapshot:
         """The same with nothing inside: what is true of a worker that has died, whatever it said last."""
         slots = tuple(replace(slot, in_flight=0, queue_depth=0, queue_bytes=0) for slot in self.slots)
         return replace(self, slots=slots)
+
+
+def _added(one: dict[K, V], other: dict[K, V], nothing: V) -> dict[K, V]:
+    """The sums of what either has."""
+    return {key: one.get(key, nothing) + other.get(key, nothing) for key in (*one, *other)}
 
 
 def merge(snapshots: Iterable[SegmentSnapshot]) -> dict[tuple[str, str], SlotCounts]:
@@ -203,6 +238,7 @@ class SegmentReader:
         words = entry.tolist()
         names = entry.tobytes()
         stages, batch_sizes = self._body(index) if words[Entry.BATCHES] else (NOTHING_RAN, NO_BATCHES)
+        steps, rules = self._pipeline(index, words[Entry.STEPS]) if words[Entry.STEPS] else ({}, {})
         return SlotCounts(
             model=_label(names, Entry.MODEL, words[Entry.MODEL_LENGTH], MODEL_BYTES),
             version=_label(names, Entry.VERSION, words[Entry.VERSION_LENGTH], VERSION_BYTES),
@@ -221,7 +257,26 @@ class SegmentReader:
             refused={reason: words[Entry.REFUSED + reason] for reason in Refusal},
             stages=stages,
             batch_sizes=batch_sizes,
+            steps=steps,
+            rules=rules,
         )
+
+    def _pipeline(self, index: int, count: int) -> tuple[dict[str, StepCounts], dict[tuple[str, str], int]]:
+        at = BODIES_WORD + index * BODY_WORDS
+        broken = self._words[at + Body.RULES : at + Body.STEPS].tolist()
+        rules = {
+            (rule, action): broken[row * ACTION_PLACES + column]
+            for row, rule in enumerate(RULES[:RULE_PLACES])
+            for column, action in enumerate(ACTIONS)
+            if broken[row * ACTION_PLACES + column]
+        }
+        steps: dict[str, StepCounts] = {}
+        table = self._words[at + Body.STEPS : at + BODY_WORDS].copy().reshape(STEPS, STEP_WORDS)
+        for row in table[: min(count, STEPS)]:
+            name = _label(row.tobytes(), Step.NAME, int(row[Step.NAME_LENGTH]), STEP_BYTES)
+            found = StepCounts(int(row[Step.RUNS]), int(row[Step.ERRORS]), int(row[Step.SUM_NS]))
+            steps[name] = steps[name] + found if name in steps else found
+        return steps, rules
 
     def _body(self, index: int) -> tuple[tuple[HistogramCounts, ...], Words]:
         at = BODIES_WORD + index * BODY_WORDS

@@ -1,12 +1,13 @@
 """From what version.toml says of inputs and outputs to the plan that runs, or to an error that names the step."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, ValidationError
 
 from steelyard.errors import ManifestError
+from steelyard.models.contract import OnBreach
 from steelyard.models.labels import read_labels
 from steelyard.models.spec import DYNAMIC, ModelSpec, TensorSpec
 from steelyard.models.table import Table
@@ -17,12 +18,14 @@ from steelyard.models.version_manifest import (
     TensorName,
     VersionManifest,
 )
+from steelyard.pipelines.answers import ROW_STATUS
 from steelyard.pipelines.bytes.frames import FramesStep, compile_frames
 from steelyard.pipelines.bytes.windows import WindowsStep, compile_windows
+from steelyard.pipelines.contract.tensors import TensorContract, compile_tensor_contract
 from steelyard.pipelines.image.step import ImageStep, compile_image
 from steelyard.pipelines.outputs.declaration import OutputChain
 from steelyard.pipelines.outputs.plan import OutputPlan, compile_outputs
-from steelyard.pipelines.plan import Pipeline
+from steelyard.pipelines.plan import Pipeline, Stage
 from steelyard.pipelines.prepared import Preparer
 from steelyard.pipelines.tabular.step import TableStep, compile_table
 from steelyard.pipelines.text.compile import compile_tokenize
@@ -47,39 +50,74 @@ def compile_pipeline(manifest: VersionManifest, model: ModelSpec, directory: Pat
 
     Raises ManifestError that names the input or output and the step, and ConfigError where a step's library is missing.
     """
-    made, shown = manifest.callers_inputs, manifest.callers_outputs
-    if not made and not shown:
+    made, shown, held = manifest.callers_inputs, manifest.callers_outputs, manifest.contracts
+    if not made and not shown and not held:
         if manifest.model_tensors:
             raise ManifestError(f"{VERSION_MANIFEST}: model_tensors = true, but no input has steps")
         return None
     try:
         if not model.batched:
-            raise ManifestError("steps need a model whose first axis counts rows (batched = true)")
-        compiled = [_preparer(tensor, made, model, directory) for tensor in made if tensor.steps]
-        preparers = [preparer for preparer, _ in compiled]
+            raise ManifestError(
+                "steps and contracts need a model whose first axis counts rows (batched = true)"
+            )
+        compiled = [_stage(tensor, made, model, directory, manifest) for tensor in made if tensor.steps]
+        stages = [stage for stage, _ in compiled]
         targets: dict[str, str] = {}
-        for preparer in preparers:
-            for target in preparer.targets:
+        for stage in stages:
+            source = stage.preparer.sources[0]
+            for target in stage.preparer.targets:
                 if target in targets:
                     raise ManifestError(
-                        f"input '{preparer.sources[0]}': the model's input '{target}' is made of "
-                        f"'{targets[target]}' already"
+                        f"input '{source}': the model's input '{target}' is made of '{targets[target]}' already"
                     )
-                targets[target] = preparer.sources[0]
+                targets[target] = source
         passed = [tensor for tensor in model.inputs if tensor.name not in targets]
         inputs = [*(tensor for _, offered in compiled for tensor in offered), *passed]
-        names = [tensor.name for tensor in inputs]
-        for name in names:
-            if names.count(name) > 1:
-                raise ManifestError(f"input '{name}': callers would have to send two tensors of that name")
-        return Pipeline(model, inputs, preparers, _outputs(manifest, shown, model, directory))
+        names: set[str] = set()
+        for tensor in inputs:
+            if tensor.name in names:
+                raise ManifestError(
+                    f"input '{tensor.name}': callers would have to send two tensors of that name"
+                )
+            names.add(tensor.name)
+        contracts = _contracts(held, inputs, directory, manifest.on_breach)
+        optional = {tensor.name for tensor in held if not tensor.required}
+        optional.update(name for stage in stages for name in stage.preparer.optional)
+        outputs = _outputs(manifest, shown, model, directory)
+        pipeline = Pipeline(model, inputs, stages, outputs, contracts, optional)
+        if pipeline.marks and any(tensor.name == ROW_STATUS.name for tensor in outputs.outputs):
+            raise ManifestError(
+                f"output '{ROW_STATUS.name}': the name is that of the output which says what rows were marked"
+            )
+        return pipeline
     except ManifestError as error:
         raise ManifestError(f"{VERSION_MANIFEST}: {error}") from error
 
 
-def _preparer(
-    tensor: InputManifest, made: Sequence[InputManifest], model: ModelSpec, directory: Path
-) -> tuple[Preparer, tuple[TensorSpec, ...]]:
+def _contracts(
+    held: Sequence[InputManifest], inputs: Sequence[TensorSpec], directory: Path, on_breach: OnBreach
+) -> list[TensorContract]:
+    """The contracts of tensors; those of a table's columns are the table's."""
+    by_name = {tensor.name: tensor for tensor in inputs}
+    contracts = []
+    for tensor in held:
+        spec = by_name.get(tensor.name)
+        rows = next((step.get("rows", "columns") for step in tensor.steps if step.get("step") == "table"), "")
+        if spec is None or rows in ("columns", "arrow"):
+            raise ManifestError(
+                f"input '{tensor.name}': expected contracts and required = false at its columns, not at the input"
+            )
+        contracts.append(compile_tensor_contract(tensor, spec, directory, on_breach))
+    return contracts
+
+
+def _stage(
+    tensor: InputManifest,
+    made: Sequence[InputManifest],
+    model: ModelSpec,
+    directory: Path,
+    manifest: VersionManifest,
+) -> tuple[Stage, tuple[TensorSpec, ...]]:
     """What prepares `tensor`, and what callers send for it."""
     document = {"name": tensor.name, "steps": [dict(step) for step in tensor.steps]}
     try:
@@ -88,13 +126,29 @@ def _preparer(
         raise ManifestError(
             f"input '{tensor.name}': {'; '.join(describe_problems(exc, InputChain))}"
         ) from exc
+    on_breach = tensor.contract.on_breach or manifest.on_breach
+    by_column: Mapping[str, OnBreach] = {}
+    if isinstance(step, TableStep):
+        by_column = {column.name: column.contract.on_breach or on_breach for column in step.column}
+    preparer, offered = _preparer(step, tensor, made, model, directory, on_breach)
+    return Stage(preparer, f"{tensor.name}/{step.step}", on_breach, by_column), offered
+
+
+def _preparer(
+    step: InputStep,
+    tensor: InputManifest,
+    made: Sequence[InputManifest],
+    model: ModelSpec,
+    directory: Path,
+    on_breach: OnBreach,
+) -> tuple[Preparer, tuple[TensorSpec, ...]]:
     source = _offered(tensor)
     if isinstance(step, TokenizeStep):
         pair = [_offered(other) for other in made if other.name == step.pair]
         sources = (source, *pair)
         return compile_tokenize(step, sources, model.inputs, directory), sources
     if isinstance(step, TableStep):
-        return compile_table(step, source, model.inputs, directory)
+        return compile_table(step, source, model.inputs, directory, on_breach)
     target = _target(tensor, model)
     if isinstance(step, WindowsStep):
         return compile_windows(step, source, target), (source,)

@@ -1,6 +1,7 @@
 """The elements of a BYTES tensor, as views into the request."""
 
 import struct
+from collections.abc import Iterable, Sequence
 
 from steelyard.errors import InvalidRequest
 
@@ -41,3 +42,14 @@ def request_elements(source: str, data: bytes | memoryview, rows: int) -> list[m
 def elements(data: bytes | memoryview, rows: int) -> list[bytes]:
     """The same as copies."""
     return [bytes(view) for view in element_views(data, rows)]
+
+
+def join_elements(parts: Iterable[bytes | memoryview]) -> bytes:
+    """The raw form of a BYTES tensor of these elements."""
+    return b"".join(piece for part in parts for piece in (_LENGTH.pack(len(part)), part))
+
+
+def select_elements(data: bytes | memoryview, rows: int, keep: Sequence[int], each: int = 1) -> memoryview:
+    """The raw form of only the rows `keep`, in this order, of `rows` rows with `each` elements."""
+    views = element_views(data, rows * each)
+    return memoryview(join_elements(views[row * each + at] for row in keep for at in range(each)))

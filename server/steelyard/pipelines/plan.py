@@ -1,20 +1,29 @@
 """A version's pipeline: from a request of what callers send to the model's inputs, and from its outputs to theirs."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import prod
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from steelyard.errors import InvalidRequest
+from steelyard.models.contract import OnBreach
 from steelyard.models.spec import DYNAMIC, ModelSpec, TensorSpec
+from steelyard.pipelines.answers import ROW_STATUS, row_status, spread
+from steelyard.pipelines.contract.tensors import GivenTensor, TensorContract
+from steelyard.pipelines.elements import select_elements
 from steelyard.pipelines.outputs.plan import OutputPlan
 from steelyard.pipelines.prepared import PreparedTensor, Preparer
 from steelyard.pipelines.problems import Problem, describe
+from steelyard.pipelines.tally import IMPUTE, Tally
 from steelyard.wire.types import InferRequest, InputTensor
 
 Array = npt.NDArray[Any]
+
+now_ns = time.monotonic_ns
 
 # What is not heavy is prepared on the event loop, up to a request of this size: some tens of microseconds.
 INLINE_BYTES = 64 << 10
@@ -46,6 +55,17 @@ class PassedTensor:
     def fill(self, target: Array) -> None:
         np.copyto(target, np.frombuffer(self.tensor.data, self.dtype).reshape(self.tensor.shape))
 
+    def select(self, rows: Sequence[int]) -> "PassedTensor":
+        shape = self.tensor.shape
+        if self.tensor.datatype == "BYTES":
+            data = select_elements(self.tensor.data, shape[0], rows, prod(shape[1:]))
+        else:
+            array = np.frombuffer(self.tensor.data, self.dtype).reshape(shape)[list(rows)]
+            data = memoryview(array.tobytes())
+        return PassedTensor(
+            GivenTensor(self.name, self.tensor.datatype, (len(rows), *shape[1:]), data, {}), self.dtype
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class PreparedRequest:
@@ -54,8 +74,32 @@ class PreparedRequest:
     request: InferRequest
     inputs: tuple[PreparedTensor, ...]
     rows: int
+    """Those that the model runs."""
     key: tuple[int, ...]
     held_bytes: int
+    asked_rows: int
+    """Those that the caller sent."""
+    kept: Sequence[int] | None = None
+    """Which of them the model runs; None: all."""
+    marked: tuple[Problem, ...] = ()
+    flagged: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A preparer, and what is done about rows that it cannot take: by column, or as the input says."""
+
+    preparer: Preparer
+    name: str
+    on_breach: OnBreach
+    by_column: Mapping[str, OnBreach]
+
+    def settled(self, problem: Problem) -> Problem:
+        """The problem with what is done about it. What is there to be served can be flagged; what is not, cannot."""
+        if problem.action is not None:
+            return problem
+        action = self.by_column.get(problem.column, self.on_breach)
+        return replace(problem, action="mark" if action == "mark" else "refuse")
 
 
 class Pipeline:
@@ -65,58 +109,176 @@ class Pipeline:
         self,
         model: ModelSpec,
         inputs: Sequence[TensorSpec],
-        preparers: Sequence[Preparer],
+        stages: Sequence[Stage],
         outputs: OutputPlan,
+        contracts: Sequence[TensorContract] = (),
+        optional: Collection[str] = (),
     ) -> None:
-        self.offered = ModelSpec(tuple(inputs), outputs.outputs, model.batched)
+        """optional: the names of inputs that requests may leave out."""
+        actions = {action for stage in stages for action in (stage.on_breach, *stage.by_column.values())}
+        self.marks = "mark" in actions.union(contract.action for contract in contracts)
+        """Whether rows may be left unanswered, so that there is an output that says which."""
+        shown = (*outputs.outputs, ROW_STATUS) if self.marks else outputs.outputs
+        self.offered = ModelSpec(tuple(inputs), shown, model.batched)
         """What callers send and get."""
         self.outputs = outputs
-        self.heavy = any(preparer.heavy for preparer in preparers)
+        self.optional = frozenset(optional)
+        self.heavy = any(stage.preparer.heavy for stage in stages)
         self._model = model
-        self._preparers = tuple(preparers)
+        self._stages = tuple(stages)
+        self._contracts = tuple(contracts)
         self._places = {tensor.name: place for place, tensor in enumerate(model.inputs)}
-        made = {target for preparer in preparers for target in preparer.targets}
+        made = {target: stage for stage in stages for target in stage.preparer.targets}
         self._passed = [tensor for tensor in model.inputs if tensor.name not in made]
         self._dynamic = any(dim == DYNAMIC for tensor in model.inputs for dim in tensor.dims[1:])
+        prepare = ("contract", *(stage.name for stage in stages))
+        fill = [made[tensor.name].name if tensor.name in made else tensor.name for tensor in model.inputs]
+        self.steps = (
+            *(("prepare", name) for name in prepare),
+            *(("fill", name) for name in fill),
+            *(("finish", name) for name in outputs.steps),
+        )
+        """Phase and name of everything that is timed, by its place in a tally."""
+        self._first_fill = len(prepare)
+        self._first_finish = self._first_fill + len(fill)
+
+    def tally(self) -> Tally:
+        """An empty one for a request or a batch."""
+        return Tally(len(self.steps))
 
     def is_inline(self, request: InferRequest) -> bool:
         """Whether the event loop may prepare it."""
         return not self.heavy and request.body_bytes <= INLINE_BYTES
 
-    def prepare(self, request: InferRequest, rows: int) -> PreparedRequest:
-        """The model's inputs for a request that fits `offered`. Raises `InvalidRequest`, naming every bad row."""
-        given: Mapping[str, InputTensor] = {tensor.name: tensor for tensor in request.inputs}
+    def prepare(self, request: InferRequest, rows: int, tally: Tally) -> PreparedRequest:
+        """The model's inputs for a request that fits `offered`, but for optional inputs that it leaves out.
+
+        Raises `InvalidRequest`, naming every bad row, where a row breaks a rule and its request is refused for that.
+        """
+        given: dict[str, InputTensor] = {tensor.name: tensor for tensor in request.inputs}
+        problems = self._hold(given, rows, tally)
         inputs: list[PreparedTensor | None] = [None] * len(self._places)
-        problems: list[Problem] = []
-        for preparer in self._preparers:
-            made = preparer.prepare([given[name] for name in preparer.sources], rows)
+        for place, stage in enumerate(self._stages, 1):
+            preparer = stage.preparer
+            began_ns = now_ns()
+            try:
+                made = preparer.prepare([given[name] for name in preparer.sources if name in given], rows)
+            except InvalidRequest:
+                tally.ended(place, began_ns, errors=1)
+                raise
+            tally.ended(place, began_ns, len(made.problems))
             for name, tensor in zip(preparer.targets, made.tensors, strict=True):
                 inputs[self._places[name]] = tensor
-            problems += made.problems
-        if problems:
-            raise InvalidRequest(describe(problems))
-        for spec in self._passed:
-            inputs[self._places[spec.name]] = PassedTensor(given[spec.name], spec.element.dtype)
-        return self._prepared(request, inputs)
+            for rule, times in made.imputed.items():
+                tally.count(rule, IMPUTE, times)
+            found = [stage.settled(problem) for problem in made.problems]
+            tally.broke(found)
+            problems += found
+        _refuse(problems)
+        return self._prepared(request, self._pass(given, inputs, self._passed), problems)
 
-    def pass_on(self, request: InferRequest) -> PreparedRequest:
+    def pass_on(self, request: InferRequest, rows: int, tally: Tally) -> PreparedRequest:
         """A request that holds the model's own tensors."""
-        given = {tensor.name: tensor for tensor in request.inputs}
-        tensors = [PassedTensor(given[spec.name], spec.element.dtype) for spec in self._model.inputs]
-        return self._prepared(request, tensors)
+        given: dict[str, InputTensor] = {tensor.name: tensor for tensor in request.inputs}
+        problems = self._hold(given, rows, tally, only=given)
+        inputs: list[PreparedTensor | None] = [None] * len(self._places)
+        return self._prepared(request, self._pass(given, inputs, self._model.inputs), problems)
 
-    def finish(self, outputs: Sequence[Array], rows: int, inputs: Sequence[Array]) -> list[Array]:
+    def count_fill(self, filled_ns: Sequence[int], tally: Tally) -> None:
+        """Counts what writing each of the model's inputs into the batch took."""
+        for place, ns in enumerate(filled_ns, self._first_fill):
+            tally.ns[place] += ns
+            tally.runs[place] += 1
+
+    def finish(
+        self, outputs: Sequence[Array], rows: int, inputs: Sequence[Array], tally: Tally
+    ) -> list[Array]:
         """The caller's outputs for a batch; `inputs` are the model's, in its order."""
         by_name = {tensor.name: array for tensor, array in zip(self._model.inputs, inputs, strict=True)}
-        return self.outputs.finish(outputs, rows, by_name)
+        return self.outputs.finish(outputs, rows, by_name, tally, self._first_finish)
 
-    def _prepared(self, request: InferRequest, inputs: Sequence[PreparedTensor | None]) -> PreparedRequest:
-        tensors = tuple(tensor for tensor in inputs if tensor is not None)
-        key = tuple(dim for tensor in tensors for dim in tensor.shape[1:]) if self._dynamic else ()
+    def nothing(self) -> list[Array]:
+        """The caller's outputs for no rows, which no model has to be run for."""
+        shapes = [(0, *(max(dim, 0) for dim in spec.dims[1:])) for spec in self.outputs.outputs]
+        return [
+            np.empty(shape, object if spec.datatype == "BYTES" else spec.element.dtype)
+            for shape, spec in zip(shapes, self.outputs.outputs, strict=True)
+        ]
+
+    def answer(self, prepared: PreparedRequest, outputs: Sequence[Array]) -> list[Array]:
+        """What the caller of one request gets: as many rows as were sent, and their status where rows are marked."""
+        if not self.marks:
+            return list(outputs)
+        rows, kept = prepared.asked_rows, prepared.kept
+        whole = outputs
+        if kept is not None:
+            specs = self.outputs.outputs
+            whole = [spread(array, spec, kept, rows) for array, spec in zip(outputs, specs, strict=True)]
+        return [*whole, row_status(prepared.marked, rows)]
+
+    def _hold(
+        self,
+        given: dict[str, InputTensor],
+        rows: int,
+        tally: Tally,
+        only: Collection[str] | None = None,
+    ) -> list[Problem]:
+        """Holds the tensors against their contracts, and puts in what was left out; gives what rows break."""
+        problems: list[Problem] = []
+        if not self._contracts:
+            return problems
+        began_ns = now_ns()
+        for contract in self._contracts:
+            if only is not None and contract.name not in only:
+                continue
+            tensor = given.get(contract.name)
+            if tensor is None:
+                given[contract.name] = contract.absent(rows)
+                tally.count("missing", IMPUTE, rows)
+                continue
+            held = contract.hold(tensor, rows)
+            given[contract.name] = held.tensor
+            for rule, times in held.imputed.items():
+                tally.count(rule, IMPUTE, times)
+            problems += held.problems
+        tally.ended(0, began_ns, len(problems))
+        tally.broke(problems)
+        _refuse(problems)
+        return problems
+
+    def _pass(
+        self,
+        given: Mapping[str, InputTensor],
+        inputs: list[PreparedTensor | None],
+        passed: Sequence[TensorSpec],
+    ) -> list[PreparedTensor]:
+        """All of the model's inputs, with those that are passed on as they are."""
+        for spec in passed:
+            inputs[self._places[spec.name]] = PassedTensor(given[spec.name], spec.element.dtype)
+        return [tensor for tensor in inputs if tensor is not None]
+
+    def _prepared(
+        self, request: InferRequest, tensors: Sequence[PreparedTensor], problems: Sequence[Problem]
+    ) -> PreparedRequest:
         # A table has as many rows as it says, whatever the tensor that holds it.
-        rows = {tensor.shape[0] for tensor in tensors}
-        if len(rows) != 1:
-            raise InvalidRequest(f"expected inputs of as many rows each, came {sorted(rows)}")
-        return PreparedRequest(
-            request, tensors, rows.pop(), key, sum(tensor.held_bytes for tensor in tensors)
-        )
+        counts = {tensor.shape[0] for tensor in tensors}
+        if len(counts) != 1:
+            raise InvalidRequest(f"expected inputs of as many rows each, came {sorted(counts)}")
+        asked = rows = counts.pop()
+        kept: list[int] | None = None
+        marked = tuple(problem for problem in problems if problem.action == "mark")
+        if marked:
+            bad = {problem.row for problem in marked}
+            kept = [row for row in range(asked) if row not in bad]
+            tensors = [tensor.select(kept) for tensor in tensors]
+            rows = len(kept)
+        key = tuple(dim for tensor in tensors for dim in tensor.shape[1:]) if self._dynamic else ()
+        held_bytes = sum(tensor.held_bytes for tensor in tensors)
+        flagged = tuple(problem for problem in problems if problem.action == "flag")
+        return PreparedRequest(request, tuple(tensors), rows, key, held_bytes, asked, kept, marked, flagged)
+
+
+def _refuse(problems: Sequence[Problem]) -> None:
+    """Raises InvalidRequest where a row's request is refused, naming all rows that are not served."""
+    if any(problem.action == "refuse" for problem in problems):
+        raise InvalidRequest(describe([problem for problem in problems if problem.action != "flag"]))

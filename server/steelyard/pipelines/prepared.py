@@ -1,7 +1,7 @@
 """What preparing a request gives: the model's tensors, some of them not computed before the batch has room for them."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -31,6 +31,10 @@ class PreparedTensor(Protocol):
         objects (str). Runs on an executor thread, and gives up the GIL where it takes long."""
         ...
 
+    def select(self, rows: Sequence[int]) -> "PreparedTensor":
+        """Only these rows, in this order."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class ReadyTensor:
@@ -49,6 +53,9 @@ class ReadyTensor:
     def fill(self, target: Array) -> None:
         np.copyto(target, self.array)
 
+    def select(self, rows: Sequence[int]) -> "ReadyTensor":
+        return ReadyTensor(self.array[list(rows)])
+
 
 @dataclass(frozen=True, slots=True)
 class Preparation:
@@ -60,6 +67,8 @@ class Preparation:
 
     tensors: tuple[PreparedTensor, ...]
     problems: tuple[Problem, ...] = ()
+    imputed: Mapping[str, int] = field(default_factory=dict)
+    """How many values a contract put in, by the rule that they would have broken."""
 
 
 class Preparer(Protocol):
@@ -76,12 +85,17 @@ class Preparer(Protocol):
         ...
 
     @property
+    def optional(self) -> Collection[str]:
+        """Those of `sources` that a request may leave out."""
+        ...
+
+    @property
     def heavy(self) -> bool:
         """Whether preparing takes so long that the event loop must not do it: above some 20 µs a request."""
         ...
 
     def prepare(self, tensors: Sequence[InputTensor], rows: int) -> Preparation:
-        """Prepares one request; `tensors` are the sources, checked against what was declared.
+        """Prepares one request; `tensors` are the sources that it has, checked against what was declared.
 
         Raises `InvalidRequest` for what concerns the whole request; what concerns a row is a problem.
         """
@@ -102,3 +116,7 @@ class OneToOne:
     @property
     def targets(self) -> Sequence[str]:
         return (self.target,)
+
+    @property
+    def optional(self) -> Collection[str]:
+        return ()

@@ -3,12 +3,40 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from steelyard.models.contract import OnBreach
+
 # What came is quoted up to so many characters: enough to find it, and no log filled by one value.
 MAX_VALUE_CHARS = 80
 # Each problem is a few hundred bytes in memory, for as little as five on the wire.
 MAX_PROBLEMS = 16_384
 # A refusal names so many rows; a caller with more bad rows than that has one mistake, not many.
 MAX_ROWS_NAMED = 16
+
+# Every rule that a row can break, by the name under which it is counted. The places are in shared memory: add at the
+# end, never reorder.
+RULES = (
+    "missing",
+    "range",
+    "allowed",
+    "pattern",
+    "size",
+    "type",
+    "whole",
+    "finite",
+    "date",
+    "utf8",
+    "json",
+    "unknown_key",
+    "duplicate_key",
+    "missing_key",
+    "unknown_category",
+    "image",
+    "length",
+    "text",
+)
+
+# What is done about a row that breaks a rule, and about a value that would have: places as above.
+ACTIONS = ("refuse", "mark", "flag", "impute")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,10 +48,12 @@ class Problem:
     column: str
     """Empty where the row as a whole is wrong."""
     rule: str
-    """Such as "range", "category", "missing", "json", "image"; a label of the metrics, so one of few."""
+    """One of RULES."""
     expected: str
     value: str
     """What came, at most MAX_VALUE_CHARS characters of it."""
+    action: OnBreach | None = None
+    """What is done about the row; None: there is no value to serve, and the input decides on the row."""
 
     def __str__(self) -> str:
         column = f", column '{self.column}'" if self.column else ""
@@ -39,32 +69,47 @@ class ProblemList:
         self.items: list[Problem] = []
         self._rows: set[int] | None = None
 
-    def add(self, row: int, column: str, rule: str, expected: str, value: object) -> None:
+    def add(
+        self, row: int, column: str, rule: str, expected: str, value: object, action: OnBreach | None = None
+    ) -> None:
         """Keeps a problem; `value` is what came, of any type, bytes as text."""
+        self.add_shown(row, column, rule, expected, shown(value), action)
+
+    def add_shown(
+        self, row: int, column: str, rule: str, expected: str, value: str, action: OnBreach | None = None
+    ) -> None:
+        """The same of a value that is written already, as long as it may be."""
         if len(self.items) >= MAX_PROBLEMS:
             if self._rows is None:
                 self._rows = {problem.row for problem in self.items}
             if row in self._rows:
                 return
             self._rows.add(row)
-        self.items.append(Problem(row, column, rule, expected, shown(value)))
+        self.items.append(Problem(row, column, rule, expected, cut(value), action))
 
 
 def shown(value: object) -> str:
     """A value as a problem quotes it."""
-    text = value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else repr(value)
+    return cut(value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else repr(value))
+
+
+def cut(text: str) -> str:
+    """The text, or as much of it as a problem quotes."""
     return text if len(text) <= MAX_VALUE_CHARS else text[: MAX_VALUE_CHARS - 3] + "..."
 
 
 def describe(problems: Sequence[Problem]) -> str:
     """A refusal that names every bad row with column, rule and value; of more than 16 rows, the first ones."""
-    rows = sorted({problem.row for problem in problems})
-    named = set(rows[:MAX_ROWS_NAMED])
-    lines = [str(problem) for problem in in_order(problems) if problem.row in named][: 4 * MAX_ROWS_NAMED]
+    rows = by_row(problems)
+    named = list(rows.values())[:MAX_ROWS_NAMED]
+    lines = [f"{problem} (rule '{problem.rule}')" for row in named for problem in row][: 4 * MAX_ROWS_NAMED]
     more = len(rows) - len(named)
     return f"{len(rows)} bad rows: " + "; ".join(lines) + (f"; and {more} rows more" if more else "")
 
 
-def in_order(problems: Iterable[Problem]) -> list[Problem]:
-    """By row; within a row as found."""
-    return sorted(problems, key=lambda problem: problem.row)
+def by_row(problems: Iterable[Problem]) -> dict[int, list[Problem]]:
+    """The problems of each row that has any, in the order of rows; within a row as found."""
+    rows: dict[int, list[Problem]] = {}
+    for problem in sorted(problems, key=lambda problem: problem.row):
+        rows.setdefault(problem.row, []).append(problem)
+    return rows

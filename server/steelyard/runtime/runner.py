@@ -1,6 +1,7 @@
 """One of a version's instances: its input buffers, its bindings, and the way from requests to output arrays."""
 
 import ctypes
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
@@ -78,6 +79,8 @@ class Runner:
         self._has_strings = any(t.datatype == "BYTES" for t in (*spec.inputs, *spec.outputs))
         self._needs_binding = any(t.datatype == "BF16" for t in (*spec.inputs, *spec.outputs))
         self.may_bind = not self._has_strings and all(is_static(t, spec.batched) for t in spec.outputs)
+        self.filled_ns = [0] * len(spec.inputs)
+        """What the last `fill` of prepared requests took for each input."""
         self._shapes: dict[object, Shape] = {}
         self._kept_bytes = 0
 
@@ -103,7 +106,9 @@ class Runner:
             dtype = tensor.element.dtype
             target = np.empty(full, dtype) if shape is None else shape.inputs[index]
             if self._prepared:
+                began_ns = time.monotonic_ns()
                 _fill(target, requests, index)
+                self.filled_ns[index] = time.monotonic_ns() - began_ns
             else:
                 gather(target, requests, index, prod(full) * dtype.itemsize)
             arrays.append(target if shape is None or not spec.batched else target[:rows])

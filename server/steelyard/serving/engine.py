@@ -29,7 +29,7 @@ from steelyard.serving.classification import check_classes
 from steelyard.serving.empty_tensors import check_empty
 from steelyard.serving.execution import Job, execute
 from steelyard.serving.inbox import Arrival, Inbox
-from steelyard.serving.preparing import Preparing, prepare, prepare_request
+from steelyard.serving.preparing import Preparing, count_steps, prepare, prepare_request
 from steelyard.serving.suspects import Suspects
 from steelyard.serving.version import ServedVersion
 from steelyard.wire import decode_request
@@ -155,6 +155,8 @@ class Engine:
             if bound is None and version.model_signature is not None:
                 bound = version.model_signature.bind(request)
                 direct = bound is not None
+            if bound is None and version.optional:
+                bound = version.bind_present(request)
             if bound is None:
                 explain_misfit(request, version.model, version.input_specs, version.spec.batched)
             rows, key = bound
@@ -187,7 +189,11 @@ class Engine:
                     )
                     self._queue(version, version.prepare_lane, waiting)
                     return
-                prepared = pipeline.pass_on(request) if direct else prepare_request(version, request, rows)
+                tally = pipeline.tally()
+                try:
+                    prepared = prepare_request(version, request, rows, tally, direct)
+                finally:
+                    count_steps(slot, tally)
                 decode_ns = self._now_ns() - started_ns
                 ticket = prepared_ticket(call, prepared, received_ns, decode_ns, deadline_ns, priority)
             else:
@@ -302,6 +308,7 @@ class Engine:
         version, outcome = job.version, job.outcome
         assert outcome is not None
         self._scheduler.finished(job.batch, 0)
+        count_steps(version.slot, job.tally)
         (waited,) = job.batch.tickets
         waited.state = State.DONE
         call, received_ns = waited.call, waited.received_ns
@@ -367,6 +374,8 @@ class Engine:
                 call.fail(outcome, ((DECISION_ID, decision_id), *trailing))
                 if log_request is not None:
                     log_request(decision_id, version.model, version.name, outcome, total_ns)
+        if job.tally is not None:
+            count_steps(slot, job.tally)
         if answered:
             slot.record_batch(
                 answered,

@@ -1,12 +1,14 @@
 """A batch, run: fill, execute, split and encode; and where it fails, taken apart until only the culprit fails."""
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from steelyard._native.decision import new_ids
 from steelyard.errors import ExecutionFailed, InvalidRequest, SteelyardError
+from steelyard.pipelines.answers import parameters
 from steelyard.runtime.runner import Array, Runner
 from steelyard.runtime.session import execution_error
 from steelyard.scheduling.lane import Batch
@@ -33,6 +35,7 @@ class Job:
         "failed",
         "outcomes",
         "runs",
+        "tally",
         "version",
     )
 
@@ -44,6 +47,7 @@ class Job:
         self.assembled_ns = self.executed_ns = self.encoded_ns = 0
         self.runs = 0
         self.failed = False
+        self.tally = None if version.pipeline is None else version.pipeline.tally()
 
 
 def execute(job: Job) -> None:
@@ -52,17 +56,11 @@ def execute(job: Job) -> None:
     # The way to an executor thread is part of the wait, not of the work.
     batch.taken_ns = now_ns()
     tickets = batch.tickets
-    requests: list[Any] = [ticket.request for ticket in tickets]
     job.decision_ids = new_ids(len(tickets), time.time_ns() // 1_000_000)
     runner: Runner | None = None
     try:
         runner = version.borrow_runner()
-        job.runs = 1
-        shape, arrays = runner.fill(requests, batch.rows, tickets[0].key)
-        job.assembled_ns = now_ns()
-        outputs = runner.run(shape, arrays, batch.rows)
-        job.executed_ns = now_ns()
-        job.outcomes = encode(version, requests, [t.rows for t in tickets], job.decision_ids, arrays, outputs)
+        job.outcomes = run(job, runner, tickets, job.decision_ids)
     except Exception as error:  # whatever the runtime raises is this batch's failure, not the server's
         job.failed = True
         job.assembled_ns = job.assembled_ns or now_ns()
@@ -76,6 +74,31 @@ def execute(job: Job) -> None:
     job.encoded_ns = now_ns()
 
 
+def run(
+    job: Job, runner: Runner, tickets: list[Ticket], ids: list[str], plainly: bool = False
+) -> list[bytes | SteelyardError]:
+    """The answers of tickets that are run together; `plainly`: into no bound outputs. Raises whatever fails."""
+    version = job.version
+    requests: list[Any] = [ticket.request for ticket in tickets]
+    counts = [ticket.rows for ticket in tickets]
+    rows = sum(counts)
+    job.runs += 1
+    if not rows and version.pipeline is not None and requests[0].kept is not None:
+        job.assembled_ns = job.executed_ns = now_ns()
+        return encode(version, requests, counts, ids, version.pipeline.nothing())
+    shape, arrays = runner.fill(requests, rows, tickets[0].key)
+    if job.runs == 1:
+        job.assembled_ns = now_ns()
+    outputs = runner.run(None if plainly else shape, arrays, rows)
+    if job.runs == 1:
+        job.executed_ns = now_ns()
+    if version.pipeline is not None:
+        assert job.tally is not None
+        version.pipeline.count_fill(runner.filled_ns, job.tally)
+        outputs = version.pipeline.finish(outputs, rows, arrays, job.tally)
+    return encode(version, requests, counts, ids, outputs)
+
+
 def take_apart(
     job: Job, runner: Runner, tickets: list[Ticket], ids: list[str], error: Exception
 ) -> list[bytes | SteelyardError]:
@@ -84,39 +107,30 @@ def take_apart(
     Takes at most 2·log2(n) runs for each culprit among n tickets, and one more to learn whose fault it was.
     """
     if len(tickets) == 1:
-        return run_plainly(job, runner, tickets[0], ids[0], error)
+        return run_plainly(job, runner, tickets, ids, error)
     middle = len(tickets) // 2
     outcomes: list[bytes | SteelyardError] = []
     for part in (slice(0, middle), slice(middle, None)):
         some, some_ids = tickets[part], ids[part]
-        requests = [ticket.request for ticket in some]
-        rows = sum(ticket.rows for ticket in some)
         try:
-            job.runs += 1
-            shape, arrays = runner.fill(requests, rows, some[0].key)
-            outputs = runner.run(shape, arrays, rows)
-            outcomes += encode(job.version, requests, [t.rows for t in some], some_ids, arrays, outputs)
+            outcomes += run(job, runner, some, some_ids)
         except Exception as part_error:  # as in execute
             outcomes += take_apart(job, runner, some, some_ids, part_error)
     return outcomes
 
 
 def run_plainly(
-    job: Job, runner: Runner, ticket: Ticket, decision_id: str, error: Exception
+    job: Job, runner: Runner, tickets: list[Ticket], ids: list[str], error: Exception
 ) -> list[bytes | SteelyardError]:
-    """The outcome of a ticket whose run by itself failed with `error`.
+    """The outcome of the only ticket, whose run by itself failed with `error`.
 
     A run into bound outputs also fails where the graph states an output's shape wrongly, and does not say whether the
     input was to blame: a plain one does.
     """
     if not runner.may_bind or isinstance(error, SteelyardError):
         return [failure(job.version, error)]
-    request = ticket.request
     try:
-        job.runs += 1
-        _, arrays = runner.fill([request], ticket.rows, ticket.key)
-        outputs = runner.run(None, arrays, ticket.rows)
-        outcomes = encode(job.version, [request], [ticket.rows], [decision_id], arrays, outputs)
+        outcomes = run(job, runner, tickets, ids, plainly=True)
     except Exception as plain_error:  # as in execute
         return [failure(job.version, plain_error)]
     runner.may_bind = job.version.bindable = False
@@ -137,30 +151,28 @@ def failure(version: ServedVersion, error: Exception) -> SteelyardError:
 
 
 def encode(
-    version: ServedVersion,
-    requests: list[Any],
-    rows: list[int],
-    ids: list[str],
-    inputs: list[Array],
-    outputs: list[Array],
+    version: ServedVersion, requests: list[Any], rows: list[int], ids: list[str], outputs: list[Array]
 ) -> list[bytes | SteelyardError]:
-    """One answer a request from the outputs of all of them."""
-    if version.pipeline is not None:
-        requests = [prepared.request for prepared in requests]
-        outputs = version.pipeline.finish(outputs, sum(rows), inputs)
+    """One answer a request from the outputs of all of them, which are those that callers get."""
+    pipeline = version.pipeline
+    prepared = requests
+    if pipeline is not None:
+        requests = [one.request for one in prepared]
     batched = version.spec.batched and version.batching.allowed
-    if version.plain_outputs and not any(wants_classes(request) for request in requests):
+    plain = version.plain_outputs and not any(wants_classes(request) for request in requests)
+    if plain and (pipeline is None or not any(one.flagged for one in prepared)):
         shapes = [output.shape[1:] if batched else output.shape for output in outputs]
-        answers: list[bytes | SteelyardError] = list(
-            version.encoder.encode_batch(requests, rows, ids, outputs, shapes, batched)
-        )
-        return answers
-    answers = []
+        return list(version.encoder.encode_batch(requests, rows, ids, outputs, shapes, batched))
+    answers: list[bytes | SteelyardError] = []
     start = 0
-    for request, count, decision_id in zip(requests, rows, ids, strict=True):
+    for one, request, count, decision_id in zip(prepared, requests, rows, ids, strict=True):
         own = [output[start : start + count] for output in outputs] if batched else outputs
         start += count
-        answers.append(encode_generally(version, request, decision_id, own))
+        said: dict[str, bool | int | str | float] = {}
+        if pipeline is not None:
+            own = pipeline.answer(one, own)
+            said = parameters(one.marked, one.flagged)
+        answers.append(encode_generally(version, request, decision_id, own, said))
     return answers
 
 
@@ -171,9 +183,13 @@ def wants_classes(request: InferRequest) -> bool:
 
 
 def encode_generally(
-    version: ServedVersion, request: InferRequest, decision_id: str, outputs: list[Array]
+    version: ServedVersion,
+    request: InferRequest,
+    decision_id: str,
+    outputs: list[Array],
+    said: Mapping[str, bool | int | str | float],
 ) -> bytes:
-    """An answer with strings or classifications in it."""
+    """An answer with strings or classifications in it, and what is `said` in its parameters."""
     by_name = {spec.name: (spec, array) for spec, array in zip(version.offered.outputs, outputs, strict=True)}
     wanted: list[tuple[str, Any]]
     if request.outputs:
@@ -193,5 +209,6 @@ def encode_generally(
     parameters: dict[str, bool | int | str | float] = {
         "steelyard_decision_id": decision_id,
         "steelyard_model_digest": version.digest,
+        **said,
     }
     return encode_response(version.model, str(version.number), request.id, parameters, tensors)

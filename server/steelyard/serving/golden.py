@@ -12,6 +12,7 @@ from steelyard.models.datatypes import BY_NAME
 from steelyard.models.golden import GoldenExample, read_golden
 from steelyard.models.spec import ModelSpec, TensorSpec
 from steelyard.pipelines.plan import Pipeline
+from steelyard.pipelines.tally import Tally
 from steelyard.runtime.independence import difference
 from steelyard.runtime.runner import Array, Runner
 from steelyard.wire import Signature, decode_bytes_tensor, decode_request
@@ -79,18 +80,22 @@ def run_example(
     if bound is None:
         return "its request does not fit what the version takes"
     rows, key = bound
+    tally = Tally(0)
     if pipeline is not None:
-        request = pipeline.prepare(request, rows)
+        tally = pipeline.tally()
+        request = pipeline.prepare(request, rows, tally)
         key = request.key
     runner = Runner(session, spec, capacity=0, shared=False, prepared=pipeline is not None)
     runner.may_bind = False
     if pipeline is not None:
         rows = request.rows
+    if pipeline is not None and not rows and request.kept is not None:
+        return _compare(example, offered.outputs, pipeline.answer(request, pipeline.nothing()))
     shape, arrays = runner.fill([request], rows, key)
     met.append({tensor.name: array for tensor, array in zip(spec.inputs, arrays, strict=True)})
     outputs = runner.run(shape, arrays, rows)
     if pipeline is not None:
-        outputs = pipeline.finish(outputs, rows, arrays)
+        outputs = pipeline.answer(request, pipeline.finish(outputs, rows, arrays, tally))
     return _compare(example, offered.outputs, outputs)
 
 

@@ -2,9 +2,12 @@
 
 from dataclasses import replace
 
+from steelyard._native.observe import Slot
 from steelyard.errors import ExecutionFailed, InvalidRequest, SteelyardError
 from steelyard.observe.logs import log
 from steelyard.pipelines.plan import PreparedRequest
+from steelyard.pipelines.problems import ACTIONS, RULES
+from steelyard.pipelines.tally import Tally
 from steelyard.scheduling.cost import CostModel
 from steelyard.scheduling.lane import Batch, Lane
 from steelyard.serving.execution import now_ns
@@ -16,20 +19,30 @@ from steelyard.wire.types import InferRequest
 class Preparing:
     """One request on its way through its pipeline; `outcome` is what came of it."""
 
-    __slots__ = ("batch", "began_ns", "done_ns", "outcome", "version")
+    __slots__ = ("batch", "began_ns", "done_ns", "outcome", "tally", "version")
 
     def __init__(self, batch: Batch, version: ServedVersion) -> None:
         self.batch = batch
         self.version = version
+        assert version.pipeline is not None
+        self.tally = version.pipeline.tally()
         self.began_ns = self.done_ns = 0
         self.outcome: PreparedRequest | SteelyardError | None = None
 
 
-def prepare_request(version: ServedVersion, request: InferRequest, rows: int) -> PreparedRequest:
-    """The model's inputs for `request`. Raises `InvalidRequest` that names the model and every bad row."""
-    assert version.pipeline is not None
+def prepare_request(
+    version: ServedVersion, request: InferRequest, rows: int, tally: Tally, direct: bool = False
+) -> PreparedRequest:
+    """The model's inputs for `request`. Raises `InvalidRequest` that names the model and every bad row.
+
+    direct: whether the request holds the model's own tensors, not what the version offers.
+    """
+    pipeline = version.pipeline
+    assert pipeline is not None
     try:
-        return version.pipeline.prepare(request, rows)
+        if direct:
+            return pipeline.pass_on(request, rows, tally)
+        return pipeline.prepare(request, rows, tally)
     except InvalidRequest as error:
         raise InvalidRequest(f"model {version.model!r} version {version.number}: {error}") from None
 
@@ -40,13 +53,20 @@ def prepare(job: Preparing) -> None:
     (ticket,) = job.batch.tickets
     job.began_ns = now_ns()
     try:
-        job.outcome = prepare_request(version, ticket.request, ticket.rows)
+        job.outcome = prepare_request(version, ticket.request, ticket.rows, job.tally)
     except SteelyardError as error:
         job.outcome = error
     except Exception as error:  # a fault of ours, which must not end the thread
         log("prepare.fault", level=40, model=version.model, version=version.number, exception=repr(error))
         job.outcome = ExecutionFailed("the server failed on this request")
     job.done_ns = now_ns()
+
+
+def count_steps(slot: Slot, tally: Tally) -> None:
+    """Counts what happened in a pipeline; on the event loop, which alone may write there."""
+    slot.record_steps(tally.ns, tally.runs, tally.errors)
+    for (rule, action), times in tally.rules.items():
+        slot.record_rule(RULES.index(rule), ACTIONS.index(action), times)
 
 
 def prepare_lane(name: str, loaded: LoadedVersion, threads: int) -> Lane | None:

@@ -1,6 +1,7 @@
 """A version that is loaded, warm and served: all that the request path needs to know of it."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import onnxruntime as ort
 
@@ -50,6 +51,7 @@ class ServedVersion:
     input_specs: list[tuple[str, str, tuple[int, ...]]] = field(init=False)
     signature: Signature = field(init=False)
     model_signature: Signature | None = field(init=False)
+    optional: frozenset[str] = field(init=False)
     encoder: ResponseEncoder = field(init=False)
     trailing: Metadata = field(init=False)
     output_names: frozenset[str] = field(init=False)
@@ -64,6 +66,7 @@ class ServedVersion:
         self.offered = self.spec if self.pipeline is None else self.pipeline.offered
         self.input_specs = [(t.name, t.datatype, t.dims) for t in self.offered.inputs]
         self.signature = Signature(self.input_specs, self.spec.batched)
+        self.optional = frozenset() if self.pipeline is None else self.pipeline.optional
         self.model_signature = None
         if self.version_manifest.model_tensors:
             specs = [(t.name, t.datatype, t.dims) for t in self.spec.inputs]
@@ -73,7 +76,17 @@ class ServedVersion:
         )
         self.trailing = ((MODEL_VERSION, version), (MODEL_DIGEST, self.digest))
         self.output_names = frozenset(t.name for t in self.offered.outputs)
+        if self.pipeline is not None:
+            self.slot.name_steps([f"{phase} {name}" for phase, name in self.pipeline.steps])
         self.plain_outputs = all(t.datatype != "BYTES" for t in self.offered.outputs)
+
+    def bind_present(self, request: Any) -> tuple[int, tuple[int, ...]] | None:
+        """What `signature.bind` gives of a request that leaves out optional inputs, None if it does not fit."""
+        names = {tensor.name for tensor in request.inputs}
+        present = [spec for spec in self.input_specs if spec[0] in names or spec[0] not in self.optional]
+        if not present:
+            return None
+        return Signature(present, self.spec.batched).bind(request)
 
     def borrow_runner(self) -> Runner:
         """A runner that nobody else uses until it is put back with `return_runner`."""

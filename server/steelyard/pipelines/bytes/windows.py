@@ -19,6 +19,7 @@ from steelyard.errors import InvalidRequest
 from steelyard.models.spec import DYNAMIC, TensorSpec
 from steelyard.models.table import Table
 from steelyard.pipelines.bounds import check_prepared
+from steelyard.pipelines.elements import select_elements
 from steelyard.pipelines.misfits import misfit, shown_dims
 from steelyard.pipelines.prepared import OneToOne, Preparation
 from steelyard.pipelines.problems import Problem
@@ -113,6 +114,9 @@ class WindowsTensor:
 
     def fill(self, target: Array) -> None:
         self.kernel.fill(target, self.data)
+
+    def select(self, rows: Sequence[int]) -> "WindowsTensor":
+        return WindowsTensor(self.kernel, select_elements(self.data, self.rows, rows), len(rows))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """The step `image`: files or pixels of any size, decoded when they are prepared, and resized into the batch."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Annotated, Any, Literal, Self
 
@@ -131,6 +131,9 @@ class ImageTensor:
                 row[...] = 0
             else:
                 self.renderer.render(picture.pixels, row, *picture.placement, picture.orientation)
+
+    def select(self, rows: Sequence[int]) -> "ImageTensor":
+        return replace(self, pictures=tuple(self.pictures[row] for row in rows))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """The outputs that callers see: which chain of steps each comes from, compiled once and run over whole batches."""
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,6 +13,7 @@ from steelyard.models.spec import TensorSpec
 from steelyard.pipelines.misfits import misfit
 from steelyard.pipelines.outputs.compile import Compiled, Given, compile_step
 from steelyard.pipelines.outputs.declaration import OutputChain
+from steelyard.pipelines.tally import Tally
 from steelyard.toml import did_you_mean
 
 Array = npt.NDArray[Any]
@@ -25,10 +27,17 @@ class Chain:
     """The model's output, by its place."""
     steps: tuple[Compiled, ...]
 
-    def run(self, outputs: Sequence[Array], given: Given) -> tuple[Array, ...]:
+    def run(self, outputs: Sequence[Array], given: Given, tally: Tally, place: int) -> tuple[Array, ...]:
+        """Its steps are counted from `place` on."""
         arrays: tuple[Array, ...] = (outputs[self.index],)
-        for step in self.steps:
-            arrays = step.run(arrays[0], given)
+        for at, step in enumerate(self.steps, place):
+            began_ns = time.monotonic_ns()
+            try:
+                arrays = step.run(arrays[0], given)
+            except Exception:
+                tally.ended(at, began_ns, errors=1)
+                raise
+            tally.ended(at, began_ns)
         return arrays
 
 
@@ -40,19 +49,31 @@ class OutputPlan:
     chains: tuple[Chain, ...]
     inputs: frozenset[str]
     """The model's inputs that `finish` needs: the masks of pooling."""
+    steps: tuple[str, ...] = ()
+    """Name of the output and of the step, chain after chain."""
 
     def finish(
-        self, outputs: Sequence[Array], rows: int, inputs: Mapping[str, Array] | None = None
+        self,
+        outputs: Sequence[Array],
+        rows: int,
+        inputs: Mapping[str, Array] | None = None,
+        tally: Tally | None = None,
+        first_place: int = 0,
     ) -> list[Array]:
         """The caller's outputs for a batch of `rows` rows, C-contiguous, in the order of `self.outputs`.
 
         outputs: the model's, in the model's order. inputs: the batch's model inputs, at least those that `self.inputs`
         names. BYTES are arrays of objects (bytes, or str where the model made them). What a step leaves alone is the
-        model's own array, valid as long as that is. Raises ExecutionFailed where the model's outputs have shapes
-        that its graph does not announce.
+        model's own array, valid as long as that is. tally: where the steps are counted, from `first_place` on. Raises
+        ExecutionFailed where the model's outputs have shapes that its graph does not announce.
         """
         given = Given(inputs or {})
-        found = [array for chain in self.chains for array in chain.run(outputs, given)]
+        counted = Tally(len(self.steps)) if tally is None else tally
+        found: list[Array] = []
+        place = first_place
+        for chain in self.chains:
+            found += chain.run(outputs, given, counted, place)
+            place += len(chain.steps)
         # Not `ascontiguousarray`, which makes a scalar a vector.
         return [np.asarray(array, order="C") for array in found]
 
@@ -74,6 +95,7 @@ def compile_outputs(
     compiled = []
     tensors: list[TensorSpec] = []
     masks = set()
+    names: list[str] = []
     for chain in chains:
         source = chain.source or chain.name
         index = places.get(source)
@@ -92,6 +114,7 @@ def compile_outputs(
                     f"output '{chain.name}'", step.step, "stands after 'top_k', which has to be the last step"
                 )
             steps.append(compile_step(step, chain.name, made[0], inputs))
+            names.append(f"{chain.name}/{step.step}")
             made = steps[-1].tensors
             if step.step == "pool" and step.how != "cls" and step.mask is not False:
                 masks.add(step.mask)
@@ -102,4 +125,4 @@ def compile_outputs(
                 )
             tensors.append(tensor)
         compiled.append(Chain(index, tuple(steps)))
-    return OutputPlan(tuple(tensors), tuple(compiled), frozenset(masks))
+    return OutputPlan(tuple(tensors), tuple(compiled), frozenset(masks), tuple(names))

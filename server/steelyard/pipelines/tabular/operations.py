@@ -130,3 +130,28 @@ def state_after(code: Code, state: State) -> State | None:
         case (_, State.NUMBER) if code in _ARITHMETIC:
             return State.NUMBER
     return None
+
+
+class CellRule(IntEnum):
+    """What a single cell can break; 0 in a table of them is a cell that breaks none."""
+
+    MISSING = 1
+    BELOW = 2
+    ABOVE = 3
+    SIZE = 4
+    UNKNOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class CellCheck:
+    """What the cells of one column are held against."""
+
+    state: State
+    refuses_missing: bool = False
+    least: float | int | None = None
+    """A float for NUMBER, whole for INTEGER, none for TEXT; so is `greatest`."""
+    greatest: float | int | None = None
+    max_bytes: int | None = None
+    """Of TEXT."""
+    words: object = None
+    """A Vocabulary of the keys of all values that there are; None: any."""

@@ -1,16 +1,21 @@
 """The step `table`: rows of named columns into the model's tensors, computed when the batch has room for them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import numpy.typing as npt
 
+from steelyard.models.contract import OnBreach
 from steelyard.models.spec import DYNAMIC, TensorSpec
 from steelyard.pipelines.bounds import check_prepared
+from steelyard.pipelines.contract.plan import ContractPlan
+from steelyard.pipelines.contract.rules import compile_rules
 from steelyard.pipelines.misfits import misfit, shown_dims
 from steelyard.pipelines.prepared import Preparation
+from steelyard.pipelines.problems import Problem
 from steelyard.pipelines.tabular.arrow_source import ArrowSource
 from steelyard.pipelines.tabular.columns import Columns
 from steelyard.pipelines.tabular.declaration import TabularTable
@@ -47,6 +52,9 @@ class TableTensor:
     def fill(self, target: Array) -> None:
         self.plan.run(self.columns, target)
 
+    def select(self, rows: Sequence[int]) -> "TableTensor":
+        return replace(self, columns=self.columns.select(np.asarray(rows, np.int64)))
+
 
 @dataclass(frozen=True, slots=True)
 class TablePreparer:
@@ -54,8 +62,10 @@ class TablePreparer:
 
     sources: Sequence[str]
     targets: Sequence[str]
+    optional: Sequence[str]
     heavy: bool
     reader: JsonSource | ArrowSource | TensorSource
+    contract: ContractPlan
     plan: TabularPlan
 
     def prepare(self, tensors: Sequence[InputTensor], rows: int) -> Preparation:
@@ -71,19 +81,36 @@ class TablePreparer:
         plans = list(self.plan.tensors.values())
         for plan in plans:
             check_prepared(self.sources[0], (columns.rows, plan.width), plan.dtype.itemsize)
-        problems = (*columns.problems, *self.plan.find_problems(columns))
+        held = self.contract.hold(columns.by_name, columns.rows)
+        if held.columns:
+            columns = Columns(columns.rows, {**columns.by_name, **held.columns}, columns.problems)
+        problems = _first_found(columns.problems, (*held.problems, *self.plan.find_problems(columns)))
         held_bytes = sum(tensor.data.nbytes for tensor in tensors)
         made = tuple(TableTensor(plan, columns, held_bytes if not at else 0) for at, plan in enumerate(plans))
-        return Preparation(made, problems)
+        return Preparation(made, problems, held.imputed)
+
+
+def _first_found(read: Sequence[Problem], later: Sequence[Problem]) -> tuple[Problem, ...]:
+    """All problems, but for those of cells that could not be read: these are missing, which is no news."""
+    if not read or not later:
+        return (*read, *later)
+    cells = {(problem.row, problem.column) for problem in read}
+    unread = [found for found in later if cells.isdisjoint({(found.row, found.column), (found.row, "")})]
+    return (*read, *unread)
 
 
 def compile_table(
-    step: TableStep, source: TensorSpec, model_inputs: Sequence[TensorSpec], directory: Path
+    step: TableStep,
+    source: TensorSpec,
+    model_inputs: Sequence[TensorSpec],
+    directory: Path,
+    on_breach: OnBreach = "refuse",
 ) -> tuple[TablePreparer, tuple[TensorSpec, ...]]:
     """The step to those of `model_inputs` that its tensors name, and what callers send for it.
 
     That is `source`, BYTES of [rows] or [rows, 1], or a tensor of [rows] for each column. directory: the version's,
-    with files of categories. Raises ManifestError that names the input, the tensor, the feature and the step.
+    with files of categories. on_breach: what is done about rows where a column's contract does not say. Raises
+    ManifestError that names the input, the tensor, the feature and the step.
     """
     where = f"input '{source.name}'"
     if source.datatype != "BYTES" or source.dims[1:] not in ((), (1,)):
@@ -115,4 +142,12 @@ def compile_table(
         offered = (source,)
         reader = JsonSource(step.column) if step.rows == "json" else ArrowSource(step.column)
     names = tuple(tensor.name for tensor in offered)
-    return TablePreparer(names, tuple(plan.tensors), False, reader, plan), offered
+    optional = (
+        [column.name for column in step.column if not column.required] if step.rows == "columns" else []
+    )
+    rules = [
+        compile_rules(column.contract, column.name, column.column_kind, directory, on_breach)
+        for column in step.column
+    ]
+    contract = ContractPlan(rules)
+    return TablePreparer(names, tuple(plan.tensors), optional, False, reader, contract, plan), offered

@@ -71,6 +71,10 @@ class TokenizePreparer:
         return tuple(name for name, _, _ in self.wanted)
 
     @property
+    def optional(self) -> Sequence[str]:
+        return ()
+
+    @property
     def heavy(self) -> bool:
         return True
 
