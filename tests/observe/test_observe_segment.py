@@ -416,7 +416,7 @@ def test_rules_are_counted_by_what_was_done(writer, make_fd) -> None:
     slot.record_rule(RULES.index("missing"), ACTIONS.index("impute"), 0)
     assert reader.slot(slot.index).rules == {("range", "mark"): 4}
     for rule, action in ((-1, 0), (32, 0), (0, 4), (0, -1)):
-        with pytest.raises(ValueError, match="a rule is 0..31 and an action 0..3"):
+        with pytest.raises(ValueError, match=r"a rule is 0\.\.31 and an action 0\.\.3"):
             slot.record_rule(rule, action)
     assert len(RULES) <= 32
 

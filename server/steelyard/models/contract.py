@@ -78,8 +78,6 @@ class Contract(Table):
 
     def _check_bounds(self) -> None:
         bounds = [bound for bound in (self.min, self.max) if bound is not None]
-        if any(isinstance(bound, bool) for bound in bounds):
-            raise ValueError("expected min and max to be numbers or dates, got true or false")
         if len({isinstance(bound, date) for bound in bounds}) > 1:
             raise ValueError("expected min and max to be both numbers or both dates")
         if len(bounds) == 2 and not isinstance(bounds[0], date) and bounds[0] > bounds[1]:  # type: ignore[operator]

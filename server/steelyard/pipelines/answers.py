@@ -50,7 +50,7 @@ def row_status(problems: Sequence[Problem], rows: int) -> Array:
 
 
 def _why(problem: Problem) -> str:
-    column = f"column '{problem.column}', " if problem.column else ""
+    column = f"column '{problem.column}': " if problem.column else ""
     return f"{problem.rule}: {column}expected {problem.expected}, came {problem.value}"
 
 
