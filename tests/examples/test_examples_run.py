@@ -1,5 +1,6 @@
 """The examples do what their pages say, each as its make target starts it."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -26,6 +27,10 @@ def output_of(example: str, directory: Path) -> str:
 def test_text_lines(tmp_path: Path) -> None:
     printed = output_of("textlines", tmp_path / "made")
     assert "240 of 240 labels equal the reference's" in printed
+    assert "240 of 240 texts equal the reference's" in printed
+    right = re.search(r"(\d+) of 240 are what was set", printed)
+    assert right is not None
+    assert int(right[1]) >= 228
 
 
 def test_flights(tmp_path: Path) -> None:
