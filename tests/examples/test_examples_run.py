@@ -36,7 +36,7 @@ def test_text_lines(tmp_path: Path) -> None:
 
 def test_sentences(tmp_path: Path) -> None:
     printed = output_of("sentences", tmp_path / "made")
-    assert "263 of 263 have a cosine of at least 0.9999 with the package's own" in printed
+    assert "263 of 263 have a cosine of at least 0.999999 with the package's own" in printed
 
 
 def test_sentences_without_the_package_name_it(tmp_path: Path) -> None:
