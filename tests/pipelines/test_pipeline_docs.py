@@ -16,9 +16,11 @@ from steelyard.pipelines.image.step import ImageStep
 from steelyard.pipelines.outputs.declaration import (
     ArgMax,
     Cast,
+    Ctc,
     Normalise,
     Pool,
     Rename,
+    Select,
     Sigmoid,
     Softmax,
     Threshold,
@@ -30,7 +32,7 @@ from steelyard.pipelines.text.declaration import TokenizeStep
 PAGE = (Path(__file__).parents[2] / "docs" / "pipelines.md").read_text(encoding="utf-8")
 STEPS: list[type[BaseModel]] = [
     *(WindowsStep, FramesStep, ImageStep, TokenizeStep, TableStep),
-    *(Softmax, Sigmoid, TopK, ArgMax, Threshold, Rename, Pool, Normalise, Cast),
+    *(Softmax, Sigmoid, TopK, ArgMax, Select, Ctc, Threshold, Rename, Pool, Normalise, Cast),
 ]
 
 

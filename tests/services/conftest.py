@@ -96,6 +96,14 @@ def _fill(repository: Path) -> None:
     )
     models.put(
         repository,
+        "lines",
+        models.identity(dims=("batch", "times", 3)),
+        about='[[output]]\nname = "text"\nsource = "y"\nlabels = ["", "a", "é"]\n'
+        'steps = [{ step = "ctc", score = "sure" }]\n\n'
+        '[[output]]\nname = "blank"\nsource = "y"\nsteps = [{ step = "select", index = 0 }]\n',
+    )
+    models.put(
+        repository,
         "wrong_step",
         models.pictures(),
         about='[[input]]\nname = "image"\nsteps = [{ step = "image", widht = 8 }]\n',

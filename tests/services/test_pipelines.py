@@ -177,6 +177,16 @@ def test_labels_in_the_place_of_scores(ask: Asker) -> None:
     assert list(only) == ["kind"]
 
 
+def test_text_of_what_was_read_time_by_time_and_one_class_of_it(ask: Asker) -> None:
+    times = np.zeros((2, 4, 3), np.float32)
+    times[0, [0, 1, 2, 3], [1, 1, 0, 2]] = 0.5, 0.5, 1.0, 0.25
+    times[1, :, 0] = 1.0
+    answer = ask.infer("lines", {"x": times})
+    assert answer["text"].tolist() == ["aé".encode(), b""]
+    assert answer["sure"].tolist() == [0.375, 0.0]
+    assert answer["blank"].tolist() == [[0, 0, 1, 0], [1, 1, 1, 1]]
+
+
 def test_metadata_and_config_say_what_callers_send_and_get(ask: Asker) -> None:
     found = ask.call("ModelMetadata", pb.ModelMetadataRequest(name="files"))
     assert [(t.name, t.datatype, list(t.shape)) for t in found.inputs] == [("file", "BYTES", [-1])]

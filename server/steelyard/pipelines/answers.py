@@ -63,6 +63,7 @@ def parameters(marked: Sequence[Problem], flagged: Sequence[Problem]) -> dict[st
         rows = by_row(flagged)
         named = list(rows.values())[:MAX_ROWS_NAMED]
         more = f"; and {len(rows) - len(named)} rows more" if len(rows) > len(named) else ""
+        lines = [f"{problem} (rule '{problem.rule}')" for row in named for problem in row[:4]]
         said["steelyard_rows_flagged"] = len(rows)
-        said["steelyard_flags"] = "; ".join(f"{problem} (rule '{problem.rule}')" for row in named for problem in row[:4]) + more
+        said["steelyard_flags"] = "; ".join(lines) + more
     return said

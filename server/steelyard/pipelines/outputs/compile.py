@@ -12,6 +12,7 @@ from steelyard.models.spec import DYNAMIC, TensorSpec
 from steelyard.pipelines.misfits import misfit, shown_dims
 from steelyard.pipelines.outputs import declaration as d
 from steelyard.pipelines.outputs.casts import cast, from_bfloat16
+from steelyard.pipelines.outputs.ctc import best_path, mean_of_kept
 from steelyard.pipelines.outputs.scores import best_index, best_indexes, sigmoid, softmax
 from steelyard.pipelines.outputs.vectors import first_token, largest_of_tokens, mean_of_tokens, unit_length
 
@@ -65,6 +66,10 @@ def compile_step(
             return _argmax(step, where, tensor)
         case d.TopK():
             return _top_k(step, where, tensor)
+        case d.Select():
+            return _select(step, where, tensor)
+        case d.Ctc():
+            return _ctc(step, where, tensor)
         case d.Pool():
             return _pool(step, where, tensor, model_inputs)
 
@@ -144,6 +149,61 @@ def _top_k(step: d.TopK, where: str, tensor: TensorSpec) -> Compiled:
         return tuple(found)
 
     return Compiled(made, run)
+
+
+def _select(step: d.Select, where: str, tensor: TensorSpec) -> Compiled:
+    if len(tensor.dims) < 2:
+        raise misfit(where, step.step, f"expected classes for each row, got {shown_dims(tensor.dims)}")
+    classes = _classes(where, step.step, tensor)
+    if (step.index is None) == (step.label is None):
+        raise misfit(where, step.step, "expected index or label, and not both")
+    place = step.index
+    if place is None:
+        _labels(where, step.step, tensor)
+        found = [place for place, label in enumerate(tensor.labels) if label == step.label]
+        if len(found) != 1:
+            raise misfit(
+                where, step.step, f"expected one class of the label {step.label!r}, got {len(found)}"
+            )
+        place = found[0]
+    if classes != DYNAMIC and place >= classes:
+        raise misfit(where, step.step, f"expected index below the {classes} classes, got {place}")
+    kept = slice(place, place + 1) if step.keep else place
+    made = replace(
+        tensor,
+        dims=(*tensor.dims[:-1], 1) if step.keep else tensor.dims[:-1],
+        labels=tensor.labels[place : place + 1] if step.keep else (),
+    )
+
+    def run(array: Array, given: Given) -> tuple[Array, ...]:
+        if _same_classes(where, array, classes).shape[-1] <= place:
+            raise ExecutionFailed(
+                f"{where}: expected more than {place} classes, the model gave {shown_dims(array.shape)}"
+            )
+        return (array[..., kept],)
+
+    return Compiled((made,), run)
+
+
+def _ctc(step: d.Ctc, where: str, tensor: TensorSpec) -> Compiled:
+    _expect(where, step.step, tensor, FLOATS, least_rank=3)
+    if len(tensor.dims) != 3:
+        raise misfit(where, step.step, f"expected [rows, times, classes], got {shown_dims(tensor.dims)}")
+    classes = _classes(where, step.step, tensor)
+    texts = _labels(where, step.step, tensor)
+    if step.blank >= classes:
+        raise misfit(where, step.step, f"expected blank below the {classes} classes, got {step.blank}")
+    made = [TensorSpec(tensor.name, "BYTES", tensor.dims[:1])]
+    if step.score is not None:
+        made.append(TensorSpec(step.score, tensor.datatype, tensor.dims[:1]))
+
+    def run(array: Array, given: Given) -> tuple[Array, ...]:
+        best, kept = best_path(_same_classes(where, array, classes), step.blank)
+        read = np.empty(len(array), dtype=object)
+        read[:] = [b"".join(texts[row[where_kept]]) for row, where_kept in zip(best, kept, strict=True)]
+        return (read,) if step.score is None else (read, mean_of_kept(array, best, kept))
+
+    return Compiled(tuple(made), run)
 
 
 def _pool(step: d.Pool, where: str, tensor: TensorSpec, inputs: Mapping[str, TensorSpec]) -> Compiled:

@@ -10,6 +10,9 @@ from steelyard.models.version_manifest import TensorName
 # More than any chain that makes sense; each is a pass over the batch's output.
 MAX_STEPS = 32
 
+# Steps that may make several tensors, which no step takes.
+LAST_STEPS = ("top_k", "ctc")
+
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 
 
@@ -56,6 +59,29 @@ class ArgMax(Table):
     give: Literal["label", "index"] | None = Field(
         default=None,
         description="A label (BYTES) or an index (INT64); not given: a label where the output has labels.",
+    )
+
+
+class Select(Table):
+    """One class along the last axis, by its index or its label."""
+
+    step: Literal["select"]
+    index: int | None = Field(default=None, ge=0, description="The class by its place, the first is 0.")
+    label: str | None = Field(
+        default=None, description="The class by its label, where the output has labels."
+    )
+    keep: bool = Field(default=False, description="Whether the axis stays, with a length of one.")
+
+
+class Ctc(Table):
+    """Text of [rows, times, classes]: the best class of each time, equal neighbours once, no blanks; the last step."""
+
+    step: Literal["ctc"]
+    blank: int = Field(default=0, ge=0, description="The class that stands for no text, by its place.")
+    score: TensorName | None = Field(
+        default=None,
+        description="Name of a second tensor: the mean of the scores that the text was read from, 0 where it is empty; "
+        "not given: there is none.",
     )
 
 
@@ -115,7 +141,7 @@ class Cast(Table):
 
 
 OutputStep = Annotated[
-    Softmax | Sigmoid | TopK | ArgMax | Threshold | Rename | Pool | Normalise | Cast,
+    Softmax | Sigmoid | TopK | ArgMax | Select | Ctc | Threshold | Rename | Pool | Normalise | Cast,
     Field(discriminator="step"),
 ]
 

@@ -12,7 +12,7 @@ from steelyard.errors import ManifestError
 from steelyard.models.spec import TensorSpec
 from steelyard.pipelines.misfits import misfit
 from steelyard.pipelines.outputs.compile import Compiled, Given, compile_step
-from steelyard.pipelines.outputs.declaration import OutputChain
+from steelyard.pipelines.outputs.declaration import LAST_STEPS, OutputChain
 from steelyard.pipelines.tally import Tally
 from steelyard.toml import did_you_mean
 
@@ -109,9 +109,12 @@ def compile_outputs(
         )
         steps: list[Compiled] = []
         for step in chain.steps:
-            if len(steps) and chain.steps[len(steps) - 1].step == "top_k":
+            before = chain.steps[len(steps) - 1].step if steps else None
+            if before in LAST_STEPS:
                 raise misfit(
-                    f"output '{chain.name}'", step.step, "stands after 'top_k', which has to be the last step"
+                    f"output '{chain.name}'",
+                    step.step,
+                    f"stands after '{before}', which has to be the last step",
                 )
             steps.append(compile_step(step, chain.name, made[0], inputs))
             names.append(f"{chain.name}/{step.step}")
