@@ -111,6 +111,14 @@ def _fill(repository: Path) -> None:
     models.put(repository, "pair", models.two_inputs())
     models.put(repository, "embed", models.embedding())
     models.put(repository, "slow", models.slow_embedding(), manifest="[serving]\ninstances = 1\n")
+    # A batch waits for its 32 rows, so that a test need not be fast to have one.
+    models.put(
+        repository,
+        "gathered",
+        models.embedding(),
+        manifest="[serving]\nbatching = true\nmax_batch = 32\npreferred_batch_sizes = [32]\n"
+        "max_queue_delay_us = 10000000\n",
+    )
     models.put(
         repository,
         "stall",
