@@ -39,6 +39,38 @@ steps = [{ step = "onehot", categories = ["AA", "UA", "DL"], unknown = "refuse" 
 """
 
 
+CONTRACT = """
+on_breach = "ACTION"
+
+[[input]]
+name = "rows"
+
+[[input.steps]]
+step = "table"
+rows = "json"
+
+[[input.steps.column]]
+name = "age"
+kind = "integer"
+contract = { min = 0, max = 120, missing = "refuse" }
+
+[[input.steps.column]]
+name = "country"
+kind = "text"
+contract = { pattern = "[A-Z]{2}", allowed = ["AT", "BE", "XX"], unknown = "impute", value = "XX" }
+
+[[input.steps.tensor]]
+name = "x"
+
+[[input.steps.tensor.feature]]
+column = "age"
+
+[[input.steps.tensor.feature]]
+column = "country"
+steps = [{ step = "vocabulary", categories = ["AT", "BE", "XX"] }]
+"""
+
+
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[..., Server]]:
     """Starts servers of the test's own, and ends them after it."""
@@ -87,6 +119,25 @@ def _fill(repository: Path) -> None:
             models.identity("FP32", ("batch", 4)),
             about=TABLE.replace("ROWS", rows),
         )
+    for action in ("refuse", "mark", "flag"):
+        models.put(
+            repository,
+            f"people_{action}",
+            models.identity("FP32", ("batch", 2)),
+            about=CONTRACT.replace("ACTION", action),
+        )
+    models.put(
+        repository,
+        "embed_marked",
+        models.embedding(),
+        about='[[input]]\nname = "ids"\ncontract = { min = 0, max = 15, on_breach = "mark" }\n',
+    )
+    models.put(
+        repository,
+        "optional_factor",
+        models.two_inputs(),
+        about='[[input]]\nname = "b"\nrequired = false\ncontract = { missing = "impute", value = 2.0 }\n',
+    )
     models.put(
         repository,
         "kinds",

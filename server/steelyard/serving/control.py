@@ -207,7 +207,10 @@ def model_config(served: ServedVersion) -> Any:
         config.version_policy.all.SetInParent()
     for tensor in served.offered.inputs:
         config.input.add(
-            name=tensor.name, data_type=_config_type(tensor), dims=tensor.dims[1:] if batched else tensor.dims
+            name=tensor.name,
+            data_type=_config_type(tensor),
+            dims=tensor.dims[1:] if batched else tensor.dims,
+            optional=tensor.name in served.optional,
         )
     for tensor in served.offered.outputs:
         config.output.add(
