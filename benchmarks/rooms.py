@@ -43,6 +43,7 @@ def served_tiny(repository: Path) -> ServedVersion:
     version = ServedVersion(
         model="tiny",
         number=1,
+        path=path,
         digest=loaded.digest,
         manifest=manifest,
         version_manifest=loaded.version_manifest,

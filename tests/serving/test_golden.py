@@ -8,7 +8,7 @@ import pytest
 
 from steelyard.errors import LoadFailed, ManifestError, RepositoryError, SteelyardError
 from steelyard.models.digest import version_digest
-from steelyard.models.golden import read_golden, write_golden
+from steelyard.models.golden import golden_paths, write_golden
 from steelyard.models.manifest import ModelManifest
 from steelyard.serving.loading import Environment, load_version
 from steelyard.serving.verdicts import Verdicts
@@ -47,7 +47,7 @@ def test_the_right_answer_lets_a_version_in(version: Path) -> None:
     before = version_digest(version)
     write_golden(version, "two rows", request("X", "FP32", (2, 3), X.tobytes()), expected(2 * X))
     load(version)
-    assert [example.name for example in read_golden(version)] == ["two rows"]
+    assert [example.name for example in golden_paths(version)] == ["two rows"]
     assert version_digest(version) == before
 
 

@@ -58,6 +58,12 @@ class Slot:
     def set_gauges(self, in_flight: int, queue_depth: int, queue_bytes: int) -> None:
         """Says how many requests are inside, how many of them wait, and with how many bytes."""
 
+    def examined(self, passed: int, failed: int, unix_ms: int) -> None:
+        """Counts golden examples that were run, the last of them at `unix_ms`."""
+
+    def set_failing(self, examples: int) -> None:
+        """Says how many golden examples fail as things stand."""
+
     def record_batch(
         self,
         tickets: list[Ticket],

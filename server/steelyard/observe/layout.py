@@ -14,7 +14,7 @@ from steelyard.errors import (
 )
 
 MAGIC = int.from_bytes(b"STLYARD1", "little")
-LAYOUT_VERSION = 1
+LAYOUT_VERSION = 2
 PAGE_WORDS = 512
 
 # Slots cost only the pages they touch: 4,096 is well past the 1,500 models that one server is built for, and
@@ -108,9 +108,13 @@ class Entry(IntEnum):
     BATCHES = 54
     LAST_INFERENCE_UNIX_MS = 55
     FAILED_NS = 56
+    GOLDEN_PASSED = 57
+    GOLDEN_FAILED = 58
+    GOLDEN_LAST_UNIX_MS = 59
     IN_FLIGHT = 60
     QUEUE_DEPTH = 61
     QUEUE_BYTES = 62
+    GOLDEN_FAILING = 63
     REFUSED = 64
 
 

@@ -1,6 +1,7 @@
 """A version that is loaded, warm and served: all that the request path needs to know of it."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import onnxruntime as ort
 
@@ -29,10 +30,13 @@ class ServedVersion:
 
     `spec` is the model's own, `offered` what callers send and get: another one where there is a pipeline.
     `runners` is a free list: an executor thread takes one, or makes one where none is free, and puts it back.
+    `golden_passed` counts the golden examples that passed at load. `failing` holds those that fail as things stand, by
+    name, with what is wrong; `examined` is set while one is run.
     """
 
     model: str
     number: int
+    path: Path
     digest: str
     manifest: ModelManifest
     version_manifest: VersionManifest
@@ -55,8 +59,11 @@ class ServedVersion:
     output_names: frozenset[str] = field(init=False)
     plain_outputs: bool = field(init=False)
     name: str = field(init=False)
+    golden_passed: int = 0
+    failing: dict[str, str] = field(default_factory=dict)
     runners: list[Runner] = field(default_factory=list)
     in_flight: int = 0
+    examined: bool = False
     retired: bool = False
 
     def __post_init__(self) -> None:
@@ -75,6 +82,16 @@ class ServedVersion:
         self.output_names = frozenset(t.name for t in self.offered.outputs)
         self.plain_outputs = all(t.datatype != "BYTES" for t in self.offered.outputs)
 
+    @property
+    def is_sound(self) -> bool:
+        """Whether health may say that it serves; requests are answered in any case."""
+        return not self.failing or self.manifest.serving.golden.while_failing == "report"
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether anything is under way that needs the session."""
+        return bool(self.in_flight) or self.examined
+
     def borrow_runner(self) -> Runner:
         """A runner that nobody else uses until it is put back with `return_runner`."""
         try:
@@ -90,7 +107,7 @@ class ServedVersion:
         self.runners.append(runner)
 
     def release(self) -> None:
-        """Lets go of the session and its buffers; call once retired, with nothing in flight.
+        """Lets go of the session and its buffers; call once retired and no longer busy.
 
         The lane refers back to its version, and that circle would keep a gigabyte until the collector comes by.
         """
