@@ -67,6 +67,25 @@ def test_a_wrong_answer_turns_health_and_a_right_one_turns_it_back(watched: tupl
     assert asker.call("ModelReady", ready).ready
 
 
+def test_health_turns_and_turns_back_where_the_repository_is_watched_too(
+    start: Callable[..., Server], tmp_path: Path
+) -> None:
+    """The wrong example also keeps the version from being loaded anew, and the right state of it is loaded."""
+    manifest = OFTEN + 'while_failing = "not_serving"\n'
+    version = models.put(tmp_path / "models", "strict", models.scaled(), manifest=manifest)
+    server = start(tmp_path / "models", poll_interval_s=0.05).wait_ready()
+    with Asker(server.address) as asker:
+        statuses = health(asker, "strict")
+        assert next(statuses) == SERVING
+        put_example(version, "wrong", "strict", 2.5)
+        assert next(statuses) == NOT_SERVING
+        eventually(lambda: server.events("version.failed"))
+        assert asker.infer("strict", ONES)["y"].tolist() == [[2.0] * 4]
+        shutil.rmtree(version / "golden")
+        assert next(statuses) == SERVING
+        eventually(lambda: len(server.events("version.ready")) == 2)
+
+
 def test_the_metric_and_the_log_tell_of_a_failure_that_health_does_not_show(
     watched: tuple[Server, Asker],
 ) -> None:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from steelyard.clock import ManualClock
 from steelyard.models.golden import read_example, write_golden
-from steelyard.serving.golden_rounds import GIVE_WAY_NS, GoldenRounds, first_due_ns
+from steelyard.serving.golden_rounds import DUE_KEPT_BELOW, GIVE_WAY_NS, GoldenRounds, first_due_ns
 from steelyard.serving.health import NOT_SERVING, SERVING, Health
 from steelyard.serving.lifecycle import Lifecycle, Phase
 from steelyard.wire import encode_bytes_tensor, encode_response
@@ -208,6 +208,19 @@ async def test_health_follows_where_the_manifest_says_so_and_requests_are_answer
     assert examined.health.status("strict") == SERVING
     assert heard == ["strict", "strict"]
     assert [line["example"] for line in events(caplog, "golden.removed")] == ["bad", "worse"]
+
+
+async def test_versions_that_come_and_go_leave_nothing_in_the_heap(examined: Examined) -> None:
+    for n in range(3):
+        examined.put(f"m{n}", "interval_s = 60", a=RIGHT)
+    await examined.start()
+    for _ in range(60):
+        for n in range(3):
+            await examined.server.loader.load(f"m{n}")
+    assert len(examined.rounds._due) <= DUE_KEPT_BELOW
+    for _ in range(6):
+        await examined.round()
+    assert [examined.counts(f"m{n}")[0] for n in range(3)] == [63, 63, 63]
 
 
 async def test_what_failed_at_load_and_was_let_in_is_said_to_fail_from_the_start(

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import heapq
 import logging
 import zlib
 from collections import deque
@@ -23,6 +24,9 @@ from steelyard.serving.version import ServedVersion
 # How long an example waits where requests would have to wait for it: some runs of most models.
 GIVE_WAY_NS = 100_000_000
 
+# The heap of what is due is made anew, without what no longer stands, at twice what stood the last time and above this.
+DUE_KEPT_BELOW = 64
+
 T = TypeVar("T")
 
 
@@ -34,6 +38,7 @@ class Turn:
     interval_ns: int
     due_ns: int
     left: deque[Path] | None = None
+    sequence: int = 0
 
 
 def first_due_ns(model: str, number: int, interval_ns: int) -> int:
@@ -55,6 +60,10 @@ class GoldenRounds:
         self._catalog = catalog
         self._clock = clock
         self._turns: dict[str, dict[int, Turn]] = {}
+        # Entries outlive their turns, and hold nothing of the version, until they come to the top.
+        self._due: list[tuple[int, int, str, int]] = []
+        self._due_limit = DUE_KEPT_BELOW
+        self._sequence = 0
         self._changed = asyncio.Event()
         self._reading = ThreadPoolExecutor(1, thread_name_prefix="golden")
         catalog.watch(self._follow)
@@ -74,11 +83,12 @@ class GoldenRounds:
 
     def next_due_ns(self) -> int | None:
         """When the next example is due, in the clock's nanoseconds; None where no version is examined."""
-        return min((turn.due_ns for turn in self._examined()), default=None)
+        turn = self._first()
+        return None if turn is None else turn.due_ns
 
     async def step(self) -> None:
         """Runs the example that is due first, and says when that version is due again."""
-        turn = min(self._examined(), key=lambda turn: turn.due_ns, default=None)
+        turn = self._first()
         if turn is None:
             return
         pause_ns = turn.interval_ns
@@ -94,15 +104,35 @@ class GoldenRounds:
                 version=turn.version.number,
                 exception=repr(error),
             )
-        turn.due_ns = self._clock.now_ns() + pause_ns
+        if self._turns.get(turn.version.model, {}).get(turn.version.number) is turn:
+            turn.due_ns = self._clock.now_ns() + pause_ns
+            self._push(turn)
 
     def close(self) -> None:
         """Ends the reading thread without waiting for what it does."""
         self._reading.shutdown(wait=False, cancel_futures=True)
 
-    def _examined(self) -> list[Turn]:
-        """The turns of versions whose manifest names an interval."""
-        return [turn for turns in self._turns.values() for turn in turns.values() if turn.interval_ns]
+    def _first(self) -> Turn | None:
+        """The turn that is due first, after what no longer stands has been cleared away."""
+        while self._due:
+            _, sequence, model, number = self._due[0]
+            turn = self._turns.get(model, {}).get(number)
+            if turn is not None and turn.sequence == sequence:
+                return turn
+            heapq.heappop(self._due)
+        return None
+
+    def _push(self, turn: Turn) -> None:
+        if not turn.interval_ns:
+            return
+        self._sequence += 1
+        turn.sequence = self._sequence
+        heapq.heappush(self._due, _entry(turn))
+        if len(self._due) > self._due_limit:
+            turns = [turn for turns in self._turns.values() for turn in turns.values() if turn.sequence]
+            self._due = [_entry(turn) for turn in turns]
+            heapq.heapify(self._due)
+            self._due_limit = max(DUE_KEPT_BELOW, 2 * len(self._due))
 
     def _follow(self, model: str) -> None:
         """Takes up what is served of `model` now, and lets go of what no longer is."""
@@ -111,16 +141,20 @@ class GoldenRounds:
         gone = [turn.version for number, turn in known.items() if served.get(number) is not turn.version]
         for version in gone:
             version.slot.set_failing(0)
-        turns = {
-            number: known[number]
-            if number in known and known[number].version is version
-            else self._begin(version)
-            for number, version in served.items()
-        }
+        turns = {}
+        begun = []
+        for number, version in served.items():
+            turn = known.get(number)
+            if turn is None or turn.version is not version:
+                turn = self._begin(version)
+                begun.append(turn)
+            turns[number] = turn
         if turns:
             self._turns[model] = turns
         else:
             self._turns.pop(model, None)
+        for turn in begun:
+            self._push(turn)
         self._changed.set()
 
     def _begin(self, version: ServedVersion) -> Turn:
@@ -203,6 +237,10 @@ class GoldenRounds:
         version.slot.set_failing(len(failing))
         if version.is_sound != was_sound:
             self._catalog.announce(version.model)
+
+
+def _entry(turn: Turn) -> tuple[int, int, str, int]:
+    return turn.due_ns, turn.sequence, turn.version.model, turn.version.number
 
 
 def _read_if_there(path: Path) -> GoldenExample | None:
