@@ -43,6 +43,7 @@ def served_tiny(repository: Path) -> ServedVersion:
     version = ServedVersion(
         model="tiny",
         number=1,
+        path=path,
         digest=loaded.digest,
         manifest=manifest,
         version_manifest=loaded.version_manifest,
@@ -82,7 +83,7 @@ def run() -> dict[str, float]:
         version = served_tiny(Path(temporary))
     requests = [decode_request(body) for _ in range(BATCH)]
     for request in requests:
-        version.signature.bind(request)
+        version.takes.bind(request)
     runner = version.borrow_runner()
     shape, arrays = runner.fill(requests, BATCH, ())
     outputs = runner.run(shape, arrays, BATCH)
@@ -93,7 +94,7 @@ def run() -> dict[str, float]:
 
     def decode() -> None:
         for _ in range(BATCH):
-            version.signature.bind(decode_request(body))
+            version.takes.bind(decode_request(body))
 
     def queue() -> None:
         for request in requests:

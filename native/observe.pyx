@@ -34,7 +34,8 @@ cdef extern from "segment.h":
         uint64_t steps
         uint64_t received, answered, failed, cancelled, lost
         uint64_t rows, batches, last_inference_unix_ms, failed_ns
-        uint64_t in_flight, queue_depth, queue_bytes
+        uint64_t golden_passed, golden_failed, golden_last_unix_ms
+        uint64_t in_flight, queue_depth, queue_bytes, golden_failing
         uint64_t *refused
 
     ctypedef struct sy_batch_size:
@@ -188,6 +189,16 @@ cdef class Slot:
             raise ValueError(f"a rule is 0..{SY_RULES - 1} and an action 0..{SY_ACTIONS - 1}, got {rule} and {action}")
         sy_add(&self._body.rules[rule][action], sy_not_negative(times))
 
+    def examined(self, int64_t passed, int64_t failed, int64_t unix_ms):
+        """Counts golden examples that were run, the last of them at `unix_ms`."""
+        sy_add(&self._entry.golden_passed, sy_not_negative(passed))
+        sy_add(&self._entry.golden_failed, sy_not_negative(failed))
+        sy_store(&self._entry.golden_last_unix_ms, sy_not_negative(unix_ms))
+
+    def set_failing(self, int64_t examples):
+        """Says how many golden examples fail as things stand."""
+        sy_store(&self._entry.golden_failing, sy_not_negative(examples))
+
     def record_batch(
         self, list tickets, int64_t rows, int64_t taken_ns, int64_t assembled_ns, int64_t executed_ns,
         int64_t encoded_ns, int64_t unix_ms,
@@ -336,6 +347,7 @@ cdef class Segment:
         sy_store(&entry.in_flight, 0)
         sy_store(&entry.queue_depth, 0)
         sy_store(&entry.queue_bytes, 0)
+        sy_store(&entry.golden_failing, 0)
 
 
 cdef bytes step_name(str name):

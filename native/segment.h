@@ -38,8 +38,8 @@ typedef struct {
     uint64_t steps, pad_labels[3];
     uint64_t received, answered, failed, cancelled, lost;
     uint64_t rows, batches, last_inference_unix_ms, failed_ns;
-    uint64_t pad_counters[3];
-    uint64_t in_flight, queue_depth, queue_bytes, pad_gauges;
+    uint64_t golden_passed, golden_failed, golden_last_unix_ms;
+    uint64_t in_flight, queue_depth, queue_bytes, golden_failing;
     uint64_t refused[SY_REASONS];
 } sy_entry;
 

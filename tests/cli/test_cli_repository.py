@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from steelyard.cli.main import main
+from steelyard.models.golden import write_golden
 from tests.client.served import fill, linear, onnx_file, put
 
 
@@ -44,6 +45,18 @@ def test_add_refuses(tmp_path: Path, capsys):
     assert main(["add", str(broken), "--name", "b", *options]) == 1
     assert "broken.onnx" in capsys.readouterr().err
     assert not (tmp_path / "models" / "b").exists()
+
+
+def test_check_of_a_version_that_is_let_in_although_an_example_fails(tmp_path: Path, capsys):
+    version = put(tmp_path, "m", 1, linear(1))
+    write_golden(version, "torn", b"\xff", b"")
+    (found,) = run(capsys, "check", str(tmp_path), code=1)["versions"]
+    assert "1 of 1 golden examples failed: 'torn'" in found["reason"]
+    (tmp_path / "m" / "model.toml").write_text('[serving.golden]\nat_load = "report"\n')
+    (found,) = run(capsys, "check", str(tmp_path))["versions"]
+    assert (found["ok"], list(found["golden_failing"])) == (True, ["torn"])
+    assert main(["check", str(tmp_path)]) == 0
+    assert "golden examples fail: 'torn'" in " ".join(capsys.readouterr().out.split())
 
 
 def test_check_of_what_is_right(tmp_path: Path, capsys):

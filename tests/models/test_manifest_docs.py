@@ -12,6 +12,7 @@ from steelyard.models.digest import version_digest
 from steelyard.models.governance import Governance
 from steelyard.models.manifest import (
     BatchTolerance,
+    GoldenRuns,
     Serving,
     SessionOptions,
     VersionPolicy,
@@ -33,6 +34,7 @@ TABLES: list[tuple[str, type[Table]]] = [
     ("#### `[serving.batch_tolerance]`", BatchTolerance),
     ("#### `[serving.versions]`", VersionPolicy),
     ("#### `[serving.session_options]`", SessionOptions),
+    ("#### `[serving.golden]`", GoldenRuns),
     ("### `[governance]`", Governance),
     ("## version.toml", VersionManifest),
     ("### `[[input]]`", InputManifest),
@@ -65,7 +67,7 @@ def test_the_defaults_are_those_of_the_code(heading, table):
         assert getattr(table.model_validate({**given, key: written}), key) == field.default, key
 
 
-@pytest.mark.parametrize(("heading", "table"), TABLES[:5] + TABLES[6:])
+@pytest.mark.parametrize(("heading", "table"), TABLES[:6] + TABLES[7:])
 def test_every_key_describes_itself(heading, table):
     assert all(field.description for field in table.model_fields.values())
 

@@ -64,6 +64,10 @@ def test_every_key_of_serving(model):
         [serving.session_options]
         graph_optimization = "basic"
         extra = { "session.intra_op.allow_spinning" = "0" }
+        [serving.golden]
+        at_load = "report"
+        interval_s = 60
+        while_failing = "not_serving"
         """
     ).serving
     assert serving.device == "cuda:0"
@@ -75,6 +79,8 @@ def test_every_key_of_serving(model):
     assert serving.warmup == 5
     assert serving.versions.list == (1, 3)
     assert serving.session_options.extra == {"session.intra_op.allow_spinning": "0"}
+    golden = serving.golden
+    assert (golden.at_load, golden.interval_s, golden.while_failing) == ("report", 60.0, "not_serving")
 
 
 @pytest.mark.parametrize(("text", "runs"), [("true", 1), ("false", 0), ("0", 0), ("7", 7)])
@@ -133,6 +139,10 @@ def test_warmup_is_a_switch_or_a_number(model, text, runs):
             "[serving.batch_tolerance] relative: expected at least 0",
         ),
         ("[serving.session_options]\nextra = { a = 1 }", "extra.a: expected text, got 1"),
+        ("[serving.golden]\ninterval_s = -1", "[serving.golden] interval_s: expected at least 0"),
+        ("[serving.golden]\ninterval_s = 0.001", "interval_s: expected 0 or at least 0.01, got 0.001"),
+        ("[serving.golden]\ninterval_s = inf", "[serving.golden] interval_s: expected"),
+        ("[serving.golden]\nat_load = 'ignore'", "[serving.golden] at_load: expected"),
         (
             f"[serving.session_options]\nextra = {{ a = '{'x' * 4097}' }}",
             "extra.a: expected at most 4096 characters",

@@ -137,6 +137,21 @@ def test_idle_models_have_no_series(worker) -> None:
     assert value(families, "steelyard_refused_total", model="", version="", reason="not_found") == 1
 
 
+def test_golden_examples_of_a_model_that_nobody_asks_have_series_and_nothing_else_has(worker) -> None:
+    segment, view = worker()
+    slot = segment.slot("digits", "3")
+    slot.examined(2, 1, 1_700_000_000_500)
+    slot.set_failing(1)
+    families = page(view)
+    model = {"model": "digits", "version": "3"}
+    assert value(families, "steelyard_golden_runs_total", **model, outcome="passed") == 2
+    assert value(families, "steelyard_golden_runs_total", **model, outcome="failed") == 1
+    assert value(families, "steelyard_golden_failing", **model) == 1
+    assert value(families, "steelyard_golden_last_run_timestamp_seconds", **model) == 1_700_000_000.5
+    with_model = {f.name for f in families.values() if any(s.labels.get("model") for s in f.samples)}
+    assert all("golden" in name for name in with_model)
+
+
 def test_workers_are_added_up_and_a_dead_ones_gauges_do_not_count(worker) -> None:
     (a, up), (b, down) = worker(0), worker(1, up=False, restarts=4)
     for segment in (a, b):
@@ -208,6 +223,7 @@ def test_the_document_gives_each_family_its_type_and_labels(worker) -> None:
     slot.name_steps(["prepare file/windows"])
     slot.record_steps([5], [1], [1])
     slot.record_rule(0, 0)
+    slot.examined(1, 0, 1)
     rows = re.findall(r"^\| `(\w+)` \| (\w+) \| ([^|]*) \|", DOCUMENT.read_text(), re.MULTILINE)
     documented = {name: (kind, set(re.findall(r"\w+", labels))) for name, kind, labels in rows}
     for family in page(view, accept=OPENMETRICS).values():

@@ -108,6 +108,27 @@ def test_a_worker_that_comes_back_goes_on_and_counts_what_was_lost(writer, make_
     assert SegmentReader(fd).snapshot().slot("modèle", "1").lost == 4
 
 
+def test_golden_examples_are_counted_apart_from_requests(writer, make_fd) -> None:
+    first, second = make_fd(), make_fd()
+    for fd, failing in ((first, 1), (second, 2)):
+        slot = writer.Segment(fd, PID, START).slot("m", "1")
+        slot.examined(3, 0, 1_700_000_000_000)
+        slot.examined(1, failing, 1_700_000_000_000 + failing)
+        slot.set_failing(failing)
+    snapshots = [SegmentReader(fd).snapshot() for fd in (first, second)]
+    counts = snapshots[0].slot("m", "1")
+    assert (counts.golden_passed, counts.golden_failed, counts.golden_failing) == (4, 1, 1)
+    assert counts.golden_last_unix_ms == 1_700_000_000_001
+    assert (counts.received, counts.answered, counts.batches, counts.unaccounted) == (0, 0, 0, 0)
+    both = merge(snapshots)["m", "1"]
+    assert (both.golden_passed, both.golden_failed, both.golden_failing) == (8, 3, 3)
+    assert both.golden_last_unix_ms == 1_700_000_000_002
+    assert snapshots[0].without_gauges().slot("m", "1").golden_failing == 0
+    writer.Segment(first, PID + 1, START + 5)
+    again = SegmentReader(first).snapshot().slot("m", "1")
+    assert (again.golden_passed, again.golden_failing) == (4, 0)
+
+
 def test_labels_that_find_no_slot_are_counted_together(writer, make_fd) -> None:
     fd = make_fd()
     segment = writer.Segment(fd, PID, START)
@@ -348,6 +369,8 @@ operation = st.one_of(
     st.tuples(st.just("failed"), st.integers(-1, 2**40)),
     st.tuples(st.just("cancelled")),
     st.tuples(st.just("set_gauges"), stamp, stamp, stamp),
+    st.tuples(st.just("examined"), st.integers(-1, 5), st.integers(-1, 5), stamp),
+    st.tuples(st.just("set_failing"), st.integers(-1, 5)),
     st.tuples(st.just("batch"), batch),
     st.tuples(st.just("restart"), st.integers(1, 2**31), stamp),
 )

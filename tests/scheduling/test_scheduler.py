@@ -322,6 +322,35 @@ def test_the_cost_of_a_size_that_was_never_met_is_taken_from_its_neighbour() -> 
     assert cost.floor_ns(4) == 200
 
 
+def test_work_that_nobody_waits_for_is_taken_where_nobody_waits() -> None:
+    s, m, other = scheduler(threads=2), lane(), lane(threads=2)
+    assert s.has_room(m)
+    aside = s.take_aside(m, 5)
+    assert (aside.tickets, aside.rows, aside.inline, s.free_threads) == ([], 0, False, 1)
+    assert not s.has_room(m), "one instance, and it is busy"
+    s.offer(other, ticket(), ())
+    assert s.next_batch(5) is None
+    assert not s.has_room(lane("idle")), "the other lane waits for both permits"
+    s.finished(aside, 0)
+    batch = s.next_batch(6)
+    assert batch is not None
+    assert batch.lane is other
+    assert not s.has_room(m), "no permit is free"
+    s.finished(batch, 0)
+    assert s.has_room(m)
+    s.offer(m, ticket(), ())
+    assert not s.has_room(m), "a request waits"
+
+
+def test_a_lane_that_waits_for_its_own_run_keeps_no_other_from_work_aside() -> None:
+    s, m = scheduler(threads=2), lane()
+    s.offer(m, ticket(), ())
+    assert s.next_batch(5) is not None
+    s.offer(m, ticket(), ())
+    assert not s.has_room(m)
+    assert s.has_room(lane("idle"))
+
+
 class SchedulerWalk(RuleBasedStateMachine):
     """Any order of events leaves the counts true, every ticket in one place, and every bound kept."""
 
@@ -390,6 +419,13 @@ class SchedulerWalk(RuleBasedStateMachine):
             m, _ = self.waiting.pop(t.key)
             assert m is batch.lane
         self.running.append(batch)
+
+    @rule(which=st.integers(0, 2))
+    def run_aside(self, which: int) -> None:
+        m = self.lanes[which]
+        if self.scheduler.has_room(m):
+            assert not m.queued
+            self.running.append(self.scheduler.take_aside(m, self.now))
 
     @rule(data=st.data())
     @precondition(lambda self: self.running)

@@ -8,8 +8,8 @@ import pytest
 
 from steelyard.errors import LoadFailed, ManifestError, RepositoryError, SteelyardError
 from steelyard.models.digest import version_digest
-from steelyard.models.golden import read_golden, write_golden
-from steelyard.models.manifest import ModelManifest
+from steelyard.models.golden import golden_paths, read_example, write_golden
+from steelyard.models.manifest import GoldenRuns, ModelManifest, Serving
 from steelyard.serving.loading import Environment, load_version
 from steelyard.serving.verdicts import Verdicts
 from steelyard.wire import encode_bytes_tensor, encode_response
@@ -47,7 +47,7 @@ def test_the_right_answer_lets_a_version_in(version: Path) -> None:
     before = version_digest(version)
     write_golden(version, "two rows", request("X", "FP32", (2, 3), X.tobytes()), expected(2 * X))
     load(version)
-    assert [example.name for example in read_golden(version)] == ["two rows"]
+    assert [example.name for example in golden_paths(version)] == ["two rows"]
     assert version_digest(version) == before
 
 
@@ -66,6 +66,19 @@ def test_another_answer_keeps_it_out_and_names_the_example(version: Path, answer
     write_golden(version, "bad", body, answer)
     with pytest.raises(LoadFailed, match=f"1 of 2 golden examples failed: 'bad': .*{said}"):
         load(version)
+
+
+def test_a_manifest_may_let_a_version_in_that_fails(version: Path) -> None:
+    body = request("X", "FP32", (2, 3), X.tobytes())
+    write_golden(version, "good", body, expected(2 * X))
+    write_golden(version, "bad", body, expected(2 * X + 0.5))
+    directory = write_golden(version, "torn", body, expected(2 * X))
+    (directory / "request.pb").unlink()
+    manifest = ModelManifest(serving=Serving(golden=GoldenRuns(at_load="report")))
+    loaded = load_version("m", version, manifest, Environment(1, "dev", Verdicts(None)))
+    assert loaded.golden_passed == 1
+    assert loaded.failing["bad"] == "output 'Y' differs by 0.5"
+    assert "request.pb: cannot be read" in loaded.failing["torn"]
 
 
 def test_the_tolerance_is_the_examples_own(version: Path) -> None:
@@ -106,6 +119,8 @@ def test_an_example_is_never_written_over(version: Path) -> None:
     write_golden(version, "one", b"a", b"b")
     with pytest.raises(RepositoryError, match="is there already"):
         write_golden(version, "one", b"c", b"d")
+    assert [path.name for path in (version / "golden").iterdir()] == ["one"]
+    assert read_example(version / "golden" / "one").request == b"a"
 
 
 def test_rows_of_examples_show_whether_rows_are_independent(tmp_path: Path) -> None:

@@ -70,6 +70,12 @@ class Slot:
     def record_rule(self, rule: int, action: int, times: int = 1) -> None:
         """Counts how often a rule was broken, by what was done: places in `layout.RULES` and `layout.ACTIONS`."""
 
+    def examined(self, passed: int, failed: int, unix_ms: int) -> None:
+        """Counts golden examples that were run, the last of them at `unix_ms`."""
+
+    def set_failing(self, examples: int) -> None:
+        """Says how many golden examples fail as things stand."""
+
     def record_batch(
         self,
         tickets: list[Ticket],

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from steelyard.cli.output import json_option, print_json, print_table, short_dig
 from steelyard.cli.settings import resolved, settings_options
 from steelyard.config import Settings
 from steelyard.errors import SteelyardError
+from steelyard.models.golden import show_failing
 from steelyard.models.manifest import ModelManifest, read_model_manifest
 from steelyard.models.repository import Listing, ModelDir, VersionDir, scan
 from steelyard.models.spec import TensorSpec
@@ -35,6 +36,8 @@ class Finding:
     outputs: tuple[str, ...] = ()
     batching: bool = False
     batching_reason: str = ""
+    golden_failing: dict[str, str] = field(default_factory=dict)
+    """Golden examples that fail, and what is wrong, of a version that is served all the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +131,7 @@ def _load(work: list[Work], settings: Settings) -> Iterator[Finding]:
             outputs=tuple(map(_tensor, offered.outputs)),
             batching=loaded.batching.allowed,
             batching_reason=loaded.batching.reason,
+            golden_failing=loaded.failing,
         )
 
     with ThreadPoolExecutor(settings.load_threads or threads, thread_name_prefix="check") as pool:
@@ -156,6 +160,8 @@ def _print(findings: list[Finding], wrong: int) -> None:
             what = f"{', '.join(finding.inputs)} -> {', '.join(finding.outputs)}"
             may = "batched" if finding.batching else "unbatched"
             detail = f"{what}\n{may}: {finding.batching_reason}"
+            if finding.golden_failing:
+                detail += f"\ngolden examples fail: {show_failing(finding.golden_failing)}"
         else:
             detail = finding.reason
         version = "" if finding.version is None else str(finding.version)

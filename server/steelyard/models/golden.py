@@ -4,6 +4,9 @@ An example is a directory in the version's `golden/`: `request.pb`, a serialized
 `expected.pb`, the serialized ModelInferResponse that it has to get; where wanted, `golden.toml` with the tolerance.
 """
 
+import os
+import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +22,8 @@ OPTIONS_FILE = "golden.toml"
 
 # Each is run at every load, one after the other.
 MAX_EXAMPLES = 1000
+# A version that fails one example often fails all of them.
+MAX_SHOWN = 5
 MAX_FILE_BYTES = 64 << 20
 
 
@@ -40,10 +45,11 @@ class GoldenExample:
     options: GoldenOptions
 
 
-def read_golden(version: Path) -> list[GoldenExample]:
+def golden_paths(version: Path) -> list[Path]:
     """The examples of the version in the directory `version`, by name; none where there is no `golden/`.
 
-    Raises ManifestError for options that are wrong, RepositoryError for what cannot be read or is too much.
+    What is hidden is none, so that an example can be written under a hidden name and be renamed once it is whole.
+    Raises RepositoryError for what cannot be read or is too much.
     """
     directory = version / GOLDEN_DIRECTORY
     try:
@@ -54,10 +60,15 @@ def read_golden(version: Path) -> list[GoldenExample]:
         raise RepositoryError(f"{directory}: cannot be read: {error.strerror}") from error
     if len(found) > MAX_EXAMPLES:
         raise RepositoryError(f"{directory}: expected at most {MAX_EXAMPLES} examples, got {len(found)}")
-    return [_read(path) for path in found]
+    return found
 
 
-def _read(path: Path) -> GoldenExample:
+def read_example(path: Path) -> GoldenExample:
+    """The example in the directory `path`.
+
+    Raises ManifestError for options that are wrong and for a file that is too large, RepositoryError for one that
+    cannot be read.
+    """
     options = read_table(path / OPTIONS_FILE, GoldenOptions)
     return GoldenExample(path.name, _content(path / REQUEST_FILE), _content(path / EXPECTED_FILE), options)
 
@@ -74,16 +85,27 @@ def _content(path: Path) -> bytes:
 
 
 def write_golden(version: Path, name: str, request: bytes, expected: bytes) -> Path:
-    """Adds an example called `name`; returns its directory. Raises RepositoryError where it cannot, or is there."""
+    """Adds an example called `name`; returns its directory. Raises RepositoryError where it cannot, or is there.
+
+    A server that reads meanwhile sees the whole of it or nothing.
+    """
     directory = version / GOLDEN_DIRECTORY / name
+    hidden = directory.with_name(f".{name}.{os.getpid()}")
     try:
+        if directory.exists():
+            raise RepositoryError(f"{directory}: is there already")
         directory.parent.mkdir(exist_ok=True)
-        directory.mkdir()
-        # The request last: whoever reads meanwhile gets an error that says what is missing, not half an example.
-        (directory / EXPECTED_FILE).write_bytes(expected)
-        (directory / REQUEST_FILE).write_bytes(request)
-    except FileExistsError:
-        raise RepositoryError(f"{directory}: is there already") from None
+        hidden.mkdir()
+        (hidden / EXPECTED_FILE).write_bytes(expected)
+        (hidden / REQUEST_FILE).write_bytes(request)
+        hidden.rename(directory)
     except OSError as error:
+        shutil.rmtree(hidden, ignore_errors=True)
         raise RepositoryError(f"{directory}: cannot be written: {error.strerror}") from error
     return directory
+
+
+def show_failing(failing: Mapping[str, str]) -> str:
+    """Examples that fail and what is wrong with each, as one text; of many, the first."""
+    shown = "; ".join(f"{name!r}: {problem}" for name, problem in list(failing.items())[:MAX_SHOWN])
+    return f"{shown}; and {len(failing) - MAX_SHOWN} more" if len(failing) > MAX_SHOWN else shown

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import (
     BeforeValidator,
     Field,
+    field_validator,
     model_validator,
 )
 
@@ -19,6 +20,9 @@ MODEL_MANIFEST = "model.toml"
 # ONNX Runtime refuses longer keys of session configuration. Values are switches, sizes and paths.
 MAX_OPTION_KEY_CHARS = 1024
 MAX_OPTION_VALUE_CHARS = 4096
+
+# Below it the examples would keep a thread of the server busy.
+MIN_GOLDEN_INTERVAL_S = 0.01
 
 _DEVICE = re.compile(r"auto|cpu|(cuda|tensorrt)(:[0-9]{1,3})?", re.ASCII)
 
@@ -91,6 +95,36 @@ class SessionOptions(Table):
         Annotated[str, Field(min_length=1, max_length=MAX_OPTION_KEY_CHARS)],
         Annotated[str, Field(max_length=MAX_OPTION_VALUE_CHARS)],
     ] = Field(default={}, max_length=64, description="Session configuration entries, handed on as they are.")
+
+
+class GoldenRuns(Table):
+    """`[serving.golden]` of model.toml: when golden examples are run, and what follows where one fails."""
+
+    at_load: Literal["refuse", "report"] = Field(
+        default="refuse",
+        description="refuse: a version with an example that fails is not served; report: it is, and is said to fail.",
+    )
+    # A run takes what a request takes, and 1,500 versions at this interval are five runs a second.
+    interval_s: float = Field(
+        default=300.0,
+        ge=0,
+        le=86_400,
+        allow_inf_nan=False,
+        description="Seconds from one round of the examples to the next while the version serves; 0: none.",
+    )
+    # Examples are files that anyone who writes to the repository can change, and every replica reads the same ones:
+    # a wrong example would take all of them out at once.
+    while_failing: Literal["report", "not_serving"] = Field(
+        default="report",
+        description="report: metric and log; not_serving: health and ModelReady say no as well, until all pass again.",
+    )
+
+    @field_validator("interval_s")
+    @classmethod
+    def _not_at_once(cls, value: float) -> float:
+        if 0 < value < MIN_GOLDEN_INTERVAL_S:
+            raise ValueError(f"expected 0 or at least {MIN_GOLDEN_INTERVAL_S}, got {value}")
+        return value
 
 
 class Serving(Table):
@@ -167,6 +201,9 @@ class Serving(Table):
     )
     session_options: SessionOptions = Field(
         default=SessionOptions(), description="What ONNX Runtime is told about the session."
+    )
+    golden: GoldenRuns = Field(
+        default=GoldenRuns(), description="When golden examples are run, and what follows where one fails."
     )
 
     @model_validator(mode="after")

@@ -41,7 +41,8 @@ class WorkerView:
 
 
 class SegmentCollector(Collector):
-    """Reads every worker's segment at each scrape. Models that no request came for have no series.
+    """Reads every worker's segment at each scrape. Models that no request came for have no series but
+    those of their golden examples.
 
     `workers` is called at each scrape; `runtime` names what the models run on, as build_info shows it.
     """
@@ -66,6 +67,7 @@ class SegmentCollector(Collector):
         yield from _gauges(asked)
         yield from _batches([slot for slot in asked if slot.batches])
         yield from _pipelines([slot for slot in asked if slot.steps])
+        yield from _golden([slot for slot in counts.values() if slot.golden_last_unix_ms])
         yield from _worker_states(views, snapshots)
         yield from _worker_processes(views, snapshots)
         yield InfoMetricFamily(
@@ -171,6 +173,29 @@ def _pipelines(slots: Sequence[SlotCounts]) -> Iterator[Metric]:
         for (rule, action), count in slot.rules.items():
             rules.add_metric([slot.model, slot.version, rule, action], count)
     return iter((runs, seconds, errors, rules))
+
+
+def _golden(slots: Sequence[SlotCounts]) -> Iterator[Metric]:
+    runs = CounterMetricFamily(
+        "steelyard_golden_runs",
+        "Golden examples that were run, by outcome.",
+        labels=(*MODEL_LABELS, "outcome"),
+    )
+    failing = GaugeMetricFamily(
+        "steelyard_golden_failing", "Golden examples that fail as things stand.", labels=MODEL_LABELS
+    )
+    last = GaugeMetricFamily(
+        "steelyard_golden_last_run_timestamp_seconds",
+        "When the last golden example was run.",
+        labels=MODEL_LABELS,
+    )
+    for slot in slots:
+        labels = [slot.model, slot.version]
+        runs.add_metric([*labels, "passed"], slot.golden_passed)
+        runs.add_metric([*labels, "failed"], slot.golden_failed)
+        failing.add_metric(labels, slot.golden_failing)
+        last.add_metric(labels, slot.golden_last_unix_ms / 1e3)
+    return iter((runs, failing, last))
 
 
 def _le(histogram: HistogramCounts) -> list[tuple[str, float]]:

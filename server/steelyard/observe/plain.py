@@ -126,6 +126,14 @@ class Slot:
     def _step(self, place: int) -> int:
         return self._body + Body.STEPS + place * STEP_WORDS
 
+    def examined(self, passed: int, failed: int, unix_ms: int) -> None:
+        self._words[self._entry + Entry.GOLDEN_PASSED] += max(passed, 0)
+        self._words[self._entry + Entry.GOLDEN_FAILED] += max(failed, 0)
+        self._words[self._entry + Entry.GOLDEN_LAST_UNIX_MS] = max(unix_ms, 0)
+
+    def set_failing(self, examples: int) -> None:
+        self._words[self._entry + Entry.GOLDEN_FAILING] = max(examples, 0)
+
     def record_batch(
         self,
         tickets: Sequence[Ticket],
@@ -225,7 +233,7 @@ class Segment:
             entry[Entry.REFUSED : Entry.REFUSED + REASONS]
         )
         entry[Entry.LOST] += max(entry[Entry.RECEIVED] - ended, 0)
-        for gauge in (Entry.IN_FLIGHT, Entry.QUEUE_DEPTH, Entry.QUEUE_BYTES):
+        for gauge in (Entry.IN_FLIGHT, Entry.QUEUE_DEPTH, Entry.QUEUE_BYTES, Entry.GOLDEN_FAILING):
             entry[gauge] = 0
 
 

@@ -111,6 +111,10 @@ class SlotCounts:
     in_flight: int = 0
     queue_depth: int = 0
     queue_bytes: int = 0
+    golden_passed: int = 0
+    golden_failed: int = 0
+    golden_last_unix_ms: int = 0
+    golden_failing: int = 0
     refused: dict[Refusal, int] = field(default_factory=dict)
     stages: tuple[HistogramCounts, ...] = NOTHING_RAN
     batch_sizes: Words = field(default_factory=lambda: NO_BATCHES)
@@ -146,6 +150,10 @@ class SlotCounts:
             in_flight=self.in_flight + other.in_flight,
             queue_depth=self.queue_depth + other.queue_depth,
             queue_bytes=self.queue_bytes + other.queue_bytes,
+            golden_passed=self.golden_passed + other.golden_passed,
+            golden_failed=self.golden_failed + other.golden_failed,
+            golden_last_unix_ms=max(self.golden_last_unix_ms, other.golden_last_unix_ms),
+            golden_failing=self.golden_failing + other.golden_failing,
             refused={r: self.refused.get(r, 0) + other.refused.get(r, 0) for r in Refusal},
             stages=tuple(a + b for a, b in zip(self.stages, other.stages, strict=True)),
             batch_sizes=self.batch_sizes + other.batch_sizes,
@@ -177,7 +185,9 @@ class SegmentSnapshot:
 
     def without_gauges(self) -> "SegmentSnapshot":
         """The same with nothing inside: what is true of a worker that has died, whatever it said last."""
-        slots = tuple(replace(slot, in_flight=0, queue_depth=0, queue_bytes=0) for slot in self.slots)
+        slots = tuple(
+            replace(slot, in_flight=0, queue_depth=0, queue_bytes=0, golden_failing=0) for slot in self.slots
+        )
         return replace(self, slots=slots)
 
 
@@ -254,6 +264,10 @@ class SegmentReader:
             in_flight=words[Entry.IN_FLIGHT],
             queue_depth=words[Entry.QUEUE_DEPTH],
             queue_bytes=words[Entry.QUEUE_BYTES],
+            golden_passed=words[Entry.GOLDEN_PASSED],
+            golden_failed=words[Entry.GOLDEN_FAILED],
+            golden_last_unix_ms=words[Entry.GOLDEN_LAST_UNIX_MS],
+            golden_failing=words[Entry.GOLDEN_FAILING],
             refused={reason: words[Entry.REFUSED + reason] for reason in Refusal},
             stages=stages,
             batch_sizes=batch_sizes,

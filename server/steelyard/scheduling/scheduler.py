@@ -123,6 +123,25 @@ class Scheduler:
             return batch
         return None
 
+    def has_room(self, lane: Lane) -> bool:
+        """Whether a run of `lane` now would take nothing that somebody waits for.
+
+        It would where the lane has requests or no run to spare, where too few permits are free, and where another lane
+        waits for permits or for its batch to fill.
+        """
+        policy = lane.policy
+        if lane.queued or lane.running >= policy.instances:
+            return False
+        if min(policy.threads, self.threads) > self.free_threads:
+            return False
+        return all(other.running >= other.policy.instances for other in self._waiting)
+
+    def take_aside(self, lane: Lane, now_ns: int) -> Batch:
+        """An empty batch of `lane`, past the queue, where it `has_room`; holds what a run holds, until `finished`."""
+        lane.running += 1
+        self.free_threads -= min(lane.policy.threads, self.threads)
+        return Batch(lane, [], 0, now_ns)
+
     def finished(self, batch: Batch, execute_ns: int) -> None:
         """Gives back what the batch held, and learns what its run cost (0: nothing to learn)."""
         lane = batch.lane

@@ -170,12 +170,25 @@ class Catalog:
         self._reroute(self._models.pop(name))
 
     def watch(self, changed: Callable[[str], None]) -> None:
-        """Calls `changed` with a model's name whenever what is served of it changes."""
+        """Calls `changed` with a model's name whenever what is served of it changes, or whether that is sound."""
         self._watchers.append(changed)
 
     def is_ready(self, name: str) -> bool:
-        """Whether a request for `name` without a version would be taken."""
-        return name in self._routes
+        """Whether a request for `name` without a version would be taken, by a version that is sound."""
+        routes = self._routes.get(name)
+        return routes is not None and routes[""].is_sound
+
+    def served(self, name: str) -> dict[int, ServedVersion]:
+        """The versions of `name` that are served, empty where it is not known."""
+        entry = self._models.get(name)
+        if entry is None:
+            return {}
+        return {known.number: known.served for known in entry.versions.values() if known.served is not None}
+
+    def announce(self, name: str) -> None:
+        """Tells the watchers that something about what is served of `name` is no longer as it was."""
+        for changed in self._watchers:
+            changed(name)
 
     def _reroute(self, entry: ModelEntry) -> None:
         routes = {
@@ -186,5 +199,4 @@ class Catalog:
             self._routes.pop(entry.name, None)
         else:
             self._routes[entry.name] = {"": default, **routes}
-        for changed in self._watchers:
-            changed(entry.name)
+        self.announce(entry.name)

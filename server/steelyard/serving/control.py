@@ -9,6 +9,7 @@ from google.protobuf.message import DecodeError
 
 from steelyard import __version__
 from steelyard.errors import InvalidRequest, Unavailable
+from steelyard.models.golden import show_failing
 from steelyard.models.spec import TensorSpec
 from steelyard.observe.segment import SegmentReader
 from steelyard.observe.statistics import Duration, model_statistics
@@ -73,10 +74,10 @@ class Control:
 
     async def _model_ready(self, request: Any) -> Any:
         try:
-            self._catalog.route(request.name, request.version)
+            served = self._catalog.route(request.name, request.version)
         except Unavailable:
             return pb.ModelReadyResponse(ready=False)
-        return pb.ModelReadyResponse(ready=self._lifecycle.is_ready)
+        return pb.ModelReadyResponse(ready=self._lifecycle.is_ready and served.is_sound)
 
     async def _server_metadata(self, request: Any) -> Any:
         return pb.ServerMetadataResponse(name=SERVER_NAME, version=__version__, extensions=EXTENSIONS)
@@ -138,9 +139,10 @@ class Control:
                     if known.state.name == "LOADING"
                     else "UNAVAILABLE"
                 )
-                response.models.add(
-                    name=entry.name, version=str(number), state=state, reason=known.reason or entry.reason
-                )
+                reason = known.reason or entry.reason
+                if not reason and known.served is not None and known.served.failing:
+                    reason = f"golden examples fail: {show_failing(known.served.failing)}"
+                response.models.add(name=entry.name, version=str(number), state=state, reason=reason)
         if not request.ready:
             for problem in self._loader.listing.problems:
                 if problem.path.name not in self._catalog and problem.path.parent == self._loader.root:
@@ -210,7 +212,7 @@ def model_config(served: ServedVersion) -> Any:
             name=tensor.name,
             data_type=_config_type(tensor),
             dims=tensor.dims[1:] if batched else tensor.dims,
-            optional=tensor.name in served.optional,
+            optional=tensor.name in served.takes.optional,
         )
     for tensor in served.offered.outputs:
         config.output.add(

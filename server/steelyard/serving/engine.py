@@ -16,6 +16,7 @@ from steelyard.errors import (
     TooLarge,
     Unavailable,
 )
+from steelyard.models.golden import GoldenExample
 from steelyard.observe.layout import refusal_of
 from steelyard.observe.logs import log
 from steelyard.pipelines.plan import PreparedRequest
@@ -25,15 +26,14 @@ from steelyard.scheduling.scheduler import Scheduler
 from steelyard.scheduling.ticket import State, Ticket
 from steelyard.serving.call import DECISION_ID, Call
 from steelyard.serving.catalog import Catalog
-from steelyard.serving.classification import check_classes
-from steelyard.serving.empty_tensors import check_empty
+from steelyard.serving.examination import Examination, examine
 from steelyard.serving.execution import Job, execute
+from steelyard.serving.fit import fit
 from steelyard.serving.inbox import Arrival, Inbox
 from steelyard.serving.preparing import Preparing, count_steps, prepare, prepare_request
 from steelyard.serving.suspects import Suspects
 from steelyard.serving.version import ServedVersion
 from steelyard.wire import decode_request
-from steelyard.wire.check import check_outputs, explain_misfit
 from steelyard.wire.types import MAX_MESSAGE_BYTES, InferRequest
 
 # Deadlines past this are none.
@@ -42,12 +42,16 @@ NO_DEADLINE_NS = 1 << 62
 # Decision id, the model's and the version's name as far as they are known, the error if there was one, and nanoseconds.
 RequestLog = Callable[[str, str | None, str | None, SteelyardError | None, int], None]
 
+Work = Job | Preparing | Examination
 
-def _work(job: Job | Preparing) -> None:
-    if isinstance(job, Preparing):
+
+def _work(job: Work) -> None:
+    if isinstance(job, Job):
+        execute(job)
+    elif isinstance(job, Preparing):
         prepare(job)
     else:
-        execute(job)
+        examine(job)
 
 
 def prepared_ticket(
@@ -86,7 +90,7 @@ class Engine:
         self._unknown = unknown
         self._log_request = log_request
         self._max_answer_bytes = max_answer_bytes
-        self._executor: Executor[Job | Preparing] = Executor(loop, scheduler.threads, _work, self._finish)
+        self._executor: Executor[Work] = Executor(loop, scheduler.threads, _work, self._finish)
         self._suspects = Suspects()
         self._touched: set[ServedVersion] = set()
         self._inbox = Inbox(loop, self._now_ns, self._pump)
@@ -117,6 +121,27 @@ class Engine:
             self._left(version)
             self._gone(version.slot)
             self._show_gauges()
+
+    def may_examine(self, version: ServedVersion) -> bool:
+        """Whether a golden example could be run now without a request that has to wait for it."""
+        if not self.accepting or version.retired or version.examined:
+            return False
+        if version.prepare_lane is not None and version.prepare_lane.queued:
+            return False
+        return self._scheduler.has_room(version.lane)
+
+    def examine(self, version: ServedVersion, example: GoldenExample) -> asyncio.Future[str]:
+        """Runs a golden example as `version` would answer it; call where it `may_examine`.
+
+        What comes of it is what is wrong with the answer, empty where nothing is. It is no request: it is in none of
+        their counts, and in a batch by itself.
+        """
+        batch = self._scheduler.take_aside(version.lane, self._now_ns())
+        version.examined = True
+        self.in_flight += 1
+        done: asyncio.Future[str] = self._loop.create_future()
+        self._executor.submit(Examination(batch, version, example, done))
+        return done
 
     async def drain(self) -> None:
         """Refuses what comes from now on, and returns when everything accepted has been answered."""
@@ -150,21 +175,7 @@ class Engine:
             if call.cancelled:
                 self._gone(slot)
                 return
-            bound = version.signature.bind(request)
-            direct = False
-            if bound is None and version.model_signature is not None:
-                bound = version.model_signature.bind(request)
-                direct = bound is not None
-            if bound is None and version.optional:
-                bound = version.bind_present(request)
-            if bound is None:
-                explain_misfit(request, version.model, version.input_specs, version.spec.batched)
-            rows, key = bound
-            if request.outputs:
-                check_outputs(request, version.model, version.output_names)
-                check_classes(request, version)
-            if not rows or 0 in key:
-                check_empty(request, version.model)
+            rows, key, direct = fit(version, request)
             deadline_ns = call.deadline_ns
             priority = PRIORITY_DEFAULT
             if request.parameters:
@@ -295,13 +306,26 @@ class Engine:
         self._timer = None
         self._dispatch()
 
-    def _finish(self, jobs: list[Job | Preparing]) -> None:
+    def _finish(self, jobs: list[Work]) -> None:
         for job in jobs:
-            if isinstance(job, Preparing):
+            if isinstance(job, Job):
+                self._settle(job)
+            elif isinstance(job, Preparing):
                 self._take_up(job)
             else:
-                self._settle(job)
+                self._conclude(job)
         self._dispatch()
+
+    def _conclude(self, job: Examination) -> None:
+        """Gives back what an examination held, and tells who asked for it."""
+        version = job.version
+        self._scheduler.finished(job.batch, 0)
+        version.examined = False
+        self.in_flight -= 1
+        if not job.done.done():
+            job.done.set_result(job.problem)
+        self._if_released(version)
+        self._if_idle()
 
     def _take_up(self, job: Preparing) -> None:
         """Queues a request that has been prepared, or ends it where that was not possible."""
@@ -421,7 +445,7 @@ class Engine:
         self._if_released(version)
 
     def _if_released(self, version: ServedVersion) -> None:
-        if version.retired and not version.in_flight:
+        if version.retired and not version.is_busy:
             version.release()
 
     def _show_gauges(self) -> None:

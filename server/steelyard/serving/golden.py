@@ -1,5 +1,7 @@
-"""Running golden examples: the whole way of a request, held against the answer that it has to get."""
+"""Golden examples before a version serves: the whole way of a request, held against the answer that it has to get."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -7,51 +9,69 @@ import numpy as np
 import onnxruntime as ort
 from google.protobuf.message import DecodeError
 
-from steelyard.errors import LoadFailed, ManifestError, SteelyardError
+from steelyard.errors import LoadFailed, ManifestError, RepositoryError, SteelyardError
 from steelyard.models.datatypes import BY_NAME
-from steelyard.models.golden import GoldenExample, read_golden
+from steelyard.models.golden import GoldenExample, golden_paths, read_example, show_failing
 from steelyard.models.spec import ModelSpec, TensorSpec
 from steelyard.pipelines.plan import Pipeline
-from steelyard.pipelines.tally import Tally
 from steelyard.runtime.independence import difference
 from steelyard.runtime.runner import Array, Runner
-from steelyard.wire import Signature, decode_bytes_tensor, decode_request
+from steelyard.serving.takes import Takes
+from steelyard.wire import decode_bytes_tensor, decode_request
 from steelyard.wire.generated import grpc_service as pb
-
-# A version that fails one golden example often fails all of them.
-MAX_SHOWN = 5
-
 
 Inputs = dict[str, Array]
 
+MISFIT = "its request does not fit what the version takes"
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """What became of the golden examples of a version that is being loaded."""
+
+    inputs: list[Inputs]
+    """The model's inputs of each that could be run."""
+    passed: int
+    failing: dict[str, str]
+    """Names, and what is wrong with the answer."""
+
 
 def check_golden(
-    path: Path, session: ort.InferenceSession, spec: ModelSpec, pipeline: Pipeline | None
-) -> list[Inputs]:
-    """Runs the golden examples of the version in `path`, each by itself; gives the model's inputs of each.
+    path: Path,
+    session: ort.InferenceSession,
+    spec: ModelSpec,
+    pipeline: Pipeline | None,
+    takes: Takes,
+    refuse: bool,
+) -> Tried:
+    """Runs the golden examples of the version in `path`, each by itself.
 
-    Raises LoadFailed that names each that got another answer, ManifestError for an example that cannot be read.
+    Raises RepositoryError where they cannot be listed. Where `refuse`, raises LoadFailed that names each that got
+    another answer, ManifestError or RepositoryError for one that cannot be read.
     """
-    examples = read_golden(path)
-    failed = []
-    met: list[Inputs] = []
-    for example in examples:
+    paths = golden_paths(path)
+    tried = Tried([], 0, {})
+    for example_path in paths:
         try:
-            problem = run_example(example, session, spec, pipeline, met)
-        except ManifestError:
-            raise
-        except SteelyardError as error:
-            problem = str(error)
+            problem = run_example(read_example(example_path), takes, session, spec, pipeline, tried.inputs)
+        except (ManifestError, RepositoryError) as error:
+            if refuse:
+                raise
+            problem = told(error)
         except Exception as error:  # ONNX Runtime's exceptions have no common base
-            problem = " ".join(str(error).split())[:300]
+            problem = told(error)
         if problem:
-            failed.append(f"{example.name!r}: {problem}")
-    if failed:
-        more = f"; and {len(failed) - MAX_SHOWN} more" if len(failed) > MAX_SHOWN else ""
+            tried.failing[example_path.name] = problem
+    if tried.failing and refuse:
         raise LoadFailed(
-            f"{len(failed)} of {len(examples)} golden examples failed: {'; '.join(failed[:MAX_SHOWN])}{more}"
+            f"{len(tried.failing)} of {len(paths)} golden examples failed: {show_failing(tried.failing)}"
         )
-    return met
+    return Tried(tried.inputs, len(paths) - len(tried.failing), tried.failing)
+
+
+def told(error: Exception) -> str:
+    """An error as the reason for which an example fails: our own say what is needed, others may be long."""
+    return str(error) if isinstance(error, SteelyardError) else " ".join(str(error).split())[:300]
 
 
 def real_rows(met: list[Inputs], most: int) -> Inputs | None:
@@ -68,6 +88,7 @@ def real_rows(met: list[Inputs], most: int) -> Inputs | None:
 
 def run_example(
     example: GoldenExample,
+    takes: Takes,
     session: ort.InferenceSession,
     spec: ModelSpec,
     pipeline: Pipeline | None,
@@ -75,31 +96,58 @@ def run_example(
 ) -> str:
     """What is wrong with the answer to `example`, empty where nothing is; adds the model's inputs to `met`."""
     request: Any = decode_request(example.request)
-    offered = spec if pipeline is None else pipeline.offered
-    bound = Signature([(t.name, t.datatype, t.dims) for t in offered.inputs], spec.batched).bind(request)
+    bound = takes.bind(request)
     if bound is None:
-        return "its request does not fit what the version takes"
-    rows, key = bound
-    tally = Tally(0)
-    if pipeline is not None:
-        tally = pipeline.tally()
-        request = pipeline.prepare(request, rows, tally)
-        key = request.key
+        return MISFIT
+    rows, key, direct = bound
     runner = Runner(session, spec, capacity=0, shared=False, prepared=pipeline is not None)
     runner.may_bind = False
-    if pipeline is not None:
-        rows = request.rows
-    if pipeline is not None and not rows and request.kept is not None:
-        return _compare(example, offered.outputs, pipeline.answer(request, pipeline.nothing()))
+    if pipeline is None:
+        arrays, outputs = _run(runner, request, rows, key, spec, met)
+        return compare(example, _named(spec.outputs, outputs))
+    tally = pipeline.tally()
+    prepared = (pipeline.pass_on if direct else pipeline.prepare)(request, rows, tally)
+    if not prepared.rows and prepared.kept is not None:
+        outputs = pipeline.nothing()
+    else:
+        arrays, outputs = _run(runner, prepared, prepared.rows, prepared.key, spec, met)
+        outputs = pipeline.finish(outputs, prepared.rows, arrays, tally)
+    return compare(example, _named(pipeline.offered.outputs, pipeline.answer(prepared, outputs)))
+
+
+def _run(
+    runner: Runner, request: Any, rows: int, key: object, spec: ModelSpec, met: list[Inputs]
+) -> tuple[list[Array], list[Array]]:
+    """The model's inputs and outputs; adds the inputs to `met`."""
     shape, arrays = runner.fill([request], rows, key)
     met.append({tensor.name: array for tensor, array in zip(spec.inputs, arrays, strict=True)})
-    outputs = runner.run(shape, arrays, rows)
-    if pipeline is not None:
-        outputs = pipeline.answer(request, pipeline.finish(outputs, rows, arrays, tally))
-    return _compare(example, offered.outputs, outputs)
+    return arrays, runner.run(shape, arrays, rows)
 
 
-def _compare(example: GoldenExample, specs: tuple[TensorSpec, ...], outputs: list[Array]) -> str:
+def _named(specs: Sequence[TensorSpec], outputs: Sequence[Array]) -> dict[str, tuple[str, Array]]:
+    return {spec.name: (spec.datatype, array) for spec, array in zip(specs, outputs, strict=True)}
+
+
+def compare_answer(example: GoldenExample, answer: bytes) -> str:
+    """What is wrong with `answer`, a serialized ModelInferResponse; empty where nothing is."""
+    response = pb.ModelInferResponse.FromString(answer)
+    found: dict[str, tuple[str, Array]] = {}
+    for tensor, raw in zip(response.outputs, response.raw_output_contents, strict=True):
+        if tensor.datatype == "BYTES":
+            elements = decode_bytes_tensor(raw)
+            array = np.empty(len(elements), dtype=object)
+            array[:] = elements
+        else:
+            array = np.frombuffer(raw, BY_NAME[tensor.datatype].dtype)
+        found[tensor.name] = tensor.datatype, array.reshape(list(tensor.shape))
+    return compare(example, found)
+
+
+def compare(example: GoldenExample, found: Mapping[str, tuple[str, Array]]) -> str:
+    """What is wrong with outputs, given as datatype and array by name; empty where nothing is.
+
+    Raises ManifestError where what is expected cannot be understood.
+    """
     try:
         expected = pb.ModelInferResponse.FromString(example.expected)
     except DecodeError as error:
@@ -108,25 +156,23 @@ def _compare(example: GoldenExample, specs: tuple[TensorSpec, ...], outputs: lis
         ) from None
     if len(expected.outputs) != len(expected.raw_output_contents):
         raise ManifestError(f"golden example {example.name!r}: expected.pb lacks the contents of its outputs")
-    by_name = {spec.name: (spec, array) for spec, array in zip(specs, outputs, strict=True)}
     for tensor, raw in zip(expected.outputs, expected.raw_output_contents, strict=True):
-        if tensor.name not in by_name:
+        if tensor.name not in found:
             return f"expected an output {tensor.name!r}, which the version does not have"
-        spec, array = by_name[tensor.name]
-        if tensor.datatype != spec.datatype:
-            return f"output {tensor.name!r}: expected {tensor.datatype}, came {spec.datatype}"
+        datatype, array = found[tensor.name]
+        if tensor.datatype != datatype:
+            return f"output {tensor.name!r}: expected {tensor.datatype}, came {datatype}"
         if list(tensor.shape) != list(array.shape):
             return f"output {tensor.name!r}: expected shape {list(tensor.shape)}, came {list(array.shape)}"
-        if spec.datatype == "BYTES":
+        if datatype == "BYTES":
             came = [one.encode() if isinstance(one, str) else one for one in array.ravel().tolist()]
             if came != decode_bytes_tensor(raw):
                 return f"output {tensor.name!r}: expected other texts than came"
             continue
-        wanted = np.frombuffer(raw, BY_NAME[spec.datatype].dtype).reshape(array.shape)
-        found = array
-        if spec.datatype == "BF16":
-            wanted, found = ((bits.astype(np.uint32) << 16).view(np.float32) for bits in (wanted, array))
-        distance = difference(found, wanted, example.options.absolute, example.options.relative)
+        wanted = np.frombuffer(raw, BY_NAME[datatype].dtype).reshape(array.shape)
+        if datatype == "BF16":
+            array, wanted = ((bits.astype(np.uint32) << 16).view(np.float32) for bits in (array, wanted))
+        distance = difference(array, wanted, example.options.absolute, example.options.relative)
         if distance is not None:
             return f"output {tensor.name!r} differs by {distance}"
     return ""

@@ -269,7 +269,7 @@ class Loader:
             loaded = await asyncio.get_running_loop().run_in_executor(
                 self._pool, load_version, name, version.path, manifest, self._environment
             )
-            served = self._serve(name, number, manifest, loaded)
+            served = self._serve(name, number, Path(version.path), manifest, loaded)
         except Exception as error:
             reason = self._told(error)
             self._catalog.fail(name, number, reason)
@@ -288,10 +288,13 @@ class Loader:
             max_rows=served.lane.limit_rows,
         )
 
-    def _serve(self, name: str, number: int, manifest: ModelManifest, loaded: LoadedVersion) -> ServedVersion:
+    def _serve(
+        self, name: str, number: int, path: Path, manifest: ModelManifest, loaded: LoadedVersion
+    ) -> ServedVersion:
         served = ServedVersion(
             model=name,
             number=number,
+            path=path,
             digest=loaded.digest,
             manifest=manifest,
             version_manifest=loaded.version_manifest,
@@ -305,6 +308,8 @@ class Loader:
             slot=self._segment.slot(name, str(number)),
             bindable=loaded.bindable,
             default_timeout_ns=manifest.serving.default_timeout_ms * 1_000_000,
+            golden_passed=loaded.golden_passed,
+            failing=loaded.failing,
         )
         served.lane.owner = served
         if served.prepare_lane is not None:
@@ -326,6 +331,6 @@ class Loader:
         """A replaced version goes on with what it has accepted; the engine releases it with the last of that."""
         if replaced is not None:
             replaced.retired = True
-            if not replaced.in_flight:
+            if not replaced.is_busy:
                 replaced.release()
             log("version.retired", model=replaced.model, version=replaced.number, digest=replaced.digest)

@@ -30,6 +30,7 @@ from steelyard.runtime.warmup import measure
 from steelyard.scheduling.cost import CostModel
 from steelyard.scheduling.lane import LanePolicy
 from steelyard.serving.golden import Inputs, check_golden, real_rows
+from steelyard.serving.takes import Takes
 from steelyard.serving.verdicts import Verdicts
 from steelyard.serving.version import Batching
 from steelyard.wire import encode_bytes_tensor
@@ -66,6 +67,9 @@ class LoadedVersion:
     cost: CostModel
     policy: LanePolicy
     bindable: bool
+    golden_passed: int
+    failing: dict[str, str]
+    """Golden examples that failed, and what is wrong with each; empty where such a version is refused."""
 
 
 @dataclass(slots=True)
@@ -111,8 +115,15 @@ def load_version(name: str, path: Path, manifest: ModelManifest, environment: En
     spec = describe(session.get_inputs(), session.get_outputs(), version_manifest, path)
     pipeline = compile_pipeline(version_manifest, spec, path)
     _refuse_unbindable(spec)
-    golden = check_golden(path, session, spec, pipeline)
-    trial = Trial(session, spec, real_rows(golden, CHECKED_ROWS) if spec.batched else None)
+    golden = check_golden(
+        path,
+        session,
+        spec,
+        pipeline,
+        Takes(spec, pipeline, version_manifest.model_tensors),
+        refuse=serving.golden.at_load == "refuse",
+    )
+    trial = Trial(session, spec, real_rows(golden.inputs, CHECKED_ROWS) if spec.batched else None)
     batching = decide_batching(trial, manifest, digest, device.name, threads, environment.verdicts)
     max_batch = serving.max_batch if batching.allowed else 1
     cost = CostModel()
@@ -136,7 +147,18 @@ def load_version(name: str, path: Path, manifest: ModelManifest, environment: En
         threads=threads,
     )
     return LoadedVersion(
-        digest, version_manifest, spec, device.name, session, pipeline, batching, cost, policy, bindable
+        digest,
+        version_manifest,
+        spec,
+        device.name,
+        session,
+        pipeline,
+        batching,
+        cost,
+        policy,
+        bindable,
+        golden.passed,
+        golden.failing,
     )
 
 
@@ -160,8 +182,7 @@ class Trial:
         self.problem = "the model has no inputs"
         self.rows_digest = "made up"
         if real is not None:
-            content = repr(sorted((name, array.tolist()) for name, array in real.items()))
-            self.rows_digest = hashlib.sha256(content.encode()).hexdigest()
+            self.rows_digest = digest_of(real)
         for inputs in [real] if real is not None else candidates(spec, CHECKED_ROWS):
             try:
                 self.run(inputs)
@@ -227,6 +248,16 @@ class SizedRuns:
             request = self._requests[rows] = made_up(self._trial.spec, inputs)
         shape, arrays = self._runner.fill([request], rows, ())
         self._runner.run(shape, arrays, rows)
+
+
+def digest_of(inputs: Inputs) -> str:
+    """The SHA-256 of tensors: their names, datatypes, shapes and values."""
+    whole = hashlib.sha256()
+    for name, array in sorted(inputs.items()):
+        values = repr(array.tolist()).encode() if array.dtype.hasobject else array.tobytes()
+        about = repr((name, array.dtype.str, array.shape, len(values)))
+        whole.update(about.encode() + values)
+    return whole.hexdigest()
 
 
 def made_up(spec: ModelSpec, inputs: Mapping[str, Array]) -> InferRequest:

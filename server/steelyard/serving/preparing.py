@@ -1,5 +1,6 @@
 """Preparing requests on threads: a lane of its own before the version's, and what is done with what comes out."""
 
+import logging
 from dataclasses import replace
 
 from steelyard._native.observe import Slot
@@ -57,7 +58,13 @@ def prepare(job: Preparing) -> None:
     except SteelyardError as error:
         job.outcome = error
     except Exception as error:  # a fault of ours, which must not end the thread
-        log("prepare.fault", level=40, model=version.model, version=version.number, exception=repr(error))
+        log(
+            "prepare.fault",
+            level=logging.ERROR,
+            model=version.model,
+            version=version.number,
+            exception=repr(error),
+        )
         job.outcome = ExecutionFailed("the server failed on this request")
     job.done_ns = now_ns()
 

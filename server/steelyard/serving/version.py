@@ -1,7 +1,7 @@
 """A version that is loaded, warm and served: all that the request path needs to know of it."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
 
 import onnxruntime as ort
 
@@ -13,7 +13,8 @@ from steelyard.pipelines.plan import Pipeline
 from steelyard.runtime.runner import Runner
 from steelyard.scheduling.lane import Lane
 from steelyard.serving.call import MODEL_DIGEST, MODEL_VERSION, Metadata
-from steelyard.wire import ResponseEncoder, Signature
+from steelyard.serving.takes import Takes
+from steelyard.wire import ResponseEncoder
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +31,13 @@ class ServedVersion:
 
     `spec` is the model's own, `offered` what callers send and get: another one where there is a pipeline.
     `runners` is a free list: an executor thread takes one, or makes one where none is free, and puts it back.
+    `golden_passed` counts the golden examples that passed at load. `failing` holds those that fail as things stand, by
+    name, with what is wrong; `examined` is set while one is run.
     """
 
     model: str
     number: int
+    path: Path
     digest: str
     manifest: ModelManifest
     version_manifest: VersionManifest
@@ -48,29 +52,23 @@ class ServedVersion:
     bindable: bool
     default_timeout_ns: int
     offered: ModelSpec = field(init=False)
-    input_specs: list[tuple[str, str, tuple[int, ...]]] = field(init=False)
-    signature: Signature = field(init=False)
-    model_signature: Signature | None = field(init=False)
-    optional: frozenset[str] = field(init=False)
+    takes: Takes = field(init=False)
     encoder: ResponseEncoder = field(init=False)
     trailing: Metadata = field(init=False)
     output_names: frozenset[str] = field(init=False)
     plain_outputs: bool = field(init=False)
     name: str = field(init=False)
+    golden_passed: int = 0
+    failing: dict[str, str] = field(default_factory=dict)
     runners: list[Runner] = field(default_factory=list)
     in_flight: int = 0
+    examined: bool = False
     retired: bool = False
 
     def __post_init__(self) -> None:
         self.name = version = str(self.number)
         self.offered = self.spec if self.pipeline is None else self.pipeline.offered
-        self.input_specs = [(t.name, t.datatype, t.dims) for t in self.offered.inputs]
-        self.signature = Signature(self.input_specs, self.spec.batched)
-        self.optional = frozenset() if self.pipeline is None else self.pipeline.optional
-        self.model_signature = None
-        if self.version_manifest.model_tensors:
-            specs = [(t.name, t.datatype, t.dims) for t in self.spec.inputs]
-            self.model_signature = Signature(specs, self.spec.batched)
+        self.takes = Takes(self.spec, self.pipeline, self.version_manifest.model_tensors)
         self.encoder = ResponseEncoder(
             self.model, version, self.digest, [(t.name, t.datatype) for t in self.offered.outputs]
         )
@@ -80,13 +78,15 @@ class ServedVersion:
             self.slot.name_steps([f"{phase} {name}" for phase, name in self.pipeline.steps])
         self.plain_outputs = all(t.datatype != "BYTES" for t in self.offered.outputs)
 
-    def bind_present(self, request: Any) -> tuple[int, tuple[int, ...]] | None:
-        """What `signature.bind` gives of a request that leaves out optional inputs, None if it does not fit."""
-        names = {tensor.name for tensor in request.inputs}
-        present = [spec for spec in self.input_specs if spec[0] in names or spec[0] not in self.optional]
-        if not present:
-            return None
-        return Signature(present, self.spec.batched).bind(request)
+    @property
+    def is_sound(self) -> bool:
+        """Whether health may say that it serves; requests are answered in any case."""
+        return not self.failing or self.manifest.serving.golden.while_failing == "report"
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether anything is under way that needs the session."""
+        return bool(self.in_flight) or self.examined
 
     def borrow_runner(self) -> Runner:
         """A runner that nobody else uses until it is put back with `return_runner`."""
@@ -103,7 +103,7 @@ class ServedVersion:
         self.runners.append(runner)
 
     def release(self) -> None:
-        """Lets go of the session and its buffers; call once retired, with nothing in flight.
+        """Lets go of the session and its buffers; call once retired and no longer busy.
 
         The lane refers back to its version, and that circle would keep a gigabyte until the collector comes by.
         """

@@ -26,6 +26,7 @@ from steelyard.serving import reflection, streams
 from steelyard.serving.catalog import Catalog
 from steelyard.serving.control import Control
 from steelyard.serving.engine import Engine, RequestLog
+from steelyard.serving.golden_rounds import GoldenRounds
 from steelyard.serving.health import Health
 from steelyard.serving.lifecycle import Lifecycle, Phase
 from steelyard.serving.loader import Loader
@@ -75,6 +76,7 @@ async def serve(control: socket.socket, segment_fd: int) -> int:
         frozenset(first["kept_out"]),
         lambda names: channel.send({"kept_out": sorted(names)}),
     )
+    rounds = GoldenRounds(engine, catalog, clock)
     methods = Methods()
     Control(catalog, loader, lifecycle, SegmentReader(segment_fd)).register(methods)
     Health(catalog, lifecycle).register(methods)
@@ -92,6 +94,7 @@ async def serve(control: socket.socket, segment_fd: int) -> int:
         for task in background:
             task.cancel()
         engine.close(wait=drained)
+        rounds.close()
         loader.close()
         await channel.close()
 
@@ -110,6 +113,7 @@ async def serve(control: socket.socket, segment_fd: int) -> int:
     if not stop.is_set():
         lifecycle.move(Phase.READY)
         channel.send({"ready": True})
+        background.add(loop.create_task(rounds.run()))
         if settings.poll_interval_s:
             background.add(loop.create_task(loader.watch(settings.poll_interval_s)))
     await stop.wait()

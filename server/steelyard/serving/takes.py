@@ -1,0 +1,40 @@
+"""What requests of a version may hold: what it offers, less what is optional, or the model's own tensors."""
+
+from typing import Any
+
+from steelyard.models.spec import ModelSpec
+from steelyard.pipelines.plan import Pipeline
+from steelyard.wire import Signature
+
+
+class Takes:
+    """Binds requests to a version's inputs; immutable, so threads may share it."""
+
+    def __init__(self, spec: ModelSpec, pipeline: Pipeline | None, model_tensors: bool) -> None:
+        """model_tensors: whether the model's own are taken in the place of what the pipeline prepares."""
+        offered = spec if pipeline is None else pipeline.offered
+        self.specs = [(tensor.name, tensor.datatype, tensor.dims) for tensor in offered.inputs]
+        """Name, datatype and dimensions of each input that the version offers."""
+        self.optional: frozenset[str] = frozenset() if pipeline is None else pipeline.optional
+        self._batched = spec.batched
+        self._signature = Signature(self.specs, spec.batched)
+        self._model_signature: Signature | None = None
+        if model_tensors:
+            own = [(tensor.name, tensor.datatype, tensor.dims) for tensor in spec.inputs]
+            self._model_signature = Signature(own, spec.batched)
+
+    def bind(self, request: Any) -> tuple[int, tuple[int, ...], bool] | None:
+        """Rows, the dimensions that a request shares with others of its batch, and whether it holds the model's own
+        tensors; its inputs are put into order. None where it does not fit."""
+        bound = self._signature.bind(request)
+        if bound is not None:
+            return *bound, False
+        if self._model_signature is not None:
+            bound = self._model_signature.bind(request)
+            if bound is not None:
+                return *bound, True
+        if self.optional:
+            names = {tensor.name for tensor in request.inputs}
+            present = [spec for spec in self.specs if spec[0] in names or spec[0] not in self.optional]
+            bound = Signature(present, self._batched).bind(request) if present else None
+        return None if bound is None else (*bound, False)
