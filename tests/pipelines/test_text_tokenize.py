@@ -186,12 +186,15 @@ def test_bad_texts_are_problems_of_their_rows_alone(directory: Path) -> None:
 
 
 def test_a_text_of_ten_megabytes_is_refused_before_it_is_tokenized(directory: Path) -> None:
-    made = preparer(directory, max_request=1 << 30).prepare([of_bytes(["a " * 5_000_000, "a"])], 2)
+    made = preparer(directory).prepare([of_bytes(["a " * 5_000_000, "a"])], 2)
     assert [(p.row, p.rule) for p in made.problems] == [(0, "size")]
+
+
+def test_texts_that_are_too_much_together_are_refused(directory: Path) -> None:
     with pytest.raises(
         InvalidRequest, match="input 'text': expected at most 2097152 bytes of text in a request"
     ):
-        preparer(directory).prepare([of_bytes(["a " * 5_000_000])], 1)
+        preparer(directory).prepare([of_bytes(["a " * 30_000] * 40)], 40)
 
 
 def test_a_request_of_a_hundred_thousand_empty_texts_is_refused(directory: Path) -> None:

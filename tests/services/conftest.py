@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tokenizers
 
 from tests.support import models
 from tests.support.asking import Asker
@@ -131,6 +132,30 @@ def _fill(repository: Path) -> None:
         "embed_marked",
         models.embedding(),
         about='[[input]]\nname = "ids"\ncontract = { min = 0, max = 15, on_breach = "mark" }\n',
+    )
+    for name, formats in (("marked_images", '["jpeg", "png", "webp"]'), ("marked_jpegs", '["jpeg"]')):
+        models.put(
+            repository,
+            name,
+            models.pictures(),
+            about='on_breach = "mark"\n[[input]]\nname = "image"\n'
+            f'steps = [{{ step = "image", formats = {formats} }}]\n',
+        )
+    directory = models.put(
+        repository,
+        "marked_texts",
+        models.token_sums(),
+        about='on_breach = "mark"\n[[input]]\nname = "text"\n'
+        'steps = [{ step = "tokenize", max_length = 16, pad_id = 0 }]\n',
+    )
+    words = tokenizers.Tokenizer(tokenizers.models.WordLevel({"[UNK]": 1, "one": 10}, unk_token="[UNK]"))
+    words.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
+    words.save(str(directory / "tokenizer.json"))
+    models.put(
+        repository,
+        "marked_arrow",
+        models.identity("FP32", ("batch", 4)),
+        about='on_breach = "mark"\n' + TABLE.replace("ROWS", "arrow"),
     )
     models.put(
         repository,

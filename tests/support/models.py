@@ -250,6 +250,19 @@ def pictures() -> bytes:
     return identity("FP32", ("batch", 3, 8, 8))
 
 
+def token_sums() -> bytes:
+    """y = the sum of the INT64 ids [batch, length] of each row, as FP32 [batch, 1]."""
+    return model(
+        [
+            helper.make_node("ReduceSum", ["input_ids", "axis"], ["sums"], keepdims=1),
+            helper.make_node("Cast", ["sums"], ["y"], to=TensorProto.FLOAT),
+        ],
+        [value("input_ids", "INT64", ("batch", "length"))],
+        [value("y", "FP32", ("batch", 1))],
+        {"axis": np.array([1], np.int64)},
+    )
+
+
 def put(
     repository: Path, name: str, content: bytes, version: int = 1, manifest: str = "", about: str = ""
 ) -> Path:

@@ -78,5 +78,5 @@ class TokenizeStep(Table):
         default=MAX_REQUEST_TEXT_BYTES,
         ge=1,
         le=1 << 31,
-        description="Bytes of all texts of a request, each row at least 32; more are refused.",
+        description="Bytes of all texts of a request within `max_text`, each row at least 32; more are refused.",
     )

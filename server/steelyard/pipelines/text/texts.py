@@ -31,7 +31,7 @@ def read_texts(
     """The texts of one BYTES tensor, [rows] or [rows, 2], or of two; where `paired`, two a row.
 
     A row with more than `max_text` bytes is a problem ("size"), and so is one that is not UTF-8 ("utf8"). Raises
-    InvalidRequest where all texts together have more than `max_request` bytes.
+    InvalidRequest where all other texts together have more than `max_request` bytes.
     """
     each = 2 if paired and len(tensors) == 1 else 1
     columns = []
@@ -39,7 +39,8 @@ def read_texts(
         views = request_elements(name, tensor.data, rows * each)
         columns += [(name, views[first::each]) for first in range(each)]
     sizes = [sum(map(len, texts)) for texts in zip(*(views for _, views in columns), strict=True)]
-    total = sum(max(size, ROW_TEXT_BYTES) for size in sizes)
+    # What is too long is not tokenized, and costs no more than an empty text.
+    total = sum(max(size, ROW_TEXT_BYTES) if size <= max_text else ROW_TEXT_BYTES for size in sizes)
     if total > max_request:
         raise InvalidRequest(
             f"input '{names[0]}': expected at most {max_request} bytes of text in a request, each row at least "
