@@ -8,10 +8,12 @@ cdef enum CellRule:
     CELL_ABOVE = 3
     CELL_SIZE = 4
     CELL_UNKNOWN = 5
+    CELL_HOLE = 6
 
 cdef struct Check:
     int state
-    bint refuses_missing
+    # What a missing cell breaks: CELL_MISSING, CELL_HOLE or 0.
+    int missing
     bint bounded
     double least
     double greatest
@@ -46,7 +48,7 @@ cdef class Checks:
             if added.state not in (NUMBER, INTEGER, TEXT):
                 raise ValueError(f"check {i}: no state {check.state}")
             self.states[i] = added.state
-            added.refuses_missing = check.refuses_missing
+            added.missing = CELL_MISSING if check.refuses_missing else CELL_HOLE if check.fills_missing else 0
             added.max_bytes = INT64_MAX if check.max_bytes is None else check.max_bytes
             added.bounded = check.least is not None or check.greatest is not None
             if added.bounded and added.state == TEXT:
@@ -130,7 +132,7 @@ cdef inline int check_cell(const Check* check, const Source* column, Py_ssize_t 
     cdef double number
     cdef int64_t whole, size
     if column.missing[row]:
-        return CELL_MISSING if check.refuses_missing else 0
+        return check.missing
     if check.state == NUMBER:
         number = (<const double*>column.values)[row]
         if number < check.least:

@@ -28,7 +28,11 @@ def key(state: State, value: Any) -> bytes:
 
 @st.composite
 def check(draw: st.DrawFn, state: State) -> tuple[dict[str, Any], list[bytes] | None]:
-    fields: dict[str, Any] = {"state": state, "refuses_missing": draw(st.booleans())}
+    fields: dict[str, Any] = {
+        "state": state,
+        "refuses_missing": draw(st.booleans()),
+        "fills_missing": draw(st.booleans()),
+    }
     if state is State.TEXT:
         fields["max_bytes"] = draw(st.none() | st.integers(0, 20))
     else:
@@ -61,7 +65,7 @@ def test_native_and_plain_find_the_same(data: st.DataObject) -> None:
 
 
 def test_what_each_rule_is() -> None:
-    checks = native.Checks([CellCheck(State.NUMBER, True, 0.0, 1.0)])
+    checks = native.Checks([CellCheck(State.NUMBER, True, False, 0.0, 1.0)])
     broken = np.zeros((1, 5), np.uint8)
     source = column(State.NUMBER, [0.5, None, -1.0, 2.0, float("inf")])
     assert checks.run([source], 5, broken) == 4

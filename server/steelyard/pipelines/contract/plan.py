@@ -40,8 +40,7 @@ class ContractPlan:
         """checks: the native ones, or their twin."""
         self._rules = [rule for rule in rules if not rule.is_empty]
         self._checks = checks([rule.check for rule in self._rules])
-        self._thorough = [rule.matches is not None or rule.missing_value is not None for rule in self._rules]
-        self._any_thorough = any(self._thorough)
+        self._any_pattern = any(rule.matches is not None for rule in self._rules)
         self.actions: Mapping[str, str] = {rule.name: rule.action for rule in rules}
         """What each column says of rows that break a rule."""
 
@@ -57,16 +56,16 @@ class ContractPlan:
             return NOTHING
         broken = np.empty((len(rules), cells), np.uint8)
         found = self._checks.run([columns[rule.name].buffers for rule in rules], cells, broken)
-        if not found and not self._any_thorough:
+        if not found and not self._any_pattern:
             return NOTHING
         changed: dict[str, Column] = {}
         problems = ProblemList()
         imputed: dict[str, int] = {}
-        for rule, row_rules, thorough in zip(rules, broken, self._thorough, strict=True):
-            if not thorough and not (found and row_rules.any()):
+        for rule, own in zip(rules, broken, strict=True):
+            if rule.matches is None and not own.any():
                 continue
             column = columns[rule.name]
-            after = _hold(rule, column, row_rules, width, problems, imputed)
+            after = _hold(rule, column, own, width, problems, imputed)
             if after is not column:
                 changed[rule.name] = after
         return Held(changed, tuple(problems.items), imputed)
@@ -82,26 +81,25 @@ def _hold(
 ) -> Column:
     """The column as it is served; adds what is wrong with it to `problems`, and what was put in to `imputed`."""
     after = column
-    unknown = broken == CellRule.UNKNOWN
-    if (rule.unknown_value is not None or rule.nulls_unknown) and unknown.any():
+    holes, unknown = broken == CellRule.HOLE, broken == CellRule.UNKNOWN
+    broken[holes] = 0
+    if rule.unknown_value is not None:
         broken[unknown] = 0
-        if rule.unknown_value is not None:
-            after = _with(after, unknown, rule.unknown_value)
-            _count(imputed, "allowed", unknown)
-        else:
-            after = _without(after, unknown)
-            if rule.refuses_missing:
-                broken[unknown] = CellRule.MISSING
+        after = _with(after, unknown, rule.unknown_value)
+        _count(imputed, "allowed", unknown)
+    elif rule.nulls_unknown:
+        broken[unknown] = CellRule.MISSING if rule.refuses_missing else 0
+        after = _without(after, unknown)
+        holes |= unknown
     for cell, code in _first_of_rows(broken, width):
         name, expected, came = _described(rule, column, cell, CellRule(code))
         value = f"{came} at {cell % width}" if width > 1 else came
         problems.add_shown(cell // width, rule.name, name, expected, value, rule.action)
     if rule.matches is not None:
         _match(rule, column, ~after.missing & (broken == 0) & ~unknown, width, problems)
-    if rule.missing_value is not None and after.missing.any():
-        gone = after.missing.copy()
-        after = _with(after, gone, rule.missing_value)
-        _count(imputed, "missing", gone)
+    if rule.missing_value is not None:
+        after = _with(after, holes, rule.missing_value)
+        _count(imputed, "missing", holes)
     return after
 
 
@@ -164,6 +162,8 @@ def _raw(column: Column, cell: int) -> bytes:
 
 def _with(column: Column, where: Mask, value: Any) -> Column:
     """The column with `value` where `where`, not missing there."""
+    if not where.any():
+        return column
     missing = column.missing & ~where
     if isinstance(column, ValueColumn):
         values = column.values.copy()
@@ -177,6 +177,8 @@ def _with(column: Column, where: Mask, value: Any) -> Column:
 
 def _without(column: Column, where: Mask) -> Column:
     """The column, missing where `where`."""
+    if not where.any():
+        return column
     missing = column.missing | where
     if isinstance(column, ValueColumn):
         return ValueColumn(column.kind, column.values, missing)
@@ -184,4 +186,6 @@ def _without(column: Column, where: Mask) -> Column:
 
 
 def _count(imputed: dict[str, int], rule: str, where: Mask) -> None:
-    imputed[rule] = imputed.get(rule, 0) + int(np.count_nonzero(where))
+    times = int(np.count_nonzero(where))
+    if times:
+        imputed[rule] = imputed.get(rule, 0) + times

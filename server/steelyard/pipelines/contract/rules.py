@@ -104,7 +104,13 @@ def compile_rules(
     if contract.pattern is not None:
         expected["pattern"] = f"a text that matches {shown(contract.pattern)}"
     check = CellCheck(
-        state_of(kind), contract.missing == "refuse", least, greatest, contract.max_bytes, words
+        state_of(kind),
+        contract.missing == "refuse",
+        contract.missing == "impute",
+        least,
+        greatest,
+        contract.max_bytes,
+        words,
     )
     return Rules(
         name,

@@ -29,7 +29,9 @@ class Checks:
 
 
 def _missing(check: CellCheck) -> int:
-    return CellRule.MISSING if check.refuses_missing else 0
+    if check.refuses_missing:
+        return CellRule.MISSING
+    return CellRule.HOLE if check.fills_missing else 0
 
 
 def _value(check: CellCheck, source: tuple[Any, ...], row: int) -> int:

@@ -140,6 +140,8 @@ class CellRule(IntEnum):
     ABOVE = 3
     SIZE = 4
     UNKNOWN = 5
+    HOLE = 6
+    """Missing where that breaks no rule, because a value is put in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +150,7 @@ class CellCheck:
 
     state: State
     refuses_missing: bool = False
+    fills_missing: bool = False
     least: float | int | None = None
     """A float for NUMBER, whole for INTEGER, none for TEXT; so is `greatest`."""
     greatest: float | int | None = None
