@@ -1,5 +1,6 @@
 """`steelyard contract`: what the values of a version's inputs keep to, found from the data that it was trained on."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
 
 # A manifest is read up to a mebibyte, and longer lists are for a file of their own.
 MAX_ALLOWED_LISTED = 1000
+# With those that CSV has anyway no more than a column of a manifest may have.
+MAX_MISSING_TEXTS = 32
+MAX_TEXT_CHARS = 1024
 
 _BEGUN = """\
 # What each key means: docs/manifest.md, docs/tabular.md
@@ -113,6 +117,12 @@ def infer(
     Bounds, allowed texts and whether a value may be missing are those of the data: read the contract before you
     serve by it. Nothing that is there is overwritten.
     """
+    if math.isnan(slack):
+        raise click.UsageError("--slack: expected a number, got nan")
+    if len(missing_texts) > MAX_MISSING_TEXTS or any(len(text) > MAX_TEXT_CHARS for text in missing_texts):
+        raise click.UsageError(
+            f"--missing-text: expected at most {MAX_MISSING_TEXTS} of at most {MAX_TEXT_CHARS} characters"
+        )
     if len(delimiter) != 1 or not delimiter.isascii() or delimiter in '\r\n"':
         raise click.UsageError(f"--delimiter: expected one character of ASCII, got {delimiter!r:.80}")
 

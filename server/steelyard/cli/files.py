@@ -15,11 +15,15 @@ def check_new(paths: Iterable[Path]) -> None:
 
 
 def write_new(files: Mapping[Path, str]) -> None:
-    """Writes texts as UTF-8. Raises ConfigError where one cannot be written; where one is there, none is."""
+    """Writes texts as UTF-8. Raises ConfigError where one is there or cannot be written; then there is none of them."""
     check_new(files)
+    written: list[Path] = []
     try:
         for path, content in files.items():
             with path.open("x", encoding="utf-8", newline="\n") as stream:
+                written.append(path)
                 stream.write(content)
     except OSError as exc:
+        for path in written:
+            path.unlink(missing_ok=True)
         raise ConfigError(f"{exc.filename}: cannot be written: {exc.strerror}") from exc
