@@ -4,6 +4,8 @@ import csv
 import io
 import json
 import math
+import subprocess
+import sys
 from collections import Counter
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -477,3 +479,20 @@ def test_the_same_file_has_the_same_profile(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(profiling, "MAX_SAMPLE", 100)
     path = parquet_file(tmp_path / "x.parquet", x=np.random.default_rng(1).normal(size=5000))
     assert profile_text(profiled(path)) == profile_text(profiled(path))
+
+
+def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
+    columns = {f"x{n}": np.random.default_rng(n).normal(size=1_000_000) for n in range(8)}
+    pq.write_table(pa.table(columns), tmp_path / "x.parquet", row_group_size=50_000, use_dictionary=False)
+    program = (
+        "import sys, pathlib, pyarrow; from steelyard.pipelines.profiling.file import profile_file; "
+        "profile_file(pathlib.Path(sys.argv[1]), left_out=(), missing_texts=(), delimiter=','); "
+        "print(pyarrow.default_memory_pool().max_memory())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "x.parquet")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert int(done.stdout) < (tmp_path / "x.parquet").stat().st_size / 2

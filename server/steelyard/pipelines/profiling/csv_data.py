@@ -17,7 +17,7 @@ from steelyard.pipelines.profiling.data import chosen_names
 from steelyard.pipelines.tabular.columns import Kind
 
 # Texts that are read at a time, of all columns together; the longest row that can be read.
-_BLOCK_BYTES = 8 << 20
+_BLOCK_BYTES = 4 << 20
 
 # What programs write for a missing value. In a column of texts only the empty one is: "NA" may be a name.
 MISSING = ("", "NA", "NaN", "nan", "null")

@@ -12,7 +12,8 @@ from steelyard.pipelines.profiling.data import chosen_names
 from steelyard.pipelines.tabular.columns import Kind
 
 BATCH_ROWS = 65_536
-# A column's pages are read through a buffer of this size, not a row group at once.
+# A column's pages are read through a buffer of this size. Otherwise a row group is read at once, and of those of
+# the whole file, which pyarrow reads ahead unless told otherwise, none is given back before the last.
 _BUFFER_BYTES = 1 << 20
 
 
@@ -37,7 +38,7 @@ class ParquetData:
             self._find_huge(unsigned)
 
     def _open(self) -> pq.ParquetFile:
-        return pq.ParquetFile(self._path, buffer_size=_BUFFER_BYTES)
+        return pq.ParquetFile(self._path, buffer_size=_BUFFER_BYTES, pre_buffer=False)
 
     def _find_huge(self, names: list[str]) -> None:
         with self._open() as file:
