@@ -431,6 +431,35 @@ def test_files_that_cannot_be_read(tmp_path: Path, content: bytes, said: str) ->
     assert said in refusal(path)
 
 
+def profiled_or_refused(path: Path) -> None:
+    try:
+        profile = profiled(path)
+    except DataError:
+        return
+    assert profile.rows > 0
+    assert all(column.missing <= profile.rows for column in profile.columns)
+
+
+@WRITTEN_ANEW
+@given(st.binary(max_size=200) | st.text('ab01-.eE,"\n\r\t NAinf:TZ', max_size=200).map(str.encode))
+def test_any_bytes_are_profiled_or_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "x").write_bytes(content)
+    profiled_or_refused(tmp_path / "x")
+
+
+@WRITTEN_ANEW
+@given(st.data())
+def test_any_damage_to_parquet_is_profiled_or_refused(tmp_path: Path, data: st.DataObject) -> None:
+    path = parquet_file(tmp_path / "x", x=[1.5, None, 2.5] * 20, t=["a", "b", None] * 20, i=range(60))
+    content = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(4, len(content) - 1))] = data.draw(st.integers(0, 255))
+    path.write_bytes(
+        content[: data.draw(st.integers(0, len(content)))] if data.draw(st.booleans()) else content
+    )
+    profiled_or_refused(path)
+
+
 def test_what_cannot_be_opened(tmp_path: Path) -> None:
     assert "expected a regular file" in refusal(tmp_path)
     assert "expected a regular file" in refusal(tmp_path / "nowhere")
@@ -446,6 +475,11 @@ def test_columns_that_no_request_could_have(tmp_path: Path) -> None:
     assert [column.name for column in profiled(path, left_out=("point", "tags", "raw")).columns] == ["x"]
     assert "no column 'pint' to leave out, did you mean 'point'?" in refusal(path, left_out=("pint",))
     assert "expected 1 to 65536 columns, came 0" in refusal(path, left_out=("x", "point", "tags", "raw"))
+
+
+def test_names_with_dots_are_names(tmp_path: Path) -> None:
+    path = parquet_file(tmp_path / "x.parquet", **{"a.b": [1, 2], "c": [True, False], "y": [0, 1]})
+    assert [column.name for column in profiled(path, left_out=("y",)).columns] == ["a.b", "c"]
 
 
 def test_no_rows_of_parquet(tmp_path: Path) -> None:

@@ -42,6 +42,6 @@ def profile_file(
         return data, make_profile(data)
     except DataError as exc:
         raise DataError(f"{path}: {exc}") from exc
-    except (pa.ArrowException, ValueError, OSError) as exc:
+    except (pa.ArrowException, UnicodeError, OSError) as exc:
         # pyarrow raises its own errors, those of the file system, and Python's for names that are not UTF-8.
         raise DataError(f"{path}: cannot be read as CSV in UTF-8 or Parquet: {exc}") from exc
