@@ -22,6 +22,8 @@ from hypothesis import strategies as st
 
 from steelyard.errors import DataError
 from steelyard.models.profile import QUANTILES, ColumnProfile, Profile, profile_text, read_profile
+from steelyard.pipelines.contract.plan import ContractPlan
+from steelyard.pipelines.contract.rules import compile_rules
 from steelyard.pipelines.profiling import profile as profiling
 from steelyard.pipelines.profiling import values
 from steelyard.pipelines.profiling.contract import infer_columns, notes_on
@@ -69,22 +71,24 @@ def column(profile: Profile, name: str = "x") -> ColumnProfile:
 
 
 def assert_accepts(columns: dict[str, ColumnTable], rows: list[dict[str, Any]]) -> None:
-    """That a request of these rows could be read, and breaks no rule of the contract."""
+    """That these rows can be read, and break no rule: as a server holds the contract, and as it is written."""
     asked = texts("rows", [json.dumps(row) for row in rows])
     read = JsonSource(tuple(columns.values())).read(asked)
     assert read.problems == []
+    rules = [compile_rules(c.contract, c.name, c.column_kind, None, "refuse") for c in columns.values()]
+    assert ContractPlan(rules).hold(read.by_name, read.rows).problems == ()
     for name, table in columns.items():
-        rules = table.contract
+        contract = table.contract
         for row in range(read.rows):
             value = read.by_name[name].value(row)
             if value is None:
-                assert rules.missing == "null"
+                assert contract.missing == "null"
                 continue
             bound: Any = EPOCH + pd.Timedelta(microseconds=value) if table.kind == "date" else value
-            assert rules.min is None or rules.min <= bound
-            assert rules.max is None or bound <= rules.max
-            assert not rules.allowed or value in rules.allowed
-            assert rules.max_bytes is None or len(value.encode()) <= rules.max_bytes
+            assert contract.min is None or contract.min <= bound
+            assert contract.max is None or bound <= contract.max
+            assert not contract.allowed or value in contract.allowed
+            assert contract.max_bytes is None or len(value.encode()) <= contract.max_bytes
 
 
 def assert_figures(found: ColumnProfile, present: np.ndarray[Any, Any]) -> None:

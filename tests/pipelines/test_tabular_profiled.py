@@ -42,7 +42,7 @@ def made(directory: Path, column: str, *steps: dict[str, Any], row: dict[str, An
     message.inputs.add(name="rows", datatype="BYTES", shape=(1,))
     values = dict.fromkeys(KINDS) | (row or {})
     message.raw_input_contents.append(encode_bytes_tensor([json.dumps(values).encode()]))
-    (filled,) = plan.prepare(decode_request(message.SerializeToString()), 1).inputs
+    (filled,) = plan.prepare(decode_request(message.SerializeToString()), 1, plan.tally()).inputs
     out = np.empty(filled.shape)
     filled.fill(out)
     return out[0].tolist()

@@ -4,7 +4,9 @@ import json
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import grpc
 import numpy as np
 import pandas as pd
 import tomli_w
@@ -12,7 +14,7 @@ import tomli_w
 from steelyard.cli.main import main
 from steelyard.models.digest import version_digest
 from tests.support import models
-from tests.support.asking import Asker
+from tests.support.asking import Asker, request
 from tests.support.server import Server
 
 
@@ -42,13 +44,19 @@ def test_steps_of_a_served_version_take_their_figures_from_its_profile(
     assert version_digest(version) != before
 
     served = start(tmp_path / "models").wait_ready()
-    rows = np.empty(2, dtype=object)
-    rows[:] = [
-        json.dumps(row).encode()
-        for row in ({"delay": 12.5, "carrier": "UA"}, {"delay": None, "carrier": "AA"})
-    ]
+
+    def rows(*given: dict[str, object]) -> np.ndarray[Any, Any]:
+        return np.array([json.dumps(row).encode() for row in given], dtype=object)
+
     with Asker(served.address) as ask:
-        answer = ask.infer("flights", {"rows": rows})["y"]
+        answer = ask.infer(
+            "flights", {"rows": rows({"delay": 12.5, "carrier": "UA"}, {"delay": None, "carrier": "AA"})}
+        )["y"]
+        strange = rows({"delay": 1e6, "carrier": "UA"}, {"delay": 0.0, "carrier": None})
+        refusal = ask.refused(request("flights", {"rows": strange}))
     delays = frame["delay"]
     scaled = (np.array([12.5, delays.median()]) - delays.mean()) / delays.std(ddof=0)
     np.testing.assert_allclose(answer, np.column_stack([scaled, [0, 1], [1, 0]]), rtol=1e-5)
+    assert refusal.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert f"row 0, column 'delay': expected at most {delays.max()}, came 1000000.0" in refusal.message
+    assert "row 1, column 'carrier': expected a value, came null" in refusal.message
