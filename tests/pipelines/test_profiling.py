@@ -317,7 +317,7 @@ def test_na_is_missing_in_numbers_and_a_text_among_texts(tmp_path: Path) -> None
         (pa.array([1, 2], pa.uint8()), "integer", 1, 2),
         (pa.array([1, (1 << 63) - 1], pa.uint64()), "integer", 1, (1 << 63) - 1),
         (pa.array([1, 1 << 63], pa.uint64()), "number", 1.0, 2.0**63),
-        (pa.array([0.5, None], pa.float16()), "number", 0.5, 0.5),
+        (pa.array([np.float16(0.5), None], pa.float16()), "number", 0.5, 0.5),
         (pa.array([Decimal("0.1"), Decimal("123.45")]), "number", 0.1, 123.45),
         (pa.array([date(2013, 1, 1), date(1960, 1, 1)]), "date", datetime(1960, 1, 1), datetime(2013, 1, 1)),
         (pa.array([86_400_000], pa.date64()), "date", datetime(1970, 1, 2), datetime(1970, 1, 2)),
