@@ -66,5 +66,9 @@ class ConfigError(SteelyardError):
     """A setting is wrong, unknown, or contradicts another."""
 
 
+class DataError(SteelyardError):
+    """A file of data cannot be read, or holds what no request could."""
+
+
 class DeviceUnavailable(SteelyardError):
     """The device asked for is not there, or what drives it is not installed."""

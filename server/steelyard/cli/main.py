@@ -23,6 +23,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "steelyard.cli.pipeline:pipeline",
         "Make the steps from raw data to a model's tensors.",
     ),
+    "contract": (
+        "steelyard.cli.contract:contract",
+        "Write a first contract and a training profile from data.",
+    ),
     "config": ("steelyard.cli.config:config", "Show the settings in force, and where each came from."),
     "demo": ("steelyard.cli.demo:demo", "Serve a real model and ask it about real files."),
 }

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 import tomli_w
 
+from steelyard.cli.files import write_new
 from steelyard.cli.output import json_option, print_json
 from steelyard.errors import ConfigError
 
@@ -78,20 +79,10 @@ def from_sklearn(
     )
     text = tomli_w.dumps(converted.document)
     if output is not None:
-        _write(output, text, converted.files)
+        write_new({output: text} | {output.parent / name: made for name, made in converted.files.items()})
     elif converted.files:
         raise ConfigError(f"expected --output, since {len(converted.files)} lists of categories need a file")
     _report(converted, text, output, as_json)
-
-
-def _write(output: Path, text: str, files: dict[str, str]) -> None:
-    written = {output: text} | {output.parent / name: content for name, content in files.items()}
-    try:
-        for path, content in written.items():
-            with path.open("x", encoding="utf-8", newline="\n") as stream:
-                stream.write(content)
-    except OSError as exc:
-        raise ConfigError(f"{exc.filename}: cannot be written: {exc.strerror}") from exc
 
 
 def _report(converted: "Converted", text: str, output: Path | None, as_json: bool) -> None:

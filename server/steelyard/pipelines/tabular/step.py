@@ -21,6 +21,7 @@ from steelyard.pipelines.tabular.columns import Columns
 from steelyard.pipelines.tabular.declaration import TabularTable
 from steelyard.pipelines.tabular.json_source import JsonSource
 from steelyard.pipelines.tabular.plan import TabularPlan, TensorPlan, compile_plan
+from steelyard.pipelines.tabular.profiled import profile_of
 from steelyard.pipelines.tabular.tensor_source import TensorSource
 from steelyard.toml import did_you_mean
 from steelyard.wire.types import InputTensor
@@ -109,15 +110,15 @@ def compile_table(
     """The step to those of `model_inputs` that its tensors name, and what callers send for it.
 
     That is `source`, BYTES of [rows] or [rows, 1], or a tensor of [rows] for each column. directory: the version's,
-    with files of categories. on_breach: what is done about rows where a column's contract does not say. Raises
-    ManifestError that names the input, the tensor, the feature and the step.
+    with files of categories and the training profile. on_breach: what is done about rows where a column's contract
+    does not say. Raises ManifestError that names the input, the tensor, the feature and the step.
     """
     where = f"input '{source.name}'"
     if source.datatype != "BYTES" or source.dims[1:] not in ((), (1,)):
         raise misfit(
             where, step.step, f"expected BYTES of [-1], got {source.datatype} of {shown_dims(source.dims)}"
         )
-    plan = compile_plan(step, directory=directory)
+    plan = compile_plan(step, profile_of(directory), directory=directory)
     by_name = {tensor.name: tensor for tensor in model_inputs}
     for name, made in plan.tensors.items():
         own = by_name.get(name)
