@@ -25,9 +25,10 @@ from steelyard.scheduling.scheduler import Scheduler
 from steelyard.serving import reflection, streams
 from steelyard.serving.catalog import Catalog
 from steelyard.serving.control import Control
-from steelyard.serving.engine import Engine, RequestLog
+from steelyard.serving.engine import Engine
 from steelyard.serving.golden_rounds import GoldenRounds
 from steelyard.serving.health import Health
+from steelyard.serving.ledger import RequestLog
 from steelyard.serving.lifecycle import Lifecycle, Phase
 from steelyard.serving.loader import Loader
 from steelyard.serving.loading import Environment

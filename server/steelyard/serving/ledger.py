@@ -1,0 +1,103 @@
+"""What is inside the server, by version, and how calls end that are not answered."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from steelyard._native.decision import new_ids
+from steelyard._native.observe import Slot
+from steelyard.clock import Clock
+from steelyard.errors import SteelyardError
+from steelyard.observe.layout import refusal_of
+from steelyard.serving.call import DECISION_ID
+from steelyard.serving.version import ServedVersion
+
+# Decision id, the model's and the version's name as far as they are known, the error if there was one, and nanoseconds.
+RequestLog = Callable[[str, str | None, str | None, SteelyardError | None, int], None]
+
+
+class Ledger:
+    """Each call that came in is in `in_flight` until it ends here or is answered; lives on the event loop.
+
+    `unknown` counts what named no model we know. `log_request` hears of each call that ends, None: nobody does.
+    """
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, clock: Clock, unknown: Slot, log_request: RequestLog | None
+    ) -> None:
+        self._loop = loop
+        self._clock = clock
+        self._idle: asyncio.Future[None] | None = None
+        self._touched: set[ServedVersion] = set()
+        self.unknown = unknown
+        self.log_request = log_request
+        self.in_flight = 0
+
+    def entered(self, version: ServedVersion) -> None:
+        """A request waits or runs in one of the version's lanes."""
+        version.in_flight += 1
+        self._touched.add(version)
+
+    def left(self, version: ServedVersion, requests: int = 1) -> None:
+        """So many requests have left them. Call `released` when all that they held has been given back."""
+        version.in_flight -= requests
+        self._touched.add(version)
+
+    def released(self, version: ServedVersion) -> None:
+        """Lets go of a version that is retired, where nothing needs it any longer."""
+        if version.retired and not version.is_busy:
+            version.release()
+
+    def refuse(
+        self,
+        call: Any,
+        slot: Slot,
+        error: SteelyardError,
+        received_ns: int,
+        model: str | None = None,
+        version: str | None = None,
+    ) -> str:
+        """Ends a call that will not run, and counts why; gives the decision id that it was told."""
+        total_ns = self._clock.now_ns() - received_ns
+        call.place = None
+        self.in_flight -= 1
+        reason = refusal_of(error)
+        if reason is None:
+            slot.failed(total_ns)
+        else:
+            slot.refused(reason)
+        decision_id = new_ids(1, self._clock.unix_ns() // 1_000_000)[0]
+        if not call.cancelled:
+            call.fail(error, ((DECISION_ID, decision_id),))
+        if self.log_request is not None:
+            self.log_request(decision_id, model, version, error, total_ns)
+        self.ended()
+        return decision_id
+
+    def gone(self, slot: Slot) -> None:
+        """Ends a call whose caller went away."""
+        self.in_flight -= 1
+        slot.cancelled()
+        self.ended()
+
+    def ended(self) -> None:
+        """To be called when calls have ended: wakes who waits for the last one."""
+        if not self.in_flight and self._idle is not None and not self._idle.done():
+            self._idle.set_result(None)
+
+    async def empty(self) -> None:
+        """Returns when every call that came in has ended."""
+        if self.in_flight:
+            self._idle = self._loop.create_future()
+            await self._idle
+
+    def show_gauges(self) -> None:
+        """Writes the gauges of every version that something happened to since they were last written."""
+        for version in self._touched:
+            lane = version.lane
+            queued, queued_bytes = lane.queued, lane.queued_bytes
+            if version.prepare_lane is not None:
+                queued += version.prepare_lane.queued
+                queued_bytes += version.prepare_lane.queued_bytes
+            version.slot.set_gauges(version.in_flight, queued, queued_bytes)
+        self._touched.clear()
