@@ -15,6 +15,7 @@ from steelyard.pipelines.compile import compile_pipeline
 from steelyard.pipelines.image.step import ImageStep
 from steelyard.pipelines.outputs.declaration import (
     ArgMax,
+    Boxes,
     Cast,
     Ctc,
     Normalise,
@@ -32,7 +33,7 @@ from steelyard.pipelines.text.declaration import TokenizeStep
 PAGE = (Path(__file__).parents[2] / "docs" / "pipelines.md").read_text(encoding="utf-8")
 STEPS: list[type[BaseModel]] = [
     *(WindowsStep, FramesStep, ImageStep, TokenizeStep, TableStep),
-    *(Softmax, Sigmoid, TopK, ArgMax, Select, Ctc, Threshold, Rename, Pool, Normalise, Cast),
+    *(Softmax, Sigmoid, TopK, ArgMax, Select, Ctc, Threshold, Rename, Pool, Normalise, Cast, Boxes),
 ]
 
 

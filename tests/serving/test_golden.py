@@ -1,10 +1,12 @@
 """Golden examples at load: a version that answers otherwise than it should is kept out, with the example named."""
 
+import io
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from steelyard.errors import LoadFailed, ManifestError, RepositoryError, SteelyardError
 from steelyard.models.digest import version_digest
@@ -15,6 +17,7 @@ from steelyard.serving.verdicts import Verdicts
 from steelyard.wire import encode_bytes_tensor, encode_response
 from steelyard.wire.generated import grpc_service as pb
 from tests.runtime import models
+from tests.support.models import bright_box, put
 
 X = np.array([[1, 2, 3], [4, 5, 6]], np.float32)
 TOKENS = (
@@ -113,6 +116,25 @@ def test_a_pipeline_is_a_part_of_what_is_tested(tmp_path: Path) -> None:
     (tmp_path / "version.toml").write_text(TOKENS.replace("block = 8", "block = 8, strip = false"))
     with pytest.raises(LoadFailed, match="'file': output 'Y' differs"):
         load(tmp_path)
+
+
+def test_boxes_of_an_example_are_in_its_own_image(tmp_path: Path) -> None:
+    version = put(
+        tmp_path,
+        "m",
+        bright_box(),
+        about='[[input]]\nname = "image"\nsteps = [{ step = "image", fit = "letterbox", scale = 0.0039 }]\n'
+        '[[output]]\nname = "boxes"\nsteps = [{ step = "boxes" }]\n',
+    )
+    image = Image.new("RGB", (128, 32))
+    image.paste((250, 250, 250), (32, 8, 96, 24))
+    target = io.BytesIO()
+    image.save(target, "PNG")
+    body = request("image", "BYTES", (1,), encode_bytes_tensor([target.getvalue()]))
+    boxes = np.array([[[32, 8, 96, 24, 250 * 0.0039]]], np.float32)
+    answer = encode_response("m", "1", "", {}, [("boxes", "FP32", boxes.shape, boxes.tobytes())])
+    write_golden(version, "image", body, answer)
+    load(version)
 
 
 def test_an_example_is_never_written_over(version: Path) -> None:

@@ -250,6 +250,43 @@ def pictures() -> bytes:
     return identity("FP32", ("batch", 3, 8, 8))
 
 
+def bright_box(width: int = 64, height: int = 64) -> bytes:
+    """boxes [batch, 1, 5]: left, top, right and bottom, in pixels, of where FP32 x [batch, 3, height, width] is above a
+    half, and the largest of all its numbers."""
+    nodes = [
+        helper.make_node("ReduceMax", ["x"], ["grey"], axes=[1], keepdims=0),
+        helper.make_node("Greater", ["grey", "half"], ["above"]),
+        helper.make_node("Cast", ["above"], ["bright"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMax", ["bright"], ["columns"], axes=[1], keepdims=0),
+        helper.make_node("ReduceMax", ["bright"], ["lines"], axes=[2], keepdims=0),
+        helper.make_node("ReduceMax", ["grey"], ["largest"], axes=[1, 2], keepdims=0),
+        helper.make_node("Unsqueeze", ["largest", "last"], ["score"]),
+    ]
+    for axis, first, end in (("columns", "left", "right"), ("lines", "top", "bottom")):
+        nodes += [
+            helper.make_node("ArgMax", [axis], [first], axis=1, keepdims=1),
+            helper.make_node("ArgMax", [axis], [f"{end}most"], axis=1, keepdims=1, select_last_index=1),
+            helper.make_node("Add", [f"{end}most", "one"], [end]),
+        ]
+    nodes += [
+        helper.make_node("Concat", ["left", "top", "right", "bottom"], ["whole"], axis=1),
+        helper.make_node("Cast", ["whole"], ["numbers"], to=TensorProto.FLOAT),
+        helper.make_node("Concat", ["numbers", "score"], ["found"], axis=1),
+        helper.make_node("Unsqueeze", ["found", "second"], ["boxes"]),
+    ]
+    return model(
+        nodes,
+        [value("x", "FP32", ("batch", 3, height, width))],
+        [value("boxes", "FP32", ("batch", 1, 5))],
+        {
+            "half": np.float32(0.5).reshape(()),
+            "one": np.ones((1,), np.int64),
+            "last": np.array([1], np.int64),
+            "second": np.array([1], np.int64),
+        },
+    )
+
+
 def token_sums() -> bytes:
     """y = the sum of the INT64 ids [batch, length] of each row, as FP32 [batch, 1]."""
     return model(

@@ -22,7 +22,8 @@ from steelyard.pipelines.answers import ROW_STATUS
 from steelyard.pipelines.bytes.frames import FramesStep, compile_frames
 from steelyard.pipelines.bytes.windows import WindowsStep, compile_windows
 from steelyard.pipelines.contract.tensors import TensorContract, compile_tensor_contract
-from steelyard.pipelines.image.step import ImageStep, compile_image
+from steelyard.pipelines.image.step import ImagePreparer, ImageStep, compile_image
+from steelyard.pipelines.outputs.boxes import ImageSlot
 from steelyard.pipelines.outputs.declaration import OutputChain
 from steelyard.pipelines.outputs.plan import OutputPlan, compile_outputs
 from steelyard.pipelines.plan import Pipeline, Stage
@@ -83,7 +84,12 @@ def compile_pipeline(manifest: VersionManifest, model: ModelSpec, directory: Pat
         contracts = _contracts(held, inputs, directory, manifest.on_breach)
         optional = {tensor.name for tensor in held if not tensor.required}
         optional.update(name for stage in stages for name in stage.preparer.optional)
-        outputs = _outputs(manifest, shown, model, directory)
+        images = {
+            preparer.source: ImageSlot(preparer.target, preparer.geometry.width, preparer.geometry.height)
+            for preparer in (stage.preparer for stage in stages)
+            if isinstance(preparer, ImagePreparer)
+        }
+        outputs = _outputs(manifest, shown, model, directory, images)
         pipeline = Pipeline(model, inputs, stages, outputs, contracts, optional)
         if pipeline.marks and any(tensor.name == ROW_STATUS.name for tensor in outputs.outputs):
             raise ManifestError(
@@ -182,7 +188,11 @@ def _target(tensor: InputManifest, model: ModelSpec) -> TensorSpec:
 
 
 def _outputs(
-    manifest: VersionManifest, shown: Sequence[OutputManifest], model: ModelSpec, directory: Path
+    manifest: VersionManifest,
+    shown: Sequence[OutputManifest],
+    model: ModelSpec,
+    directory: Path,
+    images: Mapping[str, ImageSlot],
 ) -> OutputPlan:
     """The chains of all outputs that the manifest names, where any has steps; else the model's outputs as they are."""
     chains = []
@@ -201,4 +211,4 @@ def _outputs(
         found = read_labels(tensor, directory)
         if found:
             labels[tensor.name] = found
-    return compile_outputs(chains, model.outputs, labels, model.inputs)
+    return compile_outputs(chains, model.outputs, labels, model.inputs, images)

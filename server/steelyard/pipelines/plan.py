@@ -4,7 +4,7 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -15,8 +15,9 @@ from steelyard.models.spec import DYNAMIC, ModelSpec, TensorSpec
 from steelyard.pipelines.answers import ROW_STATUS, row_status, spread
 from steelyard.pipelines.contract.tensors import GivenTensor, TensorContract
 from steelyard.pipelines.elements import select_elements
+from steelyard.pipelines.outputs.boxes import ImageSlot
 from steelyard.pipelines.outputs.plan import OutputPlan
-from steelyard.pipelines.prepared import PreparedTensor, Preparer
+from steelyard.pipelines.prepared import PlacedImages, PreparedTensor, Preparer
 from steelyard.pipelines.problems import Problem, describe
 from steelyard.pipelines.tally import IMPUTE, Tally
 from steelyard.wire.types import InferRequest, InputTensor
@@ -191,11 +192,29 @@ class Pipeline:
             tally.runs[place] += 1
 
     def finish(
-        self, outputs: Sequence[Array], rows: int, inputs: Sequence[Array], tally: Tally
+        self,
+        outputs: Sequence[Array],
+        rows: int,
+        inputs: Sequence[Array],
+        tally: Tally,
+        requests: Sequence[PreparedRequest] = (),
     ) -> list[Array]:
-        """The caller's outputs for a batch; `inputs` are the model's, in its order."""
+        """The caller's outputs for a batch; `inputs` are the model's, in its order, `requests` those of the batch."""
         by_name = {tensor.name: array for tensor, array in zip(self._model.inputs, inputs, strict=True)}
-        return self.outputs.finish(outputs, rows, by_name, tally, self._first_finish)
+        ways_back = {slot.tensor: self._ways_back(slot, requests) for slot in self.outputs.images}
+        return self.outputs.finish(outputs, rows, by_name, tally, self._first_finish, ways_back)
+
+    def _ways_back(self, slot: ImageSlot, requests: Sequence[PreparedRequest]) -> Array:
+        """How each row's slot lies in its image, float64 [rows, 6]; the model's own tensors are images as they are."""
+        place = self._places[slot.tensor]
+        found = []
+        for request in requests:
+            tensor = request.inputs[place]
+            if isinstance(tensor, PassedTensor):
+                found.append(slot.as_they_came(request.rows))
+            else:
+                found.append(cast(PlacedImages, tensor).ways_back())
+        return np.concatenate(found)
 
     def nothing(self) -> list[Array]:
         """The caller's outputs for no rows, which no model has to be run for."""

@@ -36,6 +36,14 @@ class PreparedTensor(Protocol):
         ...
 
 
+class PlacedImages(PreparedTensor, Protocol):
+    """Images of the caller's that were put into slots of the model's input."""
+
+    def ways_back(self) -> Array:
+        """How pixels of each row's slot become pixels of its image: float64 [rows, 6], `Placement.way_back` a row."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class ReadyTensor:
     """A tensor that is computed already: a C-contiguous array of the model's element type."""

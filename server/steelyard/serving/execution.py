@@ -95,7 +95,7 @@ def run(
     if version.pipeline is not None:
         assert job.tally is not None
         version.pipeline.count_fill(runner.filled_ns, job.tally)
-        outputs = version.pipeline.finish(outputs, rows, arrays, job.tally)
+        outputs = version.pipeline.finish(outputs, rows, arrays, job.tally, requests)
     return encode(version, requests, counts, ids, outputs)
 
 

@@ -111,7 +111,7 @@ def run_example(
         outputs = pipeline.nothing()
     else:
         arrays, outputs = _run(runner, prepared, prepared.rows, prepared.key, spec, met)
-        outputs = pipeline.finish(outputs, prepared.rows, arrays, tally)
+        outputs = pipeline.finish(outputs, prepared.rows, arrays, tally, [prepared])
     return compare(example, _named(pipeline.offered.outputs, pipeline.answer(prepared, outputs)))
 
 

@@ -50,14 +50,18 @@ class Placement(NamedTuple):
         boxes: float [..., 4]: left, top, right, bottom in pixels of the slot. width, height: the image's, as seen.
         Returns float64 [..., 4].
         """
+        found = np.asarray(boxes, dtype=np.float64)[np.newaxis]
+        return boxes_in_images(found, np.array([self.way_back(width, height)]), clip=True).squeeze(0)
+
+    def way_back(self, width: int, height: int) -> tuple[float, float, float, float, float, float]:
+        """Pixels of the image to a pixel of the slot, across and down; where the slot's upper left corner lies in the
+        image; and the image's width and height, which are given: a row for `boxes_in_images`."""
         left, top, right, bottom = self.box
         across = (right - left) / self.resized[0]
         down = (bottom - top) / self.resized[1]
         first_x = left + (self.window[0] - self.at[0]) * across
         first_y = top + (self.window[1] - self.at[1]) * down
-        found = np.asarray(boxes, dtype=np.float64) * (across, down, across, down)
-        found += (first_x, first_y, first_x, first_y)
-        return np.clip(found, 0.0, (width, height, width, height))
+        return across, down, first_x, first_y, width, height
 
     def to_slot(self, boxes: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """Boxes in the image as boxes in the slot: the inverse of `to_image`, without its cut.
@@ -158,6 +162,22 @@ class Geometry:
         left, top = (width - kept_width) * 0.5, (height - kept_height) * 0.5
         box = (left, top, min(left + kept_width, float(width)), min(top + kept_height, float(height)))
         return Placement(box, (self.width, self.height), (0, 0, self.width, self.height), (0, 0))
+
+
+def boxes_in_images(
+    boxes: np.ndarray[Any, Any], ways: np.ndarray[Any, Any], clip: bool
+) -> np.ndarray[Any, Any]:
+    """Boxes in the slots of a batch as boxes in the images that were put there.
+
+    boxes: float64 [rows, ..., 4]: left, top, right, bottom in pixels of the slot. ways: float64 [rows, 6], each row a
+    `way_back`; a single one is for all boxes. clip: whether boxes are cut at the images' edges.
+    Returns float64 [rows, ..., 4] in pixels of the images as seen.
+    """
+    ways = ways.reshape(len(ways), *(1,) * (boxes.ndim - 2), ways.shape[-1])
+    found: np.ndarray[Any, Any] = boxes * ways[..., (0, 1, 0, 1)] + ways[..., (2, 3, 2, 3)]
+    if clip:
+        np.clip(found, 0.0, ways[..., (4, 5, 4, 5)], out=found)
+    return found
 
 
 def whole(width: int, height: int, resized: tuple[int, int]) -> Placement:

@@ -102,11 +102,13 @@ class ImageStep(Table):
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """One decoded image: uint8 [h, w] or [h, w, 3], where it goes, and its EXIF orientation."""
+    """One decoded image: uint8 [h, w] or [h, w, 3], where it goes, its EXIF orientation, and the way back to the image
+    as it came and is seen."""
 
     pixels: Array
     placement: Placement
     orientation: int
+    way_back: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +126,11 @@ class ImageTensor:
     @property
     def held_bytes(self) -> int:
         return sum(picture.pixels.nbytes for picture in self.pictures if picture is not None)
+
+    def ways_back(self) -> Array:
+        """For each row what `Placement.way_back` gives, float64 [rows, 6]; zeros where there is no image."""
+        ways = [(0.0,) * 6 if picture is None else picture.way_back for picture in self.pictures]
+        return np.array(ways, np.float64).reshape(len(ways), 6)
 
     def fill(self, target: Array) -> None:
         for row, picture in zip(target, self.pictures, strict=True):
@@ -187,7 +194,8 @@ class ImagePreparer(OneToOne):
         placement = self.geometry.place(header.width, header.height)
         wanted = placement.reduction() if self.step.decode == "scaled" else 1
         decoded = self.decoder.decode(file, header, wanted)
-        return Picture(decoded.pixels, placement.reduced(decoded.reduction), header.orientation)
+        way_back = placement.way_back(header.width, header.height)
+        return Picture(decoded.pixels, placement.reduced(decoded.reduction), header.orientation, way_back)
 
     def _given(self, tensor: InputTensor, rows: int) -> tuple[Picture, ...]:
         height, width = tensor.shape[1:3]
@@ -195,7 +203,8 @@ class ImagePreparer(OneToOne):
             raise InvalidRequest(f"input '{self.source}': expected pixels, came shape {list(tensor.shape)}")
         pixels = np.frombuffer(tensor.data, np.uint8).reshape(tensor.shape)
         placement = self.geometry.place(width, height)
-        return tuple(Picture(pixels[row], placement, 1) for row in range(rows))
+        way_back = placement.way_back(width, height)
+        return tuple(Picture(pixels[row], placement, 1, way_back) for row in range(rows))
 
 
 def compile_image(step: ImageStep, source: TensorSpec, target: TensorSpec) -> ImagePreparer:

@@ -1,7 +1,7 @@
 """Output steps, each turned into what it makes of a tensor's description, and a function over the batch."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from steelyard.errors import ExecutionFailed
 from steelyard.models.spec import DYNAMIC, TensorSpec
 from steelyard.pipelines.misfits import misfit, shown_dims
 from steelyard.pipelines.outputs import declaration as d
+from steelyard.pipelines.outputs.boxes import ImageSlot, from_slots
 from steelyard.pipelines.outputs.casts import cast, from_bfloat16
 from steelyard.pipelines.outputs.ctc import best_path, mean_of_kept
 from steelyard.pipelines.outputs.scores import best_index, best_indexes, sigmoid, softmax
@@ -28,6 +29,8 @@ class Given:
 
     inputs: Mapping[str, Array]
     """The batch's model inputs by name."""
+    ways_back: Mapping[str, Array] = field(default_factory=dict)
+    """By the model's input that images were put into: how each row's slot lies in its image, float64 [rows, 6]."""
 
 
 Pass = Callable[[tuple[Array, ...], Given], tuple[Array, ...]]
@@ -42,9 +45,14 @@ class Compiled:
 
 
 def compile_step(
-    step: d.OutputStep, output: str, tensor: TensorSpec, model_inputs: Mapping[str, TensorSpec]
+    step: d.OutputStep,
+    output: str,
+    tensor: TensorSpec,
+    model_inputs: Mapping[str, TensorSpec],
+    images: Mapping[str, ImageSlot],
 ) -> Compiled:
-    """The step applied to `tensor`; `output` is the declared name, for messages. Raises ManifestError."""
+    """The step applied to `tensor`; `output` is the declared name, for messages, `images` the slots by the caller's
+    inputs that fill them. Raises ManifestError."""
     where = f"output '{output}'"
     match step:
         case d.Rename():
@@ -72,6 +80,8 @@ def compile_step(
             return _ctc(step, where, tensor)
         case d.Pool():
             return _pool(step, where, tensor, model_inputs)
+        case d.Boxes():
+            return _boxes(step, where, tensor, images)
 
 
 def _expect(where: str, step: str, tensor: TensorSpec, datatypes: tuple[str, ...], least_rank: int) -> None:
@@ -244,6 +254,48 @@ def _pool(step: d.Pool, where: str, tensor: TensorSpec, inputs: Mapping[str, Ten
         return (pool(array, padding),)
 
     return Compiled(made, run)
+
+
+def _boxes(step: d.Boxes, where: str, tensor: TensorSpec, images: Mapping[str, ImageSlot]) -> Compiled:
+    _expect(where, step.step, tensor, FLOATS, least_rank=2)
+    if tensor.dims[-1] != DYNAMIC and tensor.dims[-1] < 4:
+        raise misfit(
+            where,
+            step.step,
+            f"expected four numbers or more along the last axis, got {shown_dims(tensor.dims)}",
+        )
+    slot = images[image_input(step, where, images)]
+    # FP16 tells pixels apart up to 2,048 only.
+    made = replace(tensor, datatype="FP64" if tensor.datatype == "FP64" else "FP32")
+    dtype = made.element.dtype
+
+    def run(array: Array, given: Given) -> tuple[Array, ...]:
+        ways = given.ways_back[slot.tensor]
+        if array.ndim < 2 or array.shape[-1] < 4 or len(ways) not in (1, len(array)):
+            raise ExecutionFailed(
+                f"{where}: expected boxes for {len(ways)} images, four numbers or more each, the model gave "
+                f"{shown_dims(array.shape)}"
+            )
+        found = array.astype(dtype)
+        with np.errstate(invalid="ignore", over="ignore"):
+            found[..., :4] = from_slots(array[..., :4], step.format, step.scale, slot, ways, step.clip)
+        return (found,)
+
+    return Compiled((made,), run)
+
+
+def image_input(step: d.Boxes, where: str, images: Mapping[str, ImageSlot]) -> str:
+    """The caller's input that the boxes of `step` lie in. Raises ManifestError where there is none, or no only one."""
+    if step.input is None and len(images) == 1:
+        return next(iter(images))
+    if step.input is not None and step.input in images:
+        return step.input
+    raise misfit(
+        where,
+        step.step,
+        f"expected input to be one of those with the step 'image' ({', '.join(sorted(images)) or 'none'}), "
+        f"got {'none' if step.input is None else repr(step.input)}",
+    )
 
 
 def _classes(where: str, step: str, tensor: TensorSpec) -> int:

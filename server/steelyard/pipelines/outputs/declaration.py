@@ -140,8 +140,26 @@ class Cast(Table):
     ] = Field(description="The datatype that callers see. What is out of its range is cut to the range.")
 
 
+class Boxes(Table):
+    """Boxes in pixels of the caller's image: left, top, right and bottom, of what the model found in its input."""
+
+    step: Literal["boxes"]
+    input: TensorName | None = Field(
+        default=None, description="The caller's images; not given: the only input that has the step `image`."
+    )
+    format: Literal["xyxy", "xywh", "cxcywh"] = Field(
+        default="xyxy",
+        description="The model's four numbers: two corners; the upper left corner, width and height; or the centre, "
+        "width and height.",
+    )
+    scale: Literal["pixels", "unit"] = Field(
+        default="pixels", description="The model's measure: pixels of its input, or `unit`: 1 is all of it."
+    )
+    clip: bool = Field(default=True, description="Whether boxes are cut at the image's edges.")
+
+
 OutputStep = Annotated[
-    Softmax | Sigmoid | TopK | ArgMax | Select | Ctc | Threshold | Rename | Pool | Normalise | Cast,
+    Softmax | Sigmoid | TopK | ArgMax | Select | Ctc | Threshold | Rename | Pool | Normalise | Cast | Boxes,
     Field(discriminator="step"),
 ]
 

@@ -11,7 +11,8 @@ import numpy.typing as npt
 from steelyard.errors import ManifestError
 from steelyard.models.spec import TensorSpec
 from steelyard.pipelines.misfits import misfit
-from steelyard.pipelines.outputs.compile import Compiled, Given, compile_step
+from steelyard.pipelines.outputs.boxes import ImageSlot
+from steelyard.pipelines.outputs.compile import Compiled, Given, compile_step, image_input
 from steelyard.pipelines.outputs.declaration import LAST_STEPS, OutputChain
 from steelyard.pipelines.tally import Tally
 from steelyard.toml import did_you_mean
@@ -51,6 +52,8 @@ class OutputPlan:
     """The model's inputs that `finish` needs: the masks of pooling."""
     steps: tuple[str, ...] = ()
     """Name of the output and of the step, chain after chain."""
+    images: tuple[ImageSlot, ...] = ()
+    """The slots whose ways back to the callers' images `finish` needs: those that boxes lie in."""
 
     def finish(
         self,
@@ -59,15 +62,17 @@ class OutputPlan:
         inputs: Mapping[str, Array] | None = None,
         tally: Tally | None = None,
         first_place: int = 0,
+        ways_back: Mapping[str, Array] | None = None,
     ) -> list[Array]:
         """The caller's outputs for a batch of `rows` rows, C-contiguous, in the order of `self.outputs`.
 
         outputs: the model's, in the model's order. inputs: the batch's model inputs, at least those that `self.inputs`
         names. BYTES are arrays of objects (bytes, or str where the model made them). What a step leaves alone is the
-        model's own array, valid as long as that is. tally: where the steps are counted, from `first_place` on. Raises
-        ExecutionFailed where the model's outputs have shapes that its graph does not announce.
+        model's own array, valid as long as that is. tally: where the steps are counted, from `first_place` on.
+        ways_back: by the model's input, float64 [rows, 6], for each of `self.images`. Raises ExecutionFailed where the
+        model's outputs have shapes that its graph does not announce.
         """
-        given = Given(inputs or {})
+        given = Given(inputs or {}, ways_back or {})
         counted = Tally(len(self.steps)) if tally is None else tally
         found: list[Array] = []
         place = first_place
@@ -83,11 +88,13 @@ def compile_outputs(
     model_outputs: Sequence[TensorSpec],
     labels: Mapping[str, Sequence[str]] | None = None,
     model_inputs: Sequence[TensorSpec] = (),
+    images: Mapping[str, ImageSlot] | None = None,
 ) -> OutputPlan:
     """The plan for what a manifest declares; without anything declared the model's outputs as they are.
 
     labels: names of the classes by a chain's name, before those of the model's output. model_inputs: where pooling
-    finds its mask. Raises ManifestError that names the output and the step.
+    finds its mask. images: the slots of the model's inputs, by the caller's input whose images fill them. Raises
+    ManifestError that names the output and the step.
     """
     chains = declared or [OutputChain(name=tensor.name) for tensor in model_outputs]
     places = {tensor.name: index for index, tensor in enumerate(model_outputs)}
@@ -96,6 +103,8 @@ def compile_outputs(
     tensors: list[TensorSpec] = []
     masks = set()
     names: list[str] = []
+    slots = images or {}
+    looked_at: dict[ImageSlot, None] = {}
     for chain in chains:
         source = chain.source or chain.name
         index = places.get(source)
@@ -116,11 +125,13 @@ def compile_outputs(
                     step.step,
                     f"stands after '{before}', which has to be the last step",
                 )
-            steps.append(compile_step(step, chain.name, made[0], inputs))
+            steps.append(compile_step(step, chain.name, made[0], inputs, slots))
             names.append(f"{chain.name}/{step.step}")
             made = steps[-1].tensors
             if step.step == "pool" and step.how != "cls" and step.mask is not False:
                 masks.add(step.mask)
+            elif step.step == "boxes":
+                looked_at[slots[image_input(step, f"output '{chain.name}'", slots)]] = None
         for tensor in made:
             if any(tensor.name == other.name for other in tensors):
                 raise ManifestError(
@@ -128,4 +139,4 @@ def compile_outputs(
                 )
             tensors.append(tensor)
         compiled.append(Chain(index, tuple(steps)))
-    return OutputPlan(tuple(tensors), tuple(compiled), frozenset(masks), tuple(names))
+    return OutputPlan(tuple(tensors), tuple(compiled), frozenset(masks), tuple(names), tuple(looked_at))
