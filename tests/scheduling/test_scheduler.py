@@ -152,6 +152,103 @@ def test_runs_on_the_loop_need_no_permit_that_another_lane_waits_for() -> None:
     assert batch.inline
 
 
+def preparing(name: str = "p", instances: int = 2) -> Lane:
+    return lane(name, max_batch=1, instances=instances, prepares=True)
+
+
+def test_requests_are_prepared_while_a_run_holds_the_whole_budget() -> None:
+    s = scheduler(threads=2)
+    wide, p = lane("wide", threads=2), preparing()
+    s.offer(wide, ticket(), ())
+    run = s.next_batch(1)
+    assert run is not None
+    for at in range(3):
+        s.offer(p, ticket(at=at + 1), ())
+    first = s.next_batch(2)
+    assert first is not None
+    assert (first.lane, first.permits) == (p, 0)
+    assert s.next_batch(2) is None, "one is prepared already"
+    s.finished(first, 0)
+    second = s.next_batch(3)
+    assert second is not None
+    s.finished(run, 0)
+    assert s.free_threads == 2
+    third = s.next_batch(4)
+    assert third is not None
+    assert (third.lane, third.permits) == (p, 1)
+
+
+def test_what_is_prepared_beside_a_run_keeps_to_the_budget_where_that_has_room() -> None:
+    s = scheduler(threads=2)
+    narrow, p = lane("narrow"), preparing()
+    s.offer(narrow, ticket(), ())
+    run = s.next_batch(1)
+    for at in range(3):
+        s.offer(p, ticket(at=at + 1), ())
+    first = s.next_batch(2)
+    assert run is not None
+    assert first is not None
+    assert (first.lane, first.permits) == (p, 1)
+    assert s.next_batch(2) is None
+
+
+def test_a_run_of_several_threads_does_not_wait_for_what_is_prepared_after_it() -> None:
+    s = scheduler(threads=2)
+    wide, p = lane("wide", threads=2), preparing()
+    for at in range(6):
+        s.offer(p, ticket(at=at + 1), ())
+    first, second = s.next_batch(7), s.next_batch(7)
+    assert first is not None
+    assert second is not None
+    s.offer(wide, ticket(at=8), ())
+    s.finished(first, 0)
+    third = s.next_batch(9)
+    assert third is not None, "its turn was before the wide one's"
+    s.finished(second, 0)
+    assert s.next_batch(10) is None, "the free thread is kept for the wide lane"
+    s.finished(third, 0)
+    run = s.next_batch(11)
+    assert run is not None
+    assert run.lane is wide
+    beside = s.next_batch(11)
+    assert beside is not None
+    assert (beside.lane, beside.permits) == (p, 0)
+
+
+def test_where_nothing_runs_the_whole_budget_prepares() -> None:
+    s = scheduler(threads=4)
+    for name in ("p", "q"):
+        m = preparing(name, instances=4)
+        for at in range(8):
+            s.offer(m, ticket(at=at + 1), ())
+    held = []
+    while (batch := s.next_batch(9)) is not None:
+        held.append(batch.lane.name)
+    assert sorted(held) == ["p", "p", "q", "q"], "in turn"
+    assert s.free_threads == 0
+
+
+def test_nothing_is_prepared_for_a_lane_that_is_half_full() -> None:
+    s = scheduler(threads=2)
+    m, p = lane("m", max_batch=1, max_queue_bytes=100), preparing()
+    p.feeds = m
+    for at in range(2):
+        s.offer(p, ticket(at=at + 1), ())
+    for at in range(3):
+        s.offer(m, ticket(at=at + 1, size=30), ())
+    first = s.next_batch(5)
+    assert first is not None
+    assert first.lane is m, "60 of 100 bytes are left, and were 90"
+    assert s.next_batch(5) is None
+    s.finished(first, 0)
+    second = s.next_batch(6)
+    assert second is not None
+    assert second.lane is m
+    third = s.next_batch(6)
+    assert third is not None
+    assert third.lane is p
+
+
 class CountedKey:
     """A group's key that counts how often it is looked up."""
 
@@ -364,14 +461,16 @@ class SchedulerWalk(RuleBasedStateMachine):
             lane("a", max_queue_requests=6),
             lane("b", instances=2, threads=2, max_queue_delay_ns=50),
             lane("c", cost=cheap, preferred=(2,)),
+            preparing("d", instances=3),
         ]
+        self.lanes[3].feeds = self.lanes[0]
         # By a number of their own, kept in `key`: a replay must meet the same tickets in the same order.
         self.waiting: dict[object, tuple[Lane, Ticket]] = {}
         self.running: list[Batch] = []
         self.accepted = 0
 
     @rule(
-        which=st.integers(0, 2),
+        which=st.integers(0, 3),
         rows=st.integers(0, 6),
         group=st.sampled_from(["", "x", "y", "z"]),
         priority=st.sampled_from([1, 8, 15]),
@@ -441,7 +540,12 @@ class SchedulerWalk(RuleBasedStateMachine):
             assert m.queued_bytes == sum(t.size_bytes for t in own)
             assert m.running == sum(1 for batch in self.running if batch.lane is m) <= m.policy.instances
         assert self.scheduler.queued_bytes == sum(t.size_bytes for _, t in self.waiting.values())
-        held = sum(min(b.lane.policy.threads, 3) for b in self.running if not b.inline)
+        for b in self.running:
+            wanted = 0 if b.inline else min(b.lane.policy.threads, 3)
+            assert b.permits == wanted or (b.lane.policy.prepares and not b.permits)
+        beyond = sum(1 for b in self.running if b.lane.policy.prepares and not b.permits)
+        assert beyond <= self.scheduler.own_preparing
+        held = sum(b.permits for b in self.running)
         assert self.scheduler.free_threads == 3 - held >= 0
 
     @invariant()

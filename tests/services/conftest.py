@@ -113,6 +113,14 @@ def _fill(repository: Path) -> None:
         models.pictures(),
         about='[[input]]\nname = "image"\nsteps = [{ step = "image", max_pixels = 1000000 }]\n',
     )
+    models.put(
+        repository,
+        "bright",
+        models.bright_box(),
+        about='model_tensors = true\n[[input]]\nname = "image"\n'
+        'steps = [{ step = "image", fit = "letterbox", scale = 0.00392156862745098 }]\n'
+        '[[output]]\nname = "boxes"\nsteps = [{ step = "boxes" }]\n',
+    )
     for rows in ("json", "arrow", "columns"):
         models.put(
             repository,

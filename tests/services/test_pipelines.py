@@ -2,6 +2,8 @@
 
 import io
 import json
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -11,6 +13,7 @@ import pyarrow.ipc
 from PIL import Image
 
 from steelyard.wire.generated import grpc_service as pb
+from tests.support import models
 from tests.support.asking import Asker, arrays, request
 from tests.support.metrics import metrics
 from tests.support.server import Server
@@ -91,6 +94,77 @@ def test_what_is_no_image_is_refused_and_nobody_else_notices(ask: Asker) -> None
         assert "row 0" not in error.details(), name
     for call in good:
         assert (arrays(pb.ModelInferResponse.FromString(call.result()))["y"] == 7).all()
+
+
+def lamp(size: tuple[int, int], box: tuple[int, int, int, int], orientation: int = 1) -> bytes:
+    """A dark picture of `size` as it is seen, bright in `box`, in a file that is stored as `orientation` says."""
+    image = Image.new("RGB", size, (10, 10, 10))
+    image.paste((250, 250, 250), box)
+    turned = {
+        1: None,
+        3: Image.Transpose.ROTATE_180,
+        6: Image.Transpose.ROTATE_90,
+        8: Image.Transpose.ROTATE_270,
+    }
+    way = turned[orientation]
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    target = io.BytesIO()
+    (image if way is None else image.transpose(way)).save(target, "JPEG", quality=95, exif=exif)
+    return target.getvalue()
+
+
+LAMPS = [
+    ((640, 480), (100, 120, 300, 200), 1),
+    ((480, 640), (40, 400, 320, 600), 6),
+    ((64, 64), (5, 7, 20, 30), 1),
+    ((900, 300), (600, 30, 870, 270), 3),
+    ((200, 1000), (20, 50, 180, 130), 8),
+    ((30, 20), (0, 0, 30, 20), 1),
+]
+
+
+def test_images_are_prepared_while_a_run_holds_every_thread(
+    tmp_path: Path, start: Callable[..., Server]
+) -> None:
+    repository = tmp_path / "models"
+    models.put(repository, "stall", models.stall())
+    about = '[[input]]\nname = "image"\nsteps = [{ step = "image" }]\n'
+    models.put(repository, "pictures", models.pictures(), about=about)
+    server = start(repository, threads=1).wait_ready()
+    with Asker(server.address) as own:
+        # The first run of a model that was measured as fast is on the event loop; from the second it is not.
+        own.call("ModelInfer", request("stall", {"turns": np.array([200_000], np.int64)}))
+        running = own.start(request("stall", {"turns": np.array([3_000_000], np.int64)}))
+        eventually(lambda: metrics(server, model="stall", version="1")["steelyard_in_flight"] == 1)
+        refusal = own.refused(request("pictures", {"image": elements(b"no image at all")}))
+        assert "row 0" in refusal.message
+        assert not running.done(), "what is wrong with an image is found while the run goes on"
+        assert running.result()
+
+
+def test_boxes_are_given_in_the_image_that_was_sent(server: Server, ask: Asker) -> None:
+    """Images of different sizes and orientations, in requests that share batches."""
+    calls = []
+    for start in range(36):
+        pair = [LAMPS[(start + n) % len(LAMPS)] for n in range(1 + start % 3)]
+        calls.append((pair, ask.start(request("bright", {"image": elements(*(lamp(*one) for one in pair))}))))
+    for pair, call in calls:
+        boxes = arrays(pb.ModelInferResponse.FromString(call.result()))["boxes"]
+        assert boxes.shape == (len(pair), 1, 5)
+        for (size, box, _), found in zip(pair, boxes[:, 0], strict=True):
+            # The model sees a sixty-fourth of the longer side as one pixel.
+            assert np.abs(found[:4] - box).max() <= 1.01 * max(size) / 64, (size, box, found)
+            assert found[4] > 0.9
+    labels = {"model": "bright", "version": "1"}
+    counts = metrics(server, **labels)
+    assert counts["steelyard_batches_total"] < counts["steelyard_rows_total"]
+
+
+def test_boxes_in_the_models_own_tensor_stay_where_they_are(ask: Asker) -> None:
+    own = np.zeros((1, 3, 64, 64), np.float32)
+    own[:, :, 10:20, 30:50] = 1
+    assert ask.infer("bright", {"x": own})["boxes"].tolist() == [[[30, 10, 50, 20, 1]]]
 
 
 FEATURES = [[2.0, 0.0, 1.0, 0.0], [1.0, 1.0, 0.0, 0.0], [-1.0, 0.0, 0.0, 1.0]]

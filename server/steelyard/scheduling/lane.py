@@ -31,6 +31,7 @@ class LanePolicy:
     preferred: sizes worth waiting for inside `max_queue_delay_ns`, ascending; empty means the lane's batch limit.
     instances: runs of this version that may go on at the same time.
     threads: permits of the thread budget that one run takes.
+    prepares: whether what runs here prepares requests for another lane, `Lane.feeds`, by one thread each.
     """
 
     max_batch: int = 1
@@ -40,17 +41,19 @@ class LanePolicy:
     max_queue_bytes: int = 256 << 20
     instances: int = 1
     threads: int = 1
+    prepares: bool = False
 
 
 @dataclass(slots=True)
 class Batch:
-    """Tickets of one lane and one group that run together."""
+    """Tickets of one lane and one group that run together; `permits` of the thread budget are theirs meanwhile."""
 
     lane: "Lane"
     tickets: list[Ticket]
     rows: int
     taken_ns: int
     inline: bool = False
+    permits: int = 0
 
 
 class Lane:
@@ -62,6 +65,8 @@ class Lane:
 
     Which deque is next is kept in a heap by level and age of its front. An entry may be older than the front that
     it stands for, never younger, and is put right when it comes to the top.
+
+    feeds: where the lane's policy says that it prepares, the lane that requests go to then.
     """
 
     __slots__ = (
@@ -71,6 +76,7 @@ class Lane:
         "_groups",
         "_sequence",
         "cost",
+        "feeds",
         "inline",
         "limit_rows",
         "name",
@@ -87,6 +93,7 @@ class Lane:
         self.policy = policy
         self.cost = cost
         self.owner = owner
+        self.feeds: Lane | None = None
         self.queued = 0
         self.queued_bytes = 0
         self.running = 0
@@ -139,6 +146,13 @@ class Lane:
         self._dead += 1
         if self._dead > DEAD_SWEPT_ABOVE and self._dead > self.queued:
             self._sweep()
+
+    def is_half_full(self) -> bool:
+        """Whether something waits, and has reached half of one of the lane's bounds."""
+        policy = self.policy
+        return self.queued > 0 and (
+            2 * self.queued >= policy.max_queue_requests or 2 * self.queued_bytes >= policy.max_queue_bytes
+        )
 
     def retry_after_ms(self) -> int:
         """Milliseconds in which half of what waits should be served, between 1 and 10,000."""

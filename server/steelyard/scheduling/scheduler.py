@@ -32,6 +32,11 @@ class Scheduler:
     as its run takes, those behind it get none, else runs of one thread would keep out those of several for ever. Where
     the lane's largest batch was measured to cost less than `inline_below_ns`, a run is marked `inline`, takes no
     permit, and is meant for the caller's own thread.
+
+    Lanes that prepare take permits as others do; where none is free, or a run has the next ones, requests are prepared
+    without one, as long as fewer than `own_preparing` are prepared in all. So the next requests are prepared while runs
+    hold the whole budget, and threads are no more than it has where they do not. Nothing is prepared for a lane that
+    is half full: prepared requests can be many times larger, and would be refused there.
     """
 
     def __init__(self, threads: int, max_queue_bytes: int, inline_below_ns: int = 0) -> None:
@@ -39,6 +44,8 @@ class Scheduler:
             raise ValueError(f"a thread budget is at least 1, not {threads}")
         self.threads = threads
         self.free_threads = threads
+        self.own_preparing = max(1, threads // 2)
+        self._preparing = 0
         self.max_queue_bytes = max_queue_bytes
         self.queued_bytes = 0
         self._inline_below_ns = inline_below_ns
@@ -104,10 +111,16 @@ class Scheduler:
             if ready_at_ns > now_ns:
                 continue
             inline = self._is_inline(lane)
-            permits = min(policy.threads, self.threads)
-            if not inline and (reserved or permits > self.free_threads):
-                reserved = True
+            permits = 0 if inline else min(policy.threads, self.threads)
+            if policy.prepares and lane.feeds is not None and lane.feeds.is_half_full():
                 continue
+            if permits and (reserved or permits > self.free_threads):
+                if not policy.prepares:
+                    reserved = True
+                    continue
+                if self._preparing >= self.own_preparing:
+                    continue
+                permits = 0
             before = lane.queued_bytes
             batch = lane.take(now_ns)
             if batch is None:
@@ -115,8 +128,9 @@ class Scheduler:
                 continue
             lane.running += 1
             batch.inline = inline
-            if not inline:
-                self.free_threads -= permits
+            batch.permits = permits
+            self.free_threads -= permits
+            self._preparing += policy.prepares
             self._left(lane, before - lane.queued_bytes)
             if lane in self._waiting:
                 self._waiting.move_to_end(lane)
@@ -138,16 +152,17 @@ class Scheduler:
 
     def take_aside(self, lane: Lane, now_ns: int) -> Batch:
         """An empty batch of `lane`, past the queue, where it `has_room`; holds what a run holds, until `finished`."""
+        permits = min(lane.policy.threads, self.threads)
         lane.running += 1
-        self.free_threads -= min(lane.policy.threads, self.threads)
-        return Batch(lane, [], 0, now_ns)
+        self.free_threads -= permits
+        return Batch(lane, [], 0, now_ns, permits=permits)
 
     def finished(self, batch: Batch, execute_ns: int) -> None:
         """Gives back what the batch held, and learns what its run cost (0: nothing to learn)."""
         lane = batch.lane
         lane.running -= 1
-        if not batch.inline:
-            self.free_threads += min(lane.policy.threads, self.threads)
+        self.free_threads += batch.permits
+        self._preparing -= lane.policy.prepares
         if execute_ns:
             lane.cost.observe(batch.rows, execute_ns)
             if batch.inline:

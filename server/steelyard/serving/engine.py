@@ -61,7 +61,8 @@ class Engine:
         self._scheduler = scheduler
         self._ledger = Ledger(loop, clock, unknown, log_request)
         self._max_answer_bytes = max_answer_bytes
-        self._executor: Executor[Work] = Executor(loop, scheduler.threads, _work, self._finish)
+        threads = scheduler.threads + scheduler.own_preparing
+        self._executor: Executor[Work] = Executor(loop, threads, _work, self._finish)
         self._suspects = Suspects()
         self._admission = Admission(clock, catalog, scheduler, self._suspects, self._ledger)
         self._inbox = Inbox(loop, self._now_ns, self._pump)

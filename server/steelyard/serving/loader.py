@@ -291,6 +291,7 @@ class Loader:
     def _serve(
         self, name: str, number: int, path: Path, manifest: ModelManifest, loaded: LoadedVersion
     ) -> ServedVersion:
+        lane = Lane(name, loaded.policy, loaded.cost)
         served = ServedVersion(
             model=name,
             number=number,
@@ -303,8 +304,8 @@ class Loader:
             session=loaded.session,
             pipeline=loaded.pipeline,
             batching=loaded.batching,
-            lane=Lane(name, loaded.policy, loaded.cost),
-            prepare_lane=prepare_lane(name, loaded, self._environment.threads),
+            lane=lane,
+            prepare_lane=prepare_lane(name, loaded, lane, self._environment.threads),
             slot=self._segment.slot(name, str(number)),
             bindable=loaded.bindable,
             default_timeout_ns=manifest.serving.default_timeout_ms * 1_000_000,

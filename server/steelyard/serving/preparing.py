@@ -76,8 +76,8 @@ def count_steps(slot: Slot, tally: Tally) -> None:
         slot.record_rule(RULES.index(rule), ACTIONS.index(action), times)
 
 
-def prepare_lane(name: str, loaded: LoadedVersion, threads: int) -> Lane | None:
-    """The lane in which a version's requests wait to be prepared, one at a time on each thread of the budget.
+def prepare_lane(name: str, loaded: LoadedVersion, lane: Lane, threads: int) -> Lane | None:
+    """The lane in which a version's requests wait to be prepared for `lane`, one at a time on each of `threads`.
 
     It has the bounds of the version's own queue: requests are counted there as they came, and in the version's lane as
     what they have become. None where there is no pipeline.
@@ -85,6 +85,14 @@ def prepare_lane(name: str, loaded: LoadedVersion, threads: int) -> Lane | None:
     if loaded.pipeline is None:
         return None
     policy = replace(
-        loaded.policy, max_batch=1, max_queue_delay_ns=0, preferred=(), instances=threads, threads=1
+        loaded.policy,
+        max_batch=1,
+        max_queue_delay_ns=0,
+        preferred=(),
+        instances=threads,
+        threads=1,
+        prepares=True,
     )
-    return Lane(name, policy, CostModel())
+    made = Lane(name, policy, CostModel())
+    made.feeds = lane
+    return made
