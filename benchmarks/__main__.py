@@ -11,7 +11,20 @@ from typing import Any
 
 import uvloop
 
-from benchmarks import engine, image, many, observe, real, rooms, serving, soak, tabular, wire
+from benchmarks import (
+    demo_files,
+    engine,
+    image,
+    many,
+    observe,
+    overlap,
+    real,
+    rooms,
+    serving,
+    soak,
+    tabular,
+    wire,
+)
 
 RESULTS = Path(".bench")
 
@@ -68,6 +81,14 @@ def main() -> None:
         print("\nreal models against bare ONNX Runtime")
         found["real"] = real.run(rounds=2, seconds=1.0) if quick else real.run()
         print("\n".join(real.report(found["real"])))
+    if not names or "overlap" in names:
+        print("\nimage models: preparing beside running")
+        found["overlap"] = overlap.run(rounds=2, seconds=1.0) if quick else overlap.run()
+        print("\n".join(overlap.report(found["overlap"])))
+    if not names or "demo-files" in names:
+        print("\nraw files against tensors that the client prepared")
+        found["demo-files"] = demo_files.run(rounds=2, files=200) if quick else demo_files.run()
+        print("\n".join(demo_files.report(found["demo-files"])))
     if not names or "tabular" in names:
         print("\nrows to features, against scikit-learn")
         found["tabular"] = tabular.measure(quick)

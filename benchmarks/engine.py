@@ -63,7 +63,7 @@ class BenchCall:
 
 
 class Bench:
-    """Keeps IN_FLIGHT calls in the engine until `wanted` were answered."""
+    """Keeps calls in the engine until `wanted` were answered."""
 
     def __init__(self, engine: Engine, body: bytes) -> None:
         self.engine = engine
@@ -71,16 +71,20 @@ class Bench:
         self.asked = self.answered = self.wanted = 0
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    async def round(self, requests: int) -> tuple[float, float]:
-        """Wall and CPU seconds for `requests` answers."""
+    async def answers(self, requests: int, in_flight: int) -> None:
+        """Returns when `requests` were answered, `in_flight` of them at a time."""
         self.asked = self.answered = 0
         self.wanted = requests
         self.done = asyncio.get_running_loop().create_future()
-        wall, cpu = time.perf_counter(), time.process_time()
-        for _ in range(IN_FLIGHT):
+        for _ in range(in_flight):
             self.asked += 1
             self.engine.submit(BenchCall(self), self.body)
         await self.done
+
+    async def round(self, requests: int) -> tuple[float, float]:
+        """Wall and CPU seconds for `requests` answers."""
+        wall, cpu = time.perf_counter(), time.process_time()
+        await self.answers(requests, IN_FLIGHT)
         return time.perf_counter() - wall, time.process_time() - cpu
 
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from benchmarks import engine, many, real, rooms, serving, soak, tabular
+from benchmarks import demo_files, engine, many, overlap, real, rooms, serving, soak, tabular
 
 
 @pytest.mark.extra
@@ -19,6 +19,22 @@ def test_real_models_against_bare_onnx_runtime() -> None:
     found = real.run(rounds=1, seconds=0.4)
     assert set(found) == {"filetype", "textline"}
     assert all(row["mean_batch_rows"] >= 1 for row in found.values())
+
+
+@pytest.mark.extra
+def test_images_are_prepared_beside_runs() -> None:
+    found = overlap.run(rounds=1, seconds=0.5)
+    assert len(found) == 2 * len(overlap.WAYS)
+    for row in found.values():
+        assert row["timeline"]["prepared_beside_runs"] > 0
+    assert any("prepares a request" in line for line in overlap.report(found))
+
+
+def test_raw_files_are_answered_as_tensors_that_clients_prepare() -> None:
+    """It compares every label before it says how fast they came."""
+    found = demo_files.run(rounds=1, files=40)
+    assert found["files"] == 40
+    assert len(demo_files.report(found)) == 6
 
 
 @pytest.mark.extra

@@ -57,14 +57,16 @@ def prepare(directory: Path, spec: FeatureSpec, roots: Sequence[Path], say: Call
     packaged = repository / MODEL / str(AS_PACKAGED)
     if packaged.exists() and (
         _sha256(packaged / GRAPH_FILE) != _sha256(source)
-        or read_version_manifest(packaged / VERSION_MANIFEST).input != _inputs(spec)
+        or read_version_manifest(packaged / VERSION_MANIFEST).input != inputs_of(spec)
     ):
         shutil.rmtree(repository)
     directory.mkdir(parents=True, exist_ok=True)
     if not packaged.exists():
         say("adding the model that the magika package ships as version 1")
         release = f"magika {metadata.version('magika')}, {MODEL_FILE}"
-        given = VersionManifest(input=_inputs(spec), output=_outputs(spec), lineage=Lineage(notes=release))
+        given = VersionManifest(
+            input=inputs_of(spec), output=outputs_of(spec), lineage=Lineage(notes=release)
+        )
         manifest = None if (repository / MODEL / "model.toml").exists() else MANIFEST
         add_version(repository, MODEL, source, version=AS_PACKAGED, given=given, model=manifest)
     if not (repository / MODEL / str(QUANTIZED)).exists():
@@ -92,11 +94,11 @@ def _add_quantized(repository: Path, spec: FeatureSpec, source: Path, chosen: Se
     with tempfile.TemporaryDirectory() as scratch:
         target = Path(scratch, GRAPH_FILE)
         quantize(source, [question.row for question in chosen], target)
-        given = VersionManifest(input=_inputs(spec), output=_outputs(spec), lineage=lineage)
+        given = VersionManifest(input=inputs_of(spec), output=outputs_of(spec), lineage=lineage)
         add_version(repository, MODEL, target, version=QUANTIZED, given=given)
 
 
-def _inputs(spec: FeatureSpec) -> tuple[InputManifest, ...]:
+def inputs_of(spec: FeatureSpec) -> tuple[InputManifest, ...]:
     """Whole files, of which the model sees the windows that `extract` takes from them."""
     windows = {
         "step": "windows",
@@ -109,7 +111,7 @@ def _inputs(spec: FeatureSpec) -> tuple[InputManifest, ...]:
     return (InputManifest(name=INPUT, steps=(windows,)),)
 
 
-def _outputs(spec: FeatureSpec) -> tuple[OutputManifest, ...]:
+def outputs_of(spec: FeatureSpec) -> tuple[OutputManifest, ...]:
     return (OutputManifest(name=OUTPUT, labels=spec.labels),)
 
 
