@@ -99,9 +99,9 @@ cdef void perform(Block* block, const Operation* op) noexcept nogil:
             x[i] = x[i] + a
     elif op.code == CLIP:
         for i in range(rows):
-            if not isnan(x[i]):
-                x[i] = x[i] if x[i] > a else a
-                x[i] = x[i] if x[i] < b else b
+            # What is within stays as it is, a nought with a sign too; NaN is neither below nor above.
+            x[i] = a if x[i] < a else x[i]
+            x[i] = b if x[i] > b else x[i]
     elif op.code == LOG:
         for i in range(rows):
             x[i] = log(x[i])

@@ -142,6 +142,15 @@ def test_native_and_twin_agree_bit_for_bit(data: st.DataObject) -> None:
     assert results[0] == results[1]
 
 
+@pytest.mark.parametrize("module", [native, plain])
+def test_a_nought_within_bounds_keeps_its_sign(module: Any) -> None:
+    for least, greatest in ((0.0, 0.0), (-0.0, 1.0), (-1.0, -0.0)):
+        clip = Chain(0, State.NUMBER, (Operation(Code.CLIP, a=least, b=greatest),), 0, 0)
+        out = np.empty((2, 1))
+        module.Program([clip], 1, 1, "FP64").run([column(State.NUMBER, [-0.0, 0.0])], 0, 2, out)
+        assert np.signbit(out[:, 0]).tolist() == [True, False]
+
+
 def bits(array: Any) -> bytes:
     """The bytes of an array, with every NaN the same one."""
     if array.dtype.kind == "f":
