@@ -83,7 +83,7 @@ def run() -> dict[str, float]:
         version = served_tiny(Path(temporary))
     requests = [decode_request(body) for _ in range(BATCH)]
     for request in requests:
-        version.takes.bind(request)
+        version.signature.bind(request)
     runner = version.borrow_runner()
     shape, arrays = runner.fill(requests, BATCH, ())
     outputs = runner.run(shape, arrays, BATCH)
@@ -94,7 +94,7 @@ def run() -> dict[str, float]:
 
     def decode() -> None:
         for _ in range(BATCH):
-            version.takes.bind(decode_request(body))
+            version.signature.bind(decode_request(body))
 
     def queue() -> None:
         for request in requests:

@@ -38,10 +38,12 @@ class Admission:
         self._scheduler = scheduler
         self._suspects = suspects
         self._ledger = ledger
+        self._unknown = ledger.unknown
+        self._touched = ledger.touched
 
     def admit(self, call: Call, body: bytes, received_ns: int) -> None:
         """Decode, route, check against the version's signature, queue."""
-        slot = self._ledger.unknown
+        slot = self._unknown
         request: InferRequest | None = None
         started_ns = self._now_ns()
         try:
@@ -101,7 +103,7 @@ class Admission:
         self, call: Call, request: InferRequest | None, slot: Slot, error: SteelyardError, received_ns: int
     ) -> str:
         """Refuses a request that did not reach a queue, however far it was understood; gives its decision id."""
-        if slot is self._ledger.unknown:
+        if slot is self._unknown:
             slot.received(1)
         model, version = (request.model_name, request.model_version) if request is not None else (None, None)
         return self._ledger.refuse(call, slot, error, received_ns, model, version)
@@ -114,16 +116,17 @@ class Admission:
             group = ticket
         self._scheduler.offer(lane, ticket, group)
         ticket.call.place = (version, lane, ticket)
-        self._ledger.entered(version)
+        version.in_flight += 1
+        self._touched.add(version)
 
     def refuse_late(self, call: Call, received_ns: int) -> None:
         """Ends a call that came after the last that will be served."""
-        self._ledger.unknown.received(1)
+        self._unknown.received(1)
         if call.cancelled:
-            self._ledger.gone(self._ledger.unknown)
+            self._ledger.gone(self._unknown)
         else:
             self._ledger.refuse(
-                call, self._ledger.unknown, Unavailable("the server is stopping"), received_ns
+                call, self._unknown, Unavailable("the server is stopping"), received_ns
             )
 
 

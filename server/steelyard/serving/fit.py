@@ -10,10 +10,15 @@ from steelyard.wire.check import check_outputs, explain_misfit
 def fit(version: ServedVersion, request: InferRequest) -> tuple[int, tuple[int, ...], bool]:
     """Rows, the dimensions that it shares with others of its batch, and whether it holds the model's own tensors in the
     place of what a pipeline takes. Raises `InvalidRequest` that says what does not fit."""
-    bound = version.takes.bind(request)
-    if bound is None:
-        explain_misfit(request, version.model, version.takes.specs, version.spec.batched)
-    rows, key, direct = bound
+    direct = False
+    bound = version.signature.bind(request)
+    if bound is not None:
+        rows, key = bound
+    else:
+        otherwise = version.takes.bind_otherwise(request)
+        if otherwise is None:
+            explain_misfit(request, version.model, version.takes.specs, version.spec.batched)
+        rows, key, direct = otherwise
     if request.outputs:
         check_outputs(request, version.model, version.output_names)
         check_classes(request, version)

@@ -28,20 +28,16 @@ class Ledger:
         self._loop = loop
         self._clock = clock
         self._idle: asyncio.Future[None] | None = None
-        self._touched: set[ServedVersion] = set()
+        self.touched: set[ServedVersion] = set()
+        """Versions whose gauges are to be written."""
         self.unknown = unknown
         self.log_request = log_request
         self.in_flight = 0
 
-    def entered(self, version: ServedVersion) -> None:
-        """A request waits or runs in one of the version's lanes."""
-        version.in_flight += 1
-        self._touched.add(version)
-
     def left(self, version: ServedVersion, requests: int = 1) -> None:
         """So many requests have left them. Call `released` when all that they held has been given back."""
         version.in_flight -= requests
-        self._touched.add(version)
+        self.touched.add(version)
 
     def released(self, version: ServedVersion) -> None:
         """Lets go of a version that is retired, where nothing needs it any longer."""
@@ -93,11 +89,11 @@ class Ledger:
 
     def show_gauges(self) -> None:
         """Writes the gauges of every version that something happened to since they were last written."""
-        for version in self._touched:
+        for version in self.touched:
             lane = version.lane
             queued, queued_bytes = lane.queued, lane.queued_bytes
             if version.prepare_lane is not None:
                 queued += version.prepare_lane.queued
                 queued_bytes += version.prepare_lane.queued_bytes
             version.slot.set_gauges(version.in_flight, queued, queued_bytes)
-        self._touched.clear()
+        self.touched.clear()

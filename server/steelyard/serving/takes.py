@@ -17,7 +17,8 @@ class Takes:
         """Name, datatype and dimensions of each input that the version offers."""
         self.optional: frozenset[str] = frozenset() if pipeline is None else pipeline.optional
         self._batched = spec.batched
-        self._signature = Signature(self.specs, spec.batched)
+        self.signature = Signature(self.specs, spec.batched)
+        """Of all that the version offers, which is what most requests hold."""
         self._model_signature: Signature | None = None
         if model_tensors:
             own = [(tensor.name, tensor.datatype, tensor.dims) for tensor in spec.inputs]
@@ -26,9 +27,12 @@ class Takes:
     def bind(self, request: Any) -> tuple[int, tuple[int, ...], bool] | None:
         """Rows, the dimensions that a request shares with others of its batch, and whether it holds the model's own
         tensors; its inputs are put into order. None where it does not fit."""
-        bound = self._signature.bind(request)
-        if bound is not None:
-            return *bound, False
+        bound = self.signature.bind(request)
+        return self.bind_otherwise(request) if bound is None else (*bound, False)
+
+    def bind_otherwise(self, request: Any) -> tuple[int, tuple[int, ...], bool] | None:
+        """The same of a request that `signature` does not take."""
+        bound = None
         if self._model_signature is not None:
             bound = self._model_signature.bind(request)
             if bound is not None:

@@ -14,7 +14,7 @@ from steelyard.runtime.runner import Runner
 from steelyard.scheduling.lane import Lane
 from steelyard.serving.call import MODEL_DIGEST, MODEL_VERSION, Metadata
 from steelyard.serving.takes import Takes
-from steelyard.wire import ResponseEncoder
+from steelyard.wire import ResponseEncoder, Signature
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +53,7 @@ class ServedVersion:
     default_timeout_ns: int
     offered: ModelSpec = field(init=False)
     takes: Takes = field(init=False)
+    signature: Signature = field(init=False)
     encoder: ResponseEncoder = field(init=False)
     trailing: Metadata = field(init=False)
     output_names: frozenset[str] = field(init=False)
@@ -69,6 +70,7 @@ class ServedVersion:
         self.name = version = str(self.number)
         self.offered = self.spec if self.pipeline is None else self.pipeline.offered
         self.takes = Takes(self.spec, self.pipeline, self.version_manifest.model_tensors)
+        self.signature = self.takes.signature
         self.encoder = ResponseEncoder(
             self.model, version, self.digest, [(t.name, t.datatype) for t in self.offered.outputs]
         )
