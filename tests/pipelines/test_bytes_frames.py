@@ -12,6 +12,7 @@ from steelyard.errors import InvalidRequest, ManifestError
 from steelyard.models.datatypes import BY_NAME
 from steelyard.models.spec import TensorSpec
 from steelyard.pipelines.bytes.frames import FramesPreparer, FramesStep, compile_frames
+from steelyard.pipelines.plan import INLINE_BYTES
 from steelyard.pipelines.prepared import Preparation
 from tests.pipelines.tensors import of_array, of_bytes
 
@@ -109,8 +110,8 @@ def test_data_that_is_none_and_rows_beyond_the_bound_fail_the_request() -> None:
         InvalidRequest, match=r"expected rows that make at most \d+ bytes, 65 rows of 1048576"
     ):
         large.prepare([of_bytes([b""] * 65)], 65)
-    assert large.heavy
-    assert not preparer(512, encoding="s16").heavy
+    assert large.looks_at(100, 8) > INLINE_BYTES
+    assert preparer(512, encoding="s16").looks_at(100, 8) < INLINE_BYTES
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ def test_files_become_tokens() -> None:
     assert plan.offered.outputs == (SCORES,)
     files = [b"  abcdefgh", b"xy"]
     asked = request(file=("BYTES", (2,), encode_bytes_tensor(files)))
-    assert plan.is_inline(asked)
+    assert plan.is_inline(asked, 2)
     prepared = plan.prepare(asked, 2, plan.tally())
     assert (prepared.rows, prepared.key) == (2, ())
     batch = np.zeros((2, 8), np.int32)
@@ -144,9 +144,38 @@ def test_pixels_of_any_size_become_the_models_picture() -> None:
         PICTURE,
     )
     assert plan is not None
-    assert plan.heavy
     grey = np.full((2, 40, 20, 3), 51, np.uint8)
     prepared = plan.prepare(request(pixels=("UINT8", grey.shape, grey.tobytes())), 2, plan.tally())
     batch = np.zeros((2, 3, 4, 6), np.float32)
     prepared.inputs[0].fill(batch)
     assert (batch == 51).all()
+
+
+@pytest.mark.parametrize(
+    ("step", "files", "inline"),
+    [
+        (WINDOWS, [bytes(1 << 20)], True),
+        ({**WINDOWS, "minimum": 2}, [bytes(1 << 20)] * 3, True),
+        ({**WINDOWS, "block": 4096, "minimum": 2}, [bytes(8192)] * 100, False),
+    ],
+    ids=["nothing is looked at", "a block of each is looked at", "many blocks"],
+)
+def test_the_loop_prepares_what_it_hardly_has_to_look_at(
+    step: dict[str, Any], files: list[bytes], inline: bool
+) -> None:
+    plan = compiled({"input": [{"name": "file", "steps": [step]}]})
+    assert plan is not None
+    asked = request(file=("BYTES", (len(files),), encode_bytes_tensor(files)))
+    assert plan.is_inline(asked, len(files)) is inline
+
+
+def test_the_loop_prepares_no_images_and_holds_no_large_tensor_against_its_contract() -> None:
+    image = compiled({"input": [{"name": "image", "steps": [{"step": "image"}]}]}, PICTURE)
+    assert image is not None
+    assert not image.is_inline(request(image=("BYTES", (1,), encode_bytes_tensor([b"x"]))), 1)
+    held = compiled({"input": [{"name": "factor", "contract": {"max": 1}}]}, FACTOR)
+    assert held is not None
+    rows = 20_000
+    large = request(factor=("FP32", (rows, 1), bytes(4 * rows)))
+    assert not held.is_inline(large, rows)
+    assert held.is_inline(request(factor=("FP32", (1, 1), bytes(4))), 1)

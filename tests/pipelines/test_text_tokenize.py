@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from steelyard.errors import ConfigError, InvalidRequest, ManifestError
 from steelyard.models.spec import TensorSpec
 from steelyard.models.table import Table
-from steelyard.pipelines.prepared import Preparation
+from steelyard.pipelines.prepared import HEAVY, Preparation
 from steelyard.pipelines.text.compile import compile_tokenize
 from steelyard.pipelines.text.declaration import TokenizeStep
 from steelyard.pipelines.text.library import MAX_TOKENIZER_BYTES
@@ -147,7 +147,7 @@ def test_types_of_the_models_inputs_and_their_names_are_kept(directory: Path) ->
     tensors = made.prepare([of_bytes(["the cat"])], 1).tensors
     assert [tensor.array.dtype for tensor in tensors] == [np.int32, np.int64]
     assert preparer(directory, inputs=(IDS,)).targets == ("input_ids",)
-    assert made.heavy
+    assert made.looks_at(100, 1) == HEAVY
 
 
 def test_a_model_of_fixed_length_gets_that_length(directory: Path) -> None:

@@ -26,7 +26,7 @@ Array = npt.NDArray[Any]
 
 now_ns = time.monotonic_ns
 
-# What is not heavy is prepared on the event loop, up to a request of this size: some tens of microseconds.
+# The event loop prepares what looks at no more than this: some tens of microseconds.
 INLINE_BYTES = 64 << 10
 
 
@@ -124,7 +124,6 @@ class Pipeline:
         """What callers send and get."""
         self.outputs = outputs
         self.optional = frozenset(optional)
-        self.heavy = any(stage.preparer.heavy for stage in stages)
         self._model = model
         self._stages = tuple(stages)
         self._contracts = tuple(contracts)
@@ -147,9 +146,13 @@ class Pipeline:
         """An empty one for a request or a batch."""
         return Tally(len(self.steps))
 
-    def is_inline(self, request: InferRequest) -> bool:
+    def is_inline(self, request: InferRequest, rows: int) -> bool:
         """Whether the event loop may prepare it."""
-        return not self.heavy and request.body_bytes <= INLINE_BYTES
+        size = request.body_bytes
+        looked_at = size if self._contracts else 0
+        for stage in self._stages:
+            looked_at += stage.preparer.looks_at(size, rows)
+        return looked_at <= INLINE_BYTES
 
     def prepare(self, request: InferRequest, rows: int, tally: Tally) -> PreparedRequest:
         """The model's inputs for a request that fits `offered`, but for optional inputs that it leaves out.

@@ -12,6 +12,9 @@ from steelyard.wire.types import InputTensor
 
 Array = npt.NDArray[Any]
 
+# More than any request can have.
+HEAVY = 1 << 40
+
 
 class PreparedTensor(Protocol):
     """One of the model's inputs for the rows of one request."""
@@ -97,9 +100,9 @@ class Preparer(Protocol):
         """Those of `sources` that a request may leave out."""
         ...
 
-    @property
-    def heavy(self) -> bool:
-        """Whether preparing takes so long that the event loop must not do it: above some 20 µs a request."""
+    def looks_at(self, size: int, rows: int) -> int:
+        """Bytes that preparing a request of `size` bytes and `rows` rows reads or writes, a nanosecond each at worst;
+        HEAVY where it takes longer, so that the event loop must not do it."""
         ...
 
     def prepare(self, tensors: Sequence[InputTensor], rows: int) -> Preparation:
@@ -128,3 +131,6 @@ class OneToOne:
     @property
     def optional(self) -> Collection[str]:
         return ()
+
+    def looks_at(self, size: int, rows: int) -> int:
+        return size

@@ -72,7 +72,7 @@ class Admission:
             decode_ns = decoded_ns - started_ns
             pipeline = version.pipeline
             if pipeline is not None:
-                if version.prepare_lane is not None and not direct and not pipeline.is_inline(request):
+                if version.prepare_lane is not None and not direct and not pipeline.is_inline(request, rows):
                     size = request.held_bytes
                     waiting = Ticket(
                         call, request, rows, key, received_ns, decode_ns, deadline_ns, priority, size
@@ -125,9 +125,7 @@ class Admission:
         if call.cancelled:
             self._ledger.gone(self._unknown)
         else:
-            self._ledger.refuse(
-                call, self._unknown, Unavailable("the server is stopping"), received_ns
-            )
+            self._ledger.refuse(call, self._unknown, Unavailable("the server is stopping"), received_ns)
 
 
 def _wishes(request: InferRequest, received_ns: int, deadline_ns: int) -> tuple[int, int]:

@@ -56,9 +56,8 @@ class FramesPreparer(OneToOne):
     """Whether samples come as BYTES."""
     dtype: np.dtype[Any]
 
-    @property
-    def heavy(self) -> bool:
-        return self.step.samples > 1 << 14
+    def looks_at(self, size: int, rows: int) -> int:
+        return size + rows * self.step.samples * self.dtype.itemsize
 
     def prepare(self, tensors: Sequence[InputTensor], rows: int) -> Preparation:
         """One frame for each row. A row of another size is a problem ("size"); it is silence, and so is what is padded.

@@ -31,8 +31,6 @@ Array = npt.NDArray[Any]
 MAX_TOKENS = 1 << 20
 # What is looked at from either end of each file for white space: a millisecond at most.
 MAX_BLOCK_BYTES = 1 << 20
-# Preparing looks for white space in one block of each file, a nanosecond a byte at worst.
-HEAVY_BLOCK_BYTES = 1 << 14
 
 _BYTE_VALUES = 256
 
@@ -127,9 +125,10 @@ class WindowsPreparer(OneToOne):
     kernel: WindowsKernel
     item_bytes: int
 
-    @property
-    def heavy(self) -> bool:
-        return self.step.minimum > 0 and self.step.strip and self.step.block > HEAVY_BLOCK_BYTES
+    def looks_at(self, size: int, rows: int) -> int:
+        """The lengths of files and, where they have a least one, a block of each; however large they are."""
+        block = self.step.block if self.step.minimum else 0
+        return min(size, rows * (4 + block))
 
     def prepare(self, tensors: Sequence[InputTensor], rows: int) -> Preparation:
         """`tensors` is the one BYTES tensor of `rows` elements. A file that is too small is a problem ("size")."""

@@ -18,7 +18,7 @@ from steelyard.pipelines.elements import request_elements
 from steelyard.pipelines.image.decode import DEFAULT_MAX_PIXELS, DecodeOptions, Decoder
 from steelyard.pipelines.image.geometry import Geometry, Placement
 from steelyard.pipelines.misfits import misfit, shown_dims
-from steelyard.pipelines.prepared import OneToOne, Preparation
+from steelyard.pipelines.prepared import HEAVY, OneToOne, Preparation
 from steelyard.pipelines.problems import Problem
 from steelyard.toml import Bytes
 from steelyard.wire.types import InputTensor
@@ -156,9 +156,8 @@ class ImagePreparer(OneToOne):
     slot: tuple[int, ...]
     item_bytes: int
 
-    @property
-    def heavy(self) -> bool:
-        return True
+    def looks_at(self, size: int, rows: int) -> int:
+        return HEAVY
 
     def prepare(self, tensors: Sequence[InputTensor], rows: int) -> Preparation:
         """A file that is no acceptable image is a problem ("image")."""

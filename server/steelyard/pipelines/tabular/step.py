@@ -64,10 +64,12 @@ class TablePreparer:
     sources: Sequence[str]
     targets: Sequence[str]
     optional: Sequence[str]
-    heavy: bool
     reader: JsonSource | ArrowSource | TensorSource
     contract: ContractPlan
     plan: TabularPlan
+
+    def looks_at(self, size: int, rows: int) -> int:
+        return size
 
     def prepare(self, tensors: Sequence[InputTensor], rows: int) -> Preparation:
         """The rows are those of the table: an Arrow batch is one element and has any number of them.
@@ -151,4 +153,4 @@ def compile_table(
         for column in step.column
     ]
     contract = ContractPlan(rules)
-    return TablePreparer(names, tuple(plan.tensors), optional, False, reader, contract, plan), offered
+    return TablePreparer(names, tuple(plan.tensors), optional, reader, contract, plan), offered

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from steelyard.pipelines.bounds import check_prepared
-from steelyard.pipelines.prepared import Preparation, ReadyTensor
+from steelyard.pipelines.prepared import HEAVY, Preparation, ReadyTensor
 from steelyard.pipelines.problems import Problem
 from steelyard.pipelines.text.declaration import TokenizeStep
 from steelyard.pipelines.text.library import TokenizerError, encode
@@ -74,9 +74,8 @@ class TokenizePreparer:
     def optional(self) -> Sequence[str]:
         return ()
 
-    @property
-    def heavy(self) -> bool:
-        return True
+    def looks_at(self, size: int, rows: int) -> int:
+        return HEAVY
 
     def prepare(self, tensors: Sequence[InputTensor], rows: int) -> Preparation:
         """Tokenizes the texts of one request; tensors of [rows, length] for each of the model's inputs.
