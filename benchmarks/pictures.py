@@ -12,7 +12,7 @@ import tomli_w
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
-from benchmarks.image import picture
+from benchmarks.photo import picture
 from steelyard.wire import encode_bytes_tensor
 from steelyard.wire.generated import grpc_service as pb
 
