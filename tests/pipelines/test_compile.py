@@ -47,7 +47,7 @@ def test_files_become_tokens() -> None:
     assert plan.offered.outputs == (SCORES,)
     files = [b"  abcdefgh", b"xy"]
     asked = request(file=("BYTES", (2,), encode_bytes_tensor(files)))
-    assert plan.is_inline(asked, 2)
+    assert plan.is_inline(asked, 2, False)
     prepared = plan.prepare(asked, 2, plan.tally())
     assert (prepared.rows, prepared.key) == (2, ())
     batch = np.zeros((2, 8), np.int32)
@@ -166,16 +166,16 @@ def test_the_loop_prepares_what_it_hardly_has_to_look_at(
     plan = compiled({"input": [{"name": "file", "steps": [step]}]})
     assert plan is not None
     asked = request(file=("BYTES", (len(files),), encode_bytes_tensor(files)))
-    assert plan.is_inline(asked, len(files)) is inline
+    assert plan.is_inline(asked, len(files), False) is inline
 
 
 def test_the_loop_prepares_no_images_and_holds_no_large_tensor_against_its_contract() -> None:
     image = compiled({"input": [{"name": "image", "steps": [{"step": "image"}]}]}, PICTURE)
     assert image is not None
-    assert not image.is_inline(request(image=("BYTES", (1,), encode_bytes_tensor([b"x"]))), 1)
+    assert not image.is_inline(request(image=("BYTES", (1,), encode_bytes_tensor([b"x"]))), 1, False)
     held = compiled({"input": [{"name": "factor", "contract": {"max": 1}}]}, FACTOR)
     assert held is not None
     rows = 20_000
     large = request(factor=("FP32", (rows, 1), bytes(4 * rows)))
-    assert not held.is_inline(large, rows)
-    assert held.is_inline(request(factor=("FP32", (1, 1), bytes(4))), 1)
+    assert not held.is_inline(large, rows, False)
+    assert held.is_inline(request(factor=("FP32", (1, 1), bytes(4))), 1, False)

@@ -17,8 +17,10 @@ from steelyard.models.spec import ModelSpec, TensorSpec
 from steelyard.models.version_manifest import VersionManifest
 from steelyard.pipelines.answers import parameters
 from steelyard.pipelines.compile import compile_pipeline
+from steelyard.pipelines.contract import tensors
 from steelyard.pipelines.plan import Pipeline, PreparedRequest
 from steelyard.pipelines.tally import Tally
+from steelyard.serving.answering import answer_tensors
 from steelyard.toml import describe_problems
 from steelyard.wire import decode_bytes_tensor, encode_bytes_tensor
 from tests.pipelines.test_compile import request
@@ -56,6 +58,10 @@ def prepared(pipeline: Pipeline, **tensors: Any) -> tuple[PreparedRequest, Tally
     return pipeline.prepare(asked, rows, tally), tally
 
 
+def answered(pipeline: Pipeline, made: PreparedRequest, outputs: list[Any]) -> list[Any]:
+    return [array for _, _, array in answer_tensors(pipeline.offered, made.request, made, outputs)]
+
+
 def filled(made: PreparedRequest, place: int = 0, dtype: str = "<f4") -> Any:
     target = np.zeros(made.inputs[place].shape, dtype)
     made.inputs[place].fill(target)
@@ -84,7 +90,7 @@ def test_marked_rows_do_not_reach_the_model_and_the_others_are_answered() -> Non
     made, tally = prepared(pipeline, x=tensor([[1, 2], [3, 40], [5, 6]]))
     assert (made.rows, made.asked_rows, made.kept) == (2, 3, [0, 2])
     assert filled(made) == [[1, 2], [5, 6]]
-    y, status = pipeline.answer(made, [np.array([[3.0], [11.0]], np.float32)])
+    y, status = answered(pipeline, made, [np.array([[3.0], [11.0]], np.float32)])
     assert y[[0, 2]].tolist() == [[3.0], [11.0]]
     assert np.isnan(y[1]).all()
     assert status.tolist() == [b"", b"range: column 'x': expected at most 10, came 40.0 at 1", b""]
@@ -96,7 +102,7 @@ def test_no_row_is_left() -> None:
     pipeline = compiled({**on({"max": 10}), "on_breach": "mark"})
     made, _ = prepared(pipeline, x=tensor([[11, 2], [3, 40]]))
     assert (made.rows, made.kept) == (0, [])
-    y, status = pipeline.answer(made, pipeline.nothing())
+    y, status = answered(pipeline, made, pipeline.nothing())
     assert y.shape == (2, 1)
     assert np.isnan(y).all()
     assert all(b"range" in one for one in status)
@@ -105,7 +111,7 @@ def test_no_row_is_left() -> None:
 def test_every_row_is_there_where_none_is_marked() -> None:
     pipeline = compiled({**on({"max": 10}), "on_breach": "mark"})
     made, _ = prepared(pipeline, x=tensor([[1, 2]]))
-    y, status = pipeline.answer(made, [np.ones((1, 1), np.float32)])
+    y, status = answered(pipeline, made, [np.ones((1, 1), np.float32)])
     assert (y.tolist(), status.tolist()) == ([[1.0]], [b""])
     assert parameters(made.marked, made.flagged) == {}
 
@@ -139,7 +145,7 @@ def test_outputs_of_marked_rows_by_their_type() -> None:
         np.array([b"a"], object),
         np.array([0x3F80], np.uint16),
     ]
-    f, i, b, t, h, _ = pipeline.answer(made, answers)
+    f, i, b, t, h, _ = answered(pipeline, made, answers)
     assert np.isnan(f[0]).all()
     assert (i.tolist(), b.tolist(), t.tolist()) == ([0, 7], [False, True], [b"", b"a"])
     assert np.isnan((h.astype(np.uint32) << 16).view(np.float32)).tolist() == [True, False]
@@ -182,11 +188,12 @@ def test_texts_match_a_pattern_have_a_size_and_are_among_those_that_there_are(tm
     pipeline = compiled({**on(contract, "t"), "on_breach": "mark"}, spec, path=tmp_path)
     made, tally = prepared(pipeline, t=texts(b"AB", b"ABC", b"ab", b"\xff\xfe", b"CD"))
     assert made.kept == [0, 4]
-    assert [problem.rule for problem in made.marked] == ["size", "allowed", "allowed"]
+    found = {(problem.row, problem.rule) for problem in made.marked}
+    assert found == {(1, "size"), (2, "allowed"), (3, "utf8"), (3, "allowed")}
     only_pattern = compiled({**on({"pattern": "[A-Z]+"}, "t"), "on_breach": "mark"}, spec)
     made, _ = prepared(only_pattern, t=texts(b"AB", b"ab", b"\xff\xfe"))
     assert [(problem.row, problem.rule) for problem in made.marked] == [(1, "pattern"), (2, "utf8")]
-    assert tally.rules == {("size", "mark"): 1, ("allowed", "mark"): 2}
+    assert tally.rules == {("size", "mark"): 1, ("allowed", "mark"): 2, ("utf8", "mark"): 1}
 
 
 def test_texts_are_imputed() -> None:
@@ -349,6 +356,82 @@ def test_exactly_the_rows_that_break_a_rule_are_bad(rows: list[list[int]], actio
         assert {problem.row for problem in made.flagged} == (bad if action == "flag" else set())
 
 
+def test_a_request_has_so_many_rows_at_most() -> None:
+    spec = TensorSpec("x", "UINT8", (-1, 1))
+    pipeline = compiled(on({"max": 1, "on_breach": "mark"}), spec)
+    rows = 65_537
+    with pytest.raises(InvalidRequest, match="input 'x': expected at most 65536 rows, which has a contract"):
+        prepared(pipeline, x=("UINT8", (rows, 1), bytes(rows)))
+
+
+@given(st.lists(st.integers(-3, 3) | st.none(), min_size=1, max_size=24), st.integers(1, 5))
+def test_some_rows_at_a_time_are_as_all_at_once(values: list[int | None], chunk: int) -> None:
+    numbers = np.array([np.nan if value is None else value for value in values], "<f4").repeat(2)
+    given = tensor(numbers.reshape(-1, 2))
+    contract = {"min": -2, "allowed": [-2, -1, 0, 1], "unknown": "impute", "missing": "impute", "value": 9}
+    pipeline = compiled({**on(contract), "on_breach": "mark"})
+    whole, counted = prepared(pipeline, x=given)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tensors, "CHUNK_CELLS", chunk)
+        parts, counted_too = prepared(pipeline, x=given)
+    assert (whole.kept, whole.marked, filled(whole)) == (parts.kept, parts.marked, filled(parts))
+    assert counted.rules == counted_too.rules
+
+
+def test_bounds_are_those_of_the_tensors_own_numbers() -> None:
+    for dtype, name in (("<f4", "FP32"), ("<f2", "FP16"), ("<f8", "FP64")):
+        pipeline = compiled(on({"max": 0.1, "allowed": [0.1]}), TensorSpec("x", name, (-1,)))
+        made, _ = prepared(pipeline, x=tensor([0.1], dtype))
+        assert made.rows == 1
+        with pytest.raises(InvalidRequest, match=r"at most 0\.1"):
+            prepared(pipeline, x=tensor([0.2], dtype))
+
+
+def test_a_value_that_is_put_in_is_the_nearest_of_its_datatype() -> None:
+    spec = TensorSpec("x", "BF16", (-1,))
+    pipeline = compiled(on({"missing": "impute", "value": 1.005}), spec)
+    made, _ = prepared(pipeline, x=("BF16", (2,), np.array([0x7FC0, 0x4000], "<u2").tobytes()))
+    assert filled(made, dtype="<u2") == [0x3F81, 0x4000]
+    with pytest.raises(ManifestError, match="BF16 does not hold"):
+        compiled(on({"missing": "impute", "value": 3.4e38}), spec)
+
+
+def test_a_marked_row_is_not_said_to_be_flagged() -> None:
+    income = {**INCOME, "contract": {"min": 0, "on_breach": "flag"}}
+    pipeline = compiled(table(AGE, income, on_breach="mark"))
+    made, tally = prepared(pipeline, rows=json_rows({"age": 121, "income": -5}, {"age": 1, "income": -5}))
+    assert [problem.row for problem in made.marked] == [0]
+    assert [problem.row for problem in made.flagged] == [1]
+    assert tally.rules == {("range", "mark"): 1, ("range", "flag"): 1}
+
+
+def test_a_refused_request_names_and_counts_all_that_is_wrong() -> None:
+    document = table(AGE, INCOME)
+    document["input"][0]["contract"] = {"max_bytes": 40}
+    pipeline = compiled(document)
+    tally = pipeline.tally()
+    asked = request(
+        rows=json_rows({"age": 200, "income": None}, {"age": 1, "income": 1.0, "extra": "x" * 40}, {"age": 2})
+    )
+    with pytest.raises(InvalidRequest) as refused:
+        pipeline.prepare(asked, 3, tally)
+    for said in ("3 bad rows", "row 0, column 'age'", "row 1, column 'rows'", "row 2, column 'income'"):
+        assert said in str(refused.value)
+    assert {action for _, action in tally.rules} == {"refuse"}
+
+
+def test_the_contract_of_what_callers_send_is_not_that_of_the_models_own_tensor() -> None:
+    windows = {"step": "windows", "begin": 2, "block": 8, "pad": 0}
+    document = {
+        "input": [{"name": "x", "steps": [windows], "contract": {"max_bytes": 4}}],
+        "model_tensors": True,
+    }
+    pipeline = compiled(document, TensorSpec("x", "INT32", (-1, 2)))
+    tally = pipeline.tally()
+    made = pipeline.pass_on(request(x=tensor([[1, 2]], "<i4")), 1, tally)
+    assert filled(made, dtype="<i4") == [[1, 2]]
+
+
 BYTES = TensorSpec("x", "BYTES", (-1,))
 INTS = TensorSpec("x", "INT32", (-1,))
 BOOLS = TensorSpec("x", "BOOL", (-1,))
@@ -372,6 +455,9 @@ OPEN = TensorSpec("x", "FP32", (-1, -1))
         ({"allowed": [1], "unknown": "impute", "value": 2**40}, INTS, "INT32 does not hold 1099511627776"),
         ({"allowed": [1], "unknown": "impute", "value": 1}, UNSIGNED, "no value can be put into UINT64"),
         ({"allowed": [1], "unknown": "null"}, INTS, "INT32 has no value for a missing one"),
+        ({"min": 0.2, "max": 0.8}, INTS, "min, max: no value is within 0.2 and 0.8"),
+        ({"min": 10, "allowed": [10, 2]}, INTS, "allowed: 2 is not within min and max"),
+        ({"min": 1e300}, INTS, "no whole number of 64 bits is beyond 1e+300"),
     ],
 )
 def test_contracts_that_do_not_fit_their_tensor(
@@ -396,6 +482,16 @@ def test_inputs_that_cannot_be_optional(spec: TensorSpec, contract: dict[str, An
     assert said in str(refused.value)
 
 
+def test_dates_that_leave_no_day() -> None:
+    day = {
+        "name": "day",
+        "kind": "date",
+        "contract": {"min": datetime.date(2020, 1, 1), "max": datetime.date(2010, 1, 1)},
+    }
+    with pytest.raises(ManifestError, match="no value is within 2020-01-01 and 2010-01-01"):
+        compiled(table(AGE, INCOME, day), TensorSpec("x", "FP32", (-1, 3)))
+
+
 def test_contracts_of_a_table_stand_at_its_columns() -> None:
     document = table(AGE, INCOME, rows="columns")
     document["input"][0]["contract"] = {"max_bytes": 4}
@@ -414,6 +510,7 @@ def test_the_name_of_row_status_is_taken() -> None:
         ({"min": 2, "max": 1}, "min: expected at most max = 1, got 2"),
         ({"min": True}, "expected a number, got true"),
         ({"min": 1, "max": datetime.date(2020, 1, 1)}, "both numbers or both dates"),
+        ({"max": 10**400}, "max"),
         ({"missing": "impute"}, "value: expected where missing or unknown values are imputed"),
         ({"value": 1}, "value: expected only where"),
         ({"unknown": "null"}, "expected only beside allowed"),

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from steelyard.pipelines.outputs.casts import cast, from_bfloat16
+from steelyard.models.bfloat16 import from_bfloat16
+from steelyard.pipelines.outputs.casts import cast
 from steelyard.pipelines.outputs.scores import best_index, best_indexes, sigmoid, softmax
 from steelyard.pipelines.outputs.vectors import first_token, largest_of_tokens, mean_of_tokens, unit_length
 

@@ -167,6 +167,26 @@ def _fill(repository: Path) -> None:
     )
     models.put(
         repository,
+        "optional_small",
+        models.identity("UINT8", ("batch", 1)),
+        about='[[input]]\nname = "x"\ncontract = { max = 0, on_breach = "mark" }\n',
+    )
+    models.put(
+        repository,
+        "marked_words",
+        models.identity("BYTES", ("batch",)),
+        about='[[input]]\nname = "x"\ncontract = { max_bytes = 3, on_breach = "mark" }\n',
+    )
+    models.put(
+        repository,
+        "own_or_files",
+        models.two_inputs(),
+        about='model_tensors = true\n[[input]]\nname = "a"\ndatatype = "FP32"\nshape = [-1, 3]\n'
+        'steps = [{ step = "frames", samples = 3 }]\n'
+        '[[input]]\nname = "b"\nrequired = false\ncontract = { max = 9, missing = "impute", value = 2.0 }\n',
+    )
+    models.put(
+        repository,
         "optional_factor",
         models.two_inputs(),
         about='[[input]]\nname = "b"\nrequired = false\ncontract = { missing = "impute", value = 2.0 }\n',

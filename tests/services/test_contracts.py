@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from steelyard.wire.generated import grpc_service as pb
+from tests.services.test_bad_rows import stream
 from tests.services.test_pipelines import elements
 from tests.support.asking import Asker, arrays, request
 from tests.support.metrics import metrics
@@ -172,3 +173,46 @@ def test_metadata_has_the_status_of_rows(ask: Asker) -> None:
         ("y", "FP32", [-1, 2]),
         ("row_status", "BYTES", [-1]),
     ]
+
+
+def test_words_that_are_no_text_are_marked_before_they_fail_the_model(ask: Asker) -> None:
+    found = ask.infer("marked_words", {"x": elements(b"abc", b"abcd", b"\xff", "né".encode())})
+    assert found["y"].tolist() == [b"abc", b"", b"", "né".encode()]
+    assert [one.split(b":")[0] for one in found["row_status"].tolist()] == [b"", b"size", b"utf8", b""]
+
+
+def test_optional_inputs_beside_the_models_own_tensors(ask: Asker) -> None:
+    a = np.array([[1, 2, 3]], np.float32)
+    assert ask.infer("own_or_files", {"a": a})["sum"].tolist() == [[3, 4, 5]]
+    assert ask.infer("own_or_files", {"a": a, "b": a})["sum"].tolist() == [[2, 4, 6]]
+    refusal = ask.refused(request("own_or_files", {"a": a, "b": a + 9}))
+    assert "column 'b': expected at most 9, came 10.0 at 0" in refusal.message
+
+
+def test_a_large_request_of_bad_rows_is_answered_beside_others(ask: Asker) -> None:
+    rows = 15_000
+    large = request("optional_small", {"x": np.full((rows, 1), 200, np.uint8)})
+    call = ask.start(large)
+    others = [ask.start(request("double", {"x": np.ones((1, 4), np.float32)})) for _ in range(20)]
+    for other in others:
+        assert other.result()
+    answer = pb.ModelInferResponse.FromString(call.result())
+    assert parameters(answer)["steelyard_rows_marked"] == rows
+    too_many = request("optional_small", {"x": np.zeros((65_537, 1), np.uint8)})
+    assert "at most 65536 rows" in ask.refused(too_many).message
+
+
+def test_a_marked_row_has_no_classes(ask: Asker) -> None:
+    asked = request("people_mark", people(PEOPLE[0], PEOPLE[1]))
+    asked.outputs.add(name="y").parameters["classification"].int64_param = 1
+    found = arrays(pb.ModelInferResponse.FromString(ask.start(asked).result()))["y"]
+    assert found.tolist() == [[b"3.000000:0"], [b""]]
+
+
+def test_classes_of_all_rows_of_a_table_are_bounded(ask: Asker) -> None:
+    rows = 40_000
+    asked = request("marked_arrow", stream(delay=[1.0] * rows, carrier=["UA"] * rows))
+    asked.outputs.add(name="y").parameters["classification"].int64_param = 4
+    refusal = ask.refused(asked)
+    assert refusal.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert "at most 100000 classes over all rows, came 4 for each of 40000" in refusal.message

@@ -71,6 +71,22 @@ def test_another_answer_keeps_it_out_and_names_the_example(version: Path, answer
         load(version)
 
 
+def test_an_example_may_ask_for_classes_and_for_some_outputs(version: Path) -> None:
+    asked = pb.ModelInferRequest(model_name="m")
+    asked.inputs.add(name="X", datatype="FP32", shape=[2, 3])
+    asked.raw_input_contents.append(X.tobytes())
+    asked.outputs.add(name="Y").parameters["classification"].int64_param = 1
+    best = (2 * X).argmax(axis=1)
+    classes = [f"{(2 * X)[row, place]:f}:{place}".encode() for row, place in enumerate(best)]
+    answer = encode_response("m", "1", "", {}, [("Y", "BYTES", (2, 1), encode_bytes_tensor(classes))])
+    write_golden(version, "classes", asked.SerializeToString(), answer)
+    load(version)
+    asked.outputs[0].name = "Z"
+    write_golden(version, "no such output", asked.SerializeToString(), answer)
+    with pytest.raises(LoadFailed, match=r"'no such output': .*came 'Z'"):
+        load(version)
+
+
 def test_a_manifest_may_let_a_version_in_that_fails(version: Path) -> None:
     body = request("X", "FP32", (2, 3), X.tobytes())
     write_golden(version, "good", body, expected(2 * X))

@@ -11,6 +11,7 @@ import numpy as np
 
 from steelyard.client import Tensor, TensorMetadata
 from steelyard.client.tensors import Array
+from steelyard.models.bfloat16 import to_bfloat16
 from steelyard.models.datatypes import BY_NAME
 
 Given = Mapping[str, Array | Tensor]
@@ -144,7 +145,7 @@ def array_of(tensor: TensorMetadata, values: object) -> Array:
     if natural.size and natural.dtype.kind not in takes:
         raise click.UsageError(f"input {tensor.name!r}: expected values of {tensor.datatype}, came others")
     if tensor.datatype == "BF16":
-        return _bfloat16(natural.astype(np.float32))
+        return to_bfloat16(natural)
     if dtype.kind in "iu" and natural.size:
         limits = np.iinfo(dtype)
         low, high = int(natural.min()), int(natural.max())
@@ -155,13 +156,6 @@ def array_of(tensor: TensorMetadata, values: object) -> Array:
                 f"{limits.max}, came {worst}"
             )
     return natural.astype(dtype)
-
-
-def _bfloat16(values: Array) -> Array:
-    """The bits of the nearest BF16, ties to even; a NaN stays one."""
-    bits = values.view(np.uint32).astype(np.uint64)
-    rounded = ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
-    return np.where(np.isnan(values), np.uint16(0x7FC0), rounded)
 
 
 def _strings(name: str, values: object) -> Array:

@@ -12,8 +12,12 @@ from steelyard.toml import Bytes
 MAX_ALLOWED = 1_000_000
 MAX_PATTERN_CHARS = 4096
 
-Value = str | bool | int | Annotated[float, Field(allow_inf_nan=False)]
-Bound = int | Annotated[float, Field(allow_inf_nan=False)] | datetime | date
+# Past all 64-bit integers, signed or not; a whole number of more digits than a double has cannot be stored.
+_LIMIT = 1 << 64
+Whole = Annotated[int, Field(ge=-_LIMIT, le=_LIMIT)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Value = str | bool | Whole | Finite
+Bound = Whole | Finite | datetime | date
 OnBreach = Literal["refuse", "mark", "flag"]
 Policy = Literal["refuse", "impute", "null"]
 
@@ -55,7 +59,8 @@ class Contract(Table):
         "or becomes missing, which `missing` then decides on.",
     )
     value: Value | datetime | date | None = Field(
-        default=None, description="What stands for missing and unknown values that are imputed."
+        default=None,
+        description="What stands for missing and unknown values that are imputed; it need not keep to the rules.",
     )
     on_breach: OnBreach | None = Field(
         default=None,

@@ -153,7 +153,11 @@ class VersionManifest(Table):
     @property
     def contracts(self) -> tuple[InputManifest, ...]:
         """The inputs whose values are checked, or may be left out."""
-        return tuple(tensor for tensor in self.input if tensor.contract.checks or not tensor.required)
+        return tuple(
+            tensor
+            for tensor in self.input
+            if tensor.contract.checks or tensor.contract.on_breach is not None or not tensor.required
+        )
 
     @property
     def callers_outputs(self) -> tuple[OutputManifest, ...]:

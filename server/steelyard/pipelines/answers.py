@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from steelyard.errors import ExecutionFailed
+from steelyard.models.bfloat16 import NAN
 from steelyard.models.spec import DYNAMIC, TensorSpec
 from steelyard.pipelines.problems import MAX_ROWS_NAMED, Problem, by_row
 
@@ -16,20 +17,19 @@ ROW_STATUS = TensorSpec("row_status", "BYTES", (DYNAMIC,))
 """An output of every version that marks rows: empty for a row that was answered, else why it was not."""
 
 MAX_STATUS_CHARS = 1024
-_BF16_NAN = 0x7FC0
 
 
-def spread(array: Array, spec: TensorSpec, keep: Sequence[int], rows: int) -> Array:
-    """The outputs of the rows `keep` as those of all `rows`: the others have NaN, nought, false or an empty text."""
+def spread(array: Array, datatype: str, keep: Sequence[int], rows: int) -> Array:
+    """An output of the rows `keep` as that of all `rows`: the others have NaN, nought, false or an empty text."""
     if array.shape[:1] != (len(keep),):
         raise ExecutionFailed(
-            f"output '{spec.name}' has shape {list(array.shape)} for {len(keep)} rows, the others being marked"
+            f"an output has shape {list(array.shape)} for {len(keep)} rows, the others being marked"
         )
     shape = (rows, *array.shape[1:])
     if array.dtype == object:
         whole = np.full(shape, b"", object)
-    elif spec.datatype == "BF16":
-        whole = np.full(shape, _BF16_NAN, array.dtype)
+    elif datatype == "BF16":
+        whole = np.full(shape, NAN, array.dtype)
     elif array.dtype.kind == "f":
         whole = np.full(shape, np.nan, array.dtype)
     else:

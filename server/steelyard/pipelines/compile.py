@@ -1,6 +1,6 @@
 """From what version.toml says of inputs and outputs to the plan that runs, or to an error that names the step."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -81,7 +81,9 @@ def compile_pipeline(manifest: VersionManifest, model: ModelSpec, directory: Pat
                     f"input '{tensor.name}': callers would have to send two tensors of that name"
                 )
             names.add(tensor.name)
-        contracts = _contracts(held, inputs, directory, manifest.on_breach)
+        contracts = _contracts(
+            held, inputs, {tensor.name for tensor in passed}, directory, manifest.on_breach
+        )
         optional = {tensor.name for tensor in held if not tensor.required}
         optional.update(name for stage in stages for name in stage.preparer.optional)
         images = {
@@ -101,19 +103,25 @@ def compile_pipeline(manifest: VersionManifest, model: ModelSpec, directory: Pat
 
 
 def _contracts(
-    held: Sequence[InputManifest], inputs: Sequence[TensorSpec], directory: Path, on_breach: OnBreach
+    held: Sequence[InputManifest],
+    inputs: Sequence[TensorSpec],
+    passed: Collection[str],
+    directory: Path,
+    on_breach: OnBreach,
 ) -> list[TensorContract]:
     """The contracts of tensors; those of a table's columns are the table's."""
     by_name = {tensor.name: tensor for tensor in inputs}
     contracts = []
     for tensor in held:
         spec = by_name.get(tensor.name)
+        if tensor.steps and not tensor.contract.checks and tensor.required:
+            continue
         rows = next((step.get("rows", "columns") for step in tensor.steps if step.get("step") == "table"), "")
         if spec is None or rows in ("columns", "arrow"):
             raise ManifestError(
                 f"input '{tensor.name}': expected contracts and required = false at its columns, not at the input"
             )
-        contracts.append(compile_tensor_contract(tensor, spec, directory, on_breach))
+        contracts.append(compile_tensor_contract(tensor, spec, directory, on_breach, tensor.name in passed))
     return contracts
 
 

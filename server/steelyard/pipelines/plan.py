@@ -12,12 +12,12 @@ import numpy.typing as npt
 from steelyard.errors import InvalidRequest
 from steelyard.models.contract import OnBreach
 from steelyard.models.spec import DYNAMIC, ModelSpec, TensorSpec
-from steelyard.pipelines.answers import ROW_STATUS, row_status, spread
+from steelyard.pipelines.answers import ROW_STATUS
 from steelyard.pipelines.contract.tensors import GivenTensor, TensorContract
 from steelyard.pipelines.elements import select_elements
 from steelyard.pipelines.outputs.boxes import ImageSlot
 from steelyard.pipelines.outputs.plan import OutputPlan
-from steelyard.pipelines.prepared import PlacedImages, PreparedTensor, Preparer
+from steelyard.pipelines.prepared import BAD_ROW_BYTES, PlacedImages, PreparedTensor, Preparer
 from steelyard.pipelines.problems import Problem, describe
 from steelyard.pipelines.tally import IMPUTE, Tally
 from steelyard.wire.types import InferRequest, InputTensor
@@ -28,6 +28,8 @@ now_ns = time.monotonic_ns
 
 # The event loop prepares what looks at no more than this: some tens of microseconds.
 INLINE_BYTES = 64 << 10
+# What holding an element against a contract counts for: it becomes a cell of a column.
+ELEMENT_BYTES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,9 +129,12 @@ class Pipeline:
         self._model = model
         self._stages = tuple(stages)
         self._contracts = tuple(contracts)
-        self._places = {tensor.name: place for place, tensor in enumerate(model.inputs)}
         made = {target: stage for stage in stages for target in stage.preparer.targets}
         self._passed = [tensor for tensor in model.inputs if tensor.name not in made]
+        passed = {tensor.name for tensor in self._passed}
+        self._own_contracts = tuple(contract for contract in contracts if contract.name in passed)
+        """Those of tensors that are the model's own, whatever else the request holds."""
+        self._places = {tensor.name: place for place, tensor in enumerate(model.inputs)}
         self._dynamic = any(dim == DYNAMIC for tensor in model.inputs for dim in tensor.dims[1:])
         prepare = ("contract", *(stage.name for stage in stages))
         fill = [made[tensor.name].name if tensor.name in made else tensor.name for tensor in model.inputs]
@@ -146,12 +151,16 @@ class Pipeline:
         """An empty one for a request or a batch."""
         return Tally(len(self.steps))
 
-    def is_inline(self, request: InferRequest, rows: int) -> bool:
-        """Whether the event loop may prepare it."""
+    def is_inline(self, request: InferRequest, rows: int, direct: bool) -> bool:
+        """Whether the event loop may prepare it; direct: a request that holds the model's own tensors."""
         size = request.body_bytes
-        looked_at = size if self._contracts else 0
-        for stage in self._stages:
-            looked_at += stage.preparer.looks_at(size, rows)
+        looked_at = 0
+        if self._own_contracts if direct else self._contracts:
+            elements = sum(prod(tensor.shape) for tensor in request.inputs)
+            looked_at = size + elements * ELEMENT_BYTES + rows * BAD_ROW_BYTES
+        if not direct:
+            for stage in self._stages:
+                looked_at += stage.preparer.looks_at(size, rows)
         return looked_at <= INLINE_BYTES
 
     def prepare(self, request: InferRequest, rows: int, tally: Tally) -> PreparedRequest:
@@ -160,7 +169,7 @@ class Pipeline:
         Raises `InvalidRequest`, naming every bad row, where a row breaks a rule and its request is refused for that.
         """
         given: dict[str, InputTensor] = {tensor.name: tensor for tensor in request.inputs}
-        problems = self._hold(given, rows, tally)
+        problems, imputed = self._hold(self._contracts, given, rows, tally)
         inputs: list[PreparedTensor | None] = [None] * len(self._places)
         for place, stage in enumerate(self._stages, 1):
             preparer = stage.preparer
@@ -173,18 +182,16 @@ class Pipeline:
             tally.ended(place, began_ns, len(made.problems))
             for name, tensor in zip(preparer.targets, made.tensors, strict=True):
                 inputs[self._places[name]] = tensor
-            for rule, times in made.imputed.items():
-                tally.count(rule, IMPUTE, times)
-            found = [stage.settled(problem) for problem in made.problems]
-            tally.broke(found)
-            problems += found
-        _refuse(problems)
+            _add(imputed, made.imputed)
+            problems += [stage.settled(problem) for problem in made.problems]
+        problems = _settle(problems, imputed, tally)
         return self._prepared(request, self._pass(given, inputs, self._passed), problems)
 
     def pass_on(self, request: InferRequest, rows: int, tally: Tally) -> PreparedRequest:
         """A request that holds the model's own tensors."""
         given: dict[str, InputTensor] = {tensor.name: tensor for tensor in request.inputs}
-        problems = self._hold(given, rows, tally, only=given)
+        problems, imputed = self._hold(self._own_contracts, given, rows, tally)
+        problems = _settle(problems, imputed, tally)
         inputs: list[PreparedTensor | None] = [None] * len(self._places)
         return self._prepared(request, self._pass(given, inputs, self._model.inputs), problems)
 
@@ -227,46 +234,27 @@ class Pipeline:
             for shape, spec in zip(shapes, self.outputs.outputs, strict=True)
         ]
 
-    def answer(self, prepared: PreparedRequest, outputs: Sequence[Array]) -> list[Array]:
-        """What the caller of one request gets: as many rows as were sent, and their status where rows are marked."""
-        if not self.marks:
-            return list(outputs)
-        rows, kept = prepared.asked_rows, prepared.kept
-        whole = outputs
-        if kept is not None:
-            specs = self.outputs.outputs
-            whole = [spread(array, spec, kept, rows) for array, spec in zip(outputs, specs, strict=True)]
-        return [*whole, row_status(prepared.marked, rows)]
-
     def _hold(
-        self,
-        given: dict[str, InputTensor],
-        rows: int,
-        tally: Tally,
-        only: Collection[str] | None = None,
-    ) -> list[Problem]:
-        """Holds the tensors against their contracts, and puts in what was left out; gives what rows break."""
+        self, contracts: Sequence[TensorContract], given: dict[str, InputTensor], rows: int, tally: Tally
+    ) -> tuple[list[Problem], dict[str, int]]:
+        """Holds tensors against their contracts; gives what rows break, and how many values were put in."""
         problems: list[Problem] = []
-        if not self._contracts:
-            return problems
+        imputed: dict[str, int] = {}
+        if not contracts:
+            return problems, imputed
         began_ns = now_ns()
-        for contract in self._contracts:
-            if only is not None and contract.name not in only:
-                continue
+        for contract in contracts:
             tensor = given.get(contract.name)
             if tensor is None:
                 given[contract.name] = contract.absent(rows)
-                tally.count("missing", IMPUTE, rows)
+                _add(imputed, {"missing": rows})
                 continue
             held = contract.hold(tensor, rows)
             given[contract.name] = held.tensor
-            for rule, times in held.imputed.items():
-                tally.count(rule, IMPUTE, times)
+            _add(imputed, held.imputed)
             problems += held.problems
         tally.ended(0, began_ns, len(problems))
-        tally.broke(problems)
-        _refuse(problems)
-        return problems
+        return problems, imputed
 
     def _pass(
         self,
@@ -300,7 +288,28 @@ class Pipeline:
         return PreparedRequest(request, tuple(tensors), rows, key, held_bytes, asked, kept, marked, flagged)
 
 
-def _refuse(problems: Sequence[Problem]) -> None:
-    """Raises InvalidRequest where a row's request is refused, naming all rows that are not served."""
-    if any(problem.action == "refuse" for problem in problems):
-        raise InvalidRequest(describe([problem for problem in problems if problem.action != "flag"]))
+def _add(counts: dict[str, int], more: Mapping[str, int]) -> None:
+    for rule, times in more.items():
+        counts[rule] = counts.get(rule, 0) + times
+
+
+def _settle(problems: Sequence[Problem], imputed: Mapping[str, int], tally: Tally) -> list[Problem]:
+    """What is done about all that rows break, counted; what a contract and a step find alike is there once.
+
+    Raises InvalidRequest where a row's request is refused, naming all rows that are not served.
+    """
+    served: list[Problem] = []
+    if problems:
+        found = {(problem.row, problem.column, problem.rule): problem for problem in problems}
+        once = sorted(found.values(), key=lambda problem: problem.row)
+        if any(problem.action == "refuse" for problem in once):
+            for problem in once:
+                tally.count(problem.rule, "refuse")
+            raise InvalidRequest(describe([problem for problem in once if problem.action != "flag"]))
+        bad = {problem.row for problem in once if problem.action == "mark"}
+        served = [problem for problem in once if problem.action == "mark" or problem.row not in bad]
+        for problem in served:
+            tally.count(problem.rule, problem.action or "refuse")
+    for rule, times in imputed.items():
+        tally.count(rule, IMPUTE, times)
+    return served

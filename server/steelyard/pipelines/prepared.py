@@ -15,6 +15,9 @@ Array = npt.NDArray[Any]
 # More than any request can have.
 HEAVY = 1 << 40
 
+# What finding out that a row is bad, and why, counts for where bytes that preparing looks at are counted.
+BAD_ROW_BYTES = 256
+
 
 class PreparedTensor(Protocol):
     """One of the model's inputs for the rows of one request."""

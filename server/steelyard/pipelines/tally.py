@@ -1,9 +1,6 @@
 """What happened to one request or batch in a pipeline, written where it happens and counted by whoever serves."""
 
 import time
-from collections.abc import Iterable
-
-from steelyard.pipelines.problems import Problem
 
 IMPUTE = "impute"
 
@@ -28,11 +25,6 @@ class Tally:
         self.ns[place] += time.monotonic_ns() - began_ns
         self.runs[place] += 1
         self.errors[place] += errors
-
-    def broke(self, problems: Iterable[Problem]) -> None:
-        """Counts problems by rule and by what is done about them."""
-        for problem in problems:
-            self.count(problem.rule, problem.action or "refuse")
 
     def count(self, rule: str, action: str, times: int = 1) -> None:
         """Counts a rule by what was done."""

@@ -14,7 +14,7 @@ from steelyard.serving.call import Call
 from steelyard.serving.catalog import Catalog
 from steelyard.serving.fit import fit
 from steelyard.serving.ledger import Ledger
-from steelyard.serving.preparing import count_steps, prepare_request
+from steelyard.serving.preparing import Direct, count_steps, prepare_request
 from steelyard.serving.suspects import Suspects
 from steelyard.serving.version import ServedVersion
 from steelyard.wire import decode_request
@@ -72,10 +72,11 @@ class Admission:
             decode_ns = decoded_ns - started_ns
             pipeline = version.pipeline
             if pipeline is not None:
-                if version.prepare_lane is not None and not direct and not pipeline.is_inline(request, rows):
+                if version.prepare_lane is not None and not pipeline.is_inline(request, rows, direct):
                     size = request.held_bytes
+                    asked = Direct(request) if direct else request
                     waiting = Ticket(
-                        call, request, rows, key, received_ns, decode_ns, deadline_ns, priority, size
+                        call, asked, rows, key, received_ns, decode_ns, deadline_ns, priority, size
                     )
                     self.queue(version, version.prepare_lane, waiting)
                     return

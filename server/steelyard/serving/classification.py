@@ -5,8 +5,9 @@ from math import prod
 import numpy as np
 
 from steelyard.errors import InvalidRequest
+from steelyard.models.bfloat16 import from_bfloat16
+from steelyard.models.spec import ModelSpec
 from steelyard.runtime.runner import Array
-from steelyard.serving.version import ServedVersion
 from steelyard.wire.types import InferRequest, Parameter
 
 PARAMETER = "classification"
@@ -15,20 +16,22 @@ PARAMETER = "classification"
 MAX_FORMATTED = 100_000
 
 
-def check_classes(request: InferRequest, version: ServedVersion) -> None:
-    """Refuses a `classification` that is no whole number above zero, or asked of an output that holds no numbers."""
+def check_classes(request: InferRequest, where: str, offered: ModelSpec, rows: int) -> None:
+    """Refuses a `classification` that is no whole number above zero, or asked of an output that holds no numbers.
+
+    where: the model, for messages. rows: those that are answered.
+    """
     for output in request.outputs:
         wanted = output.parameters.get(PARAMETER)
         if wanted is None:
             continue
-        place = f"model {version.model!r}: output {output.name!r}"
+        place = f"{where}: output {output.name!r}"
         if isinstance(wanted, bool) or not isinstance(wanted, int) or wanted < 1:
             raise InvalidRequest(
                 f"{place}: parameter {PARAMETER!r}: expected a whole number, 1 or more, came {_came(wanted)}"
             )
-        tensor = next(tensor for tensor in version.offered.outputs if tensor.name == output.name)
-        rows = request.inputs[0].shape[0] if version.spec.batched and request.inputs else 1
-        dims = tensor.dims[1:] if version.spec.batched else tensor.dims
+        tensor = next(tensor for tensor in offered.outputs if tensor.name == output.name)
+        dims = tensor.dims[1:] if offered.batched else tensor.dims
         classes = min(wanted, prod(dims)) if all(dim >= 0 for dim in dims) else wanted
         if rows * classes > MAX_FORMATTED:
             raise InvalidRequest(
@@ -54,7 +57,7 @@ def classify(array: Array, datatype: str, top: int, labels: tuple[str, ...], bat
     Returns strings of shape [rows, k] where batched, else [k], with k the smaller of `top` and the classes.
     """
     if datatype == "BF16":
-        array = (array.astype(np.uint32) << 16).view(np.float32)
+        array = from_bfloat16(array)
     count = array.shape[0] if batched and array.ndim else 1
     rows = array.reshape(count, prod(array.shape[1:] if batched else array.shape))
     k = min(top, rows.shape[1])

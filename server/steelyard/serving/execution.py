@@ -13,8 +13,8 @@ from steelyard.runtime.runner import Array, Runner
 from steelyard.runtime.session import execution_error
 from steelyard.scheduling.lane import Batch
 from steelyard.scheduling.ticket import Ticket
-from steelyard.serving.classification import classify
-from steelyard.serving.version import ServedVersion, labels_of
+from steelyard.serving.answering import Named, answer_tensors
+from steelyard.serving.version import ServedVersion
 from steelyard.wire import InferRequest, encode_bytes_tensor, encode_response
 
 now_ns = time.monotonic_ns
@@ -168,11 +168,9 @@ def encode(
     for one, request, count, decision_id in zip(prepared, requests, rows, ids, strict=True):
         own = [output[start : start + count] for output in outputs] if batched else outputs
         start += count
-        said: dict[str, bool | int | str | float] = {}
-        if pipeline is not None:
-            own = pipeline.answer(one, own)
-            said = parameters(one.marked, one.flagged)
-        answers.append(encode_generally(version, request, decision_id, own, said))
+        tensors = answer_tensors(version.offered, request, None if pipeline is None else one, own)
+        said = {} if pipeline is None else parameters(one.marked, one.flagged)
+        answers.append(encode_generally(version, request, decision_id, tensors, said))
     return answers
 
 
@@ -186,29 +184,20 @@ def encode_generally(
     version: ServedVersion,
     request: InferRequest,
     decision_id: str,
-    outputs: list[Array],
+    tensors: list[Named],
     said: Mapping[str, bool | int | str | float],
 ) -> bytes:
-    """An answer with strings or classifications in it, and what is `said` in its parameters."""
-    by_name = {spec.name: (spec, array) for spec, array in zip(version.offered.outputs, outputs, strict=True)}
-    wanted: list[tuple[str, Any]]
-    if request.outputs:
-        wanted = [(output.name, output.parameters.get("classification", 0)) for output in request.outputs]
-    else:
-        wanted = [(spec.name, 0) for spec in version.offered.outputs]
-    tensors: list[tuple[str, str, tuple[int, ...], bytes]] = []
-    for name, top in wanted:
-        spec, array = by_name[name]
-        if top:
-            array = classify(array, spec.datatype, int(top), labels_of(version, name), version.spec.batched)
-            tensors.append((name, "BYTES", array.shape, encode_bytes_tensor(array.ravel().tolist())))
-        elif spec.datatype == "BYTES":
-            tensors.append((name, "BYTES", array.shape, encode_bytes_tensor(array.ravel().tolist())))
-        else:
-            tensors.append((name, spec.datatype, array.shape, np.ascontiguousarray(array).tobytes()))
+    """An answer of any tensors, and with what is `said` in its parameters."""
+    encoded = [(name, datatype, array.shape, _raw(datatype, array)) for name, datatype, array in tensors]
     parameters: dict[str, bool | int | str | float] = {
         "steelyard_decision_id": decision_id,
         "steelyard_model_digest": version.digest,
         **said,
     }
-    return encode_response(version.model, str(version.number), request.id, parameters, tensors)
+    return encode_response(version.model, str(version.number), request.id, parameters, encoded)
+
+
+def _raw(datatype: str, array: Array) -> bytes:
+    if datatype == "BYTES":
+        return encode_bytes_tensor(array.ravel().tolist())
+    return np.ascontiguousarray(array).tobytes()

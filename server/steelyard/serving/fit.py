@@ -1,5 +1,6 @@
 """Whether a request fits the version that is to answer it."""
 
+from steelyard.errors import InvalidRequest
 from steelyard.serving.classification import check_classes
 from steelyard.serving.empty_tensors import check_empty
 from steelyard.serving.version import ServedVersion
@@ -16,12 +17,15 @@ def fit(version: ServedVersion, request: InferRequest) -> tuple[int, tuple[int, 
         rows, key = bound
     else:
         otherwise = version.takes.bind_otherwise(request)
+        if otherwise is None and not request.inputs and version.takes.optional:
+            raise InvalidRequest(f"model {version.model!r}: expected at least one input, came none")
         if otherwise is None:
             explain_misfit(request, version.model, version.takes.specs, version.spec.batched)
         rows, key, direct = otherwise
     if request.outputs:
         check_outputs(request, version.model, version.output_names)
-        check_classes(request, version)
+        rows_asked = rows if version.spec.batched else 1
+        check_classes(request, f"model {version.model!r}", version.offered, rows_asked)
     if not rows or 0 in key:
         check_empty(request, version.model)
     return rows, key, direct

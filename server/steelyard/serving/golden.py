@@ -1,6 +1,6 @@
 """Golden examples before a version serves: the whole way of a request, held against the answer that it has to get."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,15 @@ from google.protobuf.message import DecodeError
 from steelyard.errors import LoadFailed, ManifestError, RepositoryError, SteelyardError
 from steelyard.models.datatypes import BY_NAME
 from steelyard.models.golden import GoldenExample, golden_paths, read_example, show_failing
-from steelyard.models.spec import ModelSpec, TensorSpec
-from steelyard.pipelines.plan import Pipeline
+from steelyard.models.spec import ModelSpec
+from steelyard.pipelines.plan import Pipeline, PreparedRequest
 from steelyard.runtime.independence import difference
 from steelyard.runtime.runner import Array, Runner
+from steelyard.serving.answering import answer_tensors
+from steelyard.serving.classification import check_classes
 from steelyard.serving.takes import Takes
 from steelyard.wire import decode_bytes_tensor, decode_request
+from steelyard.wire.check import check_outputs
 from steelyard.wire.generated import grpc_service as pb
 
 Inputs = dict[str, Array]
@@ -102,17 +105,25 @@ def run_example(
     rows, key, direct = bound
     runner = Runner(session, spec, capacity=0, shared=False, prepared=pipeline is not None)
     runner.may_bind = False
+    offered = spec if pipeline is None else pipeline.offered
+    if request.outputs:
+        check_outputs(request, "of the example", {tensor.name for tensor in offered.outputs})
+    prepared: PreparedRequest | None = None
     if pipeline is None:
-        arrays, outputs = _run(runner, request, rows, key, spec, met)
-        return compare(example, _named(spec.outputs, outputs))
-    tally = pipeline.tally()
-    prepared = (pipeline.pass_on if direct else pipeline.prepare)(request, rows, tally)
-    if not prepared.rows and prepared.kept is not None:
-        outputs = pipeline.nothing()
+        _, outputs = _run(runner, request, rows, key, spec, met)
     else:
-        arrays, outputs = _run(runner, prepared, prepared.rows, prepared.key, spec, met)
-        outputs = pipeline.finish(outputs, prepared.rows, arrays, tally, [prepared])
-    return compare(example, _named(pipeline.offered.outputs, pipeline.answer(prepared, outputs)))
+        tally = pipeline.tally()
+        prepared = (pipeline.pass_on if direct else pipeline.prepare)(request, rows, tally)
+        if not prepared.rows and prepared.kept is not None:
+            outputs = pipeline.nothing()
+        else:
+            arrays, outputs = _run(runner, prepared, prepared.rows, prepared.key, spec, met)
+            outputs = pipeline.finish(outputs, prepared.rows, arrays, tally, [prepared])
+        rows = prepared.asked_rows
+    if request.outputs:
+        check_classes(request, "the example", offered, rows if offered.batched else 1)
+    tensors = answer_tensors(offered, request, prepared, outputs)
+    return compare(example, {name: (datatype, array) for name, datatype, array in tensors})
 
 
 def _run(
@@ -122,10 +133,6 @@ def _run(
     shape, arrays = runner.fill([request], rows, key)
     met.append({tensor.name: array for tensor, array in zip(spec.inputs, arrays, strict=True)})
     return arrays, runner.run(shape, arrays, rows)
-
-
-def _named(specs: Sequence[TensorSpec], outputs: Sequence[Array]) -> dict[str, tuple[str, Array]]:
-    return {spec.name: (spec.datatype, array) for spec, array in zip(specs, outputs, strict=True)}
 
 
 def compare_answer(example: GoldenExample, answer: bytes) -> str:

@@ -1,7 +1,7 @@
 """Preparing requests on threads: a lane of its own before the version's, and what is done with what comes out."""
 
 import logging
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from steelyard._native.observe import Slot
 from steelyard.errors import ExecutionFailed, InvalidRequest, SteelyardError
@@ -11,10 +11,18 @@ from steelyard.pipelines.problems import ACTIONS, RULES
 from steelyard.pipelines.tally import Tally
 from steelyard.scheduling.cost import CostModel
 from steelyard.scheduling.lane import Batch, Lane
+from steelyard.serving.classification import check_classes
 from steelyard.serving.execution import now_ns
 from steelyard.serving.loading import LoadedVersion
 from steelyard.serving.version import ServedVersion
 from steelyard.wire.types import InferRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Direct:
+    """A request that waits to be prepared and holds the model's own tensors, not what the version offers."""
+
+    request: InferRequest
 
 
 class Preparing:
@@ -41,11 +49,13 @@ def prepare_request(
     pipeline = version.pipeline
     assert pipeline is not None
     try:
-        if direct:
-            return pipeline.pass_on(request, rows, tally)
-        return pipeline.prepare(request, rows, tally)
+        prepared = (pipeline.pass_on if direct else pipeline.prepare)(request, rows, tally)
     except InvalidRequest as error:
         raise InvalidRequest(f"model {version.model!r} version {version.number}: {error}") from None
+    if request.outputs and prepared.asked_rows != rows:
+        # A table has more rows than the tensor that holds it.
+        check_classes(request, f"model {version.model!r}", version.offered, prepared.asked_rows)
+    return prepared
 
 
 def prepare(job: Preparing) -> None:
@@ -54,7 +64,10 @@ def prepare(job: Preparing) -> None:
     (ticket,) = job.batch.tickets
     job.began_ns = now_ns()
     try:
-        job.outcome = prepare_request(version, ticket.request, ticket.rows, job.tally)
+        request, direct = ticket.request, isinstance(ticket.request, Direct)
+        job.outcome = prepare_request(
+            version, request.request if direct else request, ticket.rows, job.tally, direct
+        )
     except SteelyardError as error:
         job.outcome = error
     except Exception as error:  # a fault of ours, which must not end the thread

@@ -6,6 +6,8 @@ from steelyard.models.spec import ModelSpec
 from steelyard.pipelines.plan import Pipeline
 from steelyard.wire import Signature
 
+InputSpec = tuple[str, str, tuple[int, ...]]
+
 
 class Takes:
     """Binds requests to a version's inputs; immutable, so threads may share it."""
@@ -19,10 +21,11 @@ class Takes:
         self._batched = spec.batched
         self.signature = Signature(self.specs, spec.batched)
         """Of all that the version offers, which is what most requests hold."""
-        self._model_signature: Signature | None = None
+        self._own: list[InputSpec] | None = None
+        """The model's own tensors, where they are taken."""
         if model_tensors:
-            own = [(tensor.name, tensor.datatype, tensor.dims) for tensor in spec.inputs]
-            self._model_signature = Signature(own, spec.batched)
+            self._own = [(tensor.name, tensor.datatype, tensor.dims) for tensor in spec.inputs]
+            self._own_signature = Signature(self._own, spec.batched)
 
     def bind(self, request: Any) -> tuple[int, tuple[int, ...], bool] | None:
         """Rows, the dimensions that a request shares with others of its batch, and whether it holds the model's own
@@ -32,13 +35,16 @@ class Takes:
 
     def bind_otherwise(self, request: Any) -> tuple[int, tuple[int, ...], bool] | None:
         """The same of a request that `signature` does not take."""
-        bound = None
-        if self._model_signature is not None:
-            bound = self._model_signature.bind(request)
+        if self._own is not None:
+            bound = self._own_signature.bind(request)
             if bound is not None:
                 return *bound, True
-        if self.optional:
+        if not self.optional:
+            return None
+        for specs, direct in ((self.specs, False), (self._own, True)):
             names = {tensor.name for tensor in request.inputs}
-            present = [spec for spec in self.specs if spec[0] in names or spec[0] not in self.optional]
+            present = [spec for spec in specs or () if spec[0] in names or spec[0] not in self.optional]
             bound = Signature(present, self._batched).bind(request) if present else None
-        return None if bound is None else (*bound, False)
+            if bound is not None:
+                return *bound, direct
+        return None

@@ -117,8 +117,3 @@ class ServedVersion:
 
     def __repr__(self) -> str:
         return f"<version {self.number} of {self.model!r}>"
-
-
-def labels_of(version: ServedVersion, output: str) -> tuple[str, ...]:
-    """The class labels of an output, empty where there are none."""
-    return next((tensor.labels for tensor in version.offered.outputs if tensor.name == output), ())

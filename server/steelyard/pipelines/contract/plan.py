@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steelyard._native import tabular as native
+from steelyard.models.contract import OnBreach
 from steelyard.pipelines.contract.rules import RULE_NAMES, Rules
 from steelyard.pipelines.problems import Problem, ProblemList
 from steelyard.pipelines.tabular.columns import Column, Kind, Mask, TextColumn, ValueColumn
@@ -123,7 +124,9 @@ def _match(rule: Rules, column: Column, there: Mask, width: int, problems: Probl
         try:
             text = column.value(cell)
         except UnicodeDecodeError:
-            problems.add(cell // width, rule.name, "utf8", "UTF-8", _raw(column, cell), rule.action)
+            # There is no text to serve, so there is nothing to flag.
+            action: OnBreach = "mark" if rule.action == "mark" else "refuse"
+            problems.add(cell // width, rule.name, "utf8", "UTF-8", raw(column, cell), action)
             last = cell // width
             continue
         if not rule.matches(str(text)):
@@ -146,14 +149,14 @@ def _value(column: Column, cell: int) -> str:
     if column.missing[cell]:
         return "null"
     if isinstance(column, TextColumn):
-        return _raw(column, cell).decode("utf-8", "backslashreplace")
+        return raw(column, cell).decode("utf-8", "backslashreplace")
     value = column.value(cell)
     if column.kind is Kind.DATE and isinstance(value, int):
         return (_EPOCH + timedelta(microseconds=value)).isoformat()
     return str(value)
 
 
-def _raw(column: Column, cell: int) -> bytes:
+def raw(column: Column, cell: int) -> bytes:
     """The first bytes of a text."""
     assert isinstance(column, TextColumn)
     start = int(column.starts[cell])

@@ -77,15 +77,23 @@ def compile_rules(
     kind: Kind,
     directory: Path | None,
     on_breach: OnBreach,
-    vocabulary: Callable[[list[bytes], list[int]], Any] = native.Vocabulary,
+    nearest: Callable[[float], float] = float,
 ) -> Rules:
-    """The rules of the column `name`; on_breach: where the contract does not say. Raises ManifestError."""
+    """The rules of the column `name`.
+
+    on_breach: where the contract does not say. nearest: what a number becomes in the caller's datatype, so that a bound
+    of 0.1 is FP32's 0.1 where values are FP32. Raises ManifestError.
+    """
     try:
-        least, greatest = (
-            _bound(bound, kind, up) for bound, up in ((contract.min, True), (contract.max, False))
-        )
         _refuse_of_kind(contract, kind)
-        words, named = _words(contract, kind, directory, vocabulary)
+        least, greatest = (
+            _bound(bound, kind, up, nearest) for bound, up in ((contract.min, True), (contract.max, False))
+        )
+        if least is not None and greatest is not None and least > greatest:
+            raise ManifestError(
+                f"min, max: no value is within {_text(contract.min)} and {_text(contract.max)}"
+            )
+        words, named = _words(contract, kind, directory, nearest, (least, greatest))
         value = _stored(contract.value, kind)
         matches = compile_pattern(contract.pattern) if contract.pattern is not None else None
     except ManifestError as error:
@@ -139,7 +147,7 @@ def _refuse_of_kind(contract: Contract, kind: Kind) -> None:
         raise ManifestError("allowed: expected min and max for dates")
 
 
-def _bound(bound: object, kind: Kind, up: bool) -> float | int | None:
+def _bound(bound: object, kind: Kind, up: bool, nearest: Callable[[float], float]) -> float | int | None:
     """A bound as cells of the kind are stored; of whole numbers the next one within."""
     if bound is None or kind in (Kind.TEXT, Kind.BOOLEAN):
         return None
@@ -150,8 +158,10 @@ def _bound(bound: object, kind: Kind, up: bool) -> float | int | None:
         return _microseconds(bound)
     assert isinstance(bound, int | float)
     if kind is Kind.NUMBER:
-        return float(bound)
+        return nearest(bound)
     whole = math.ceil(bound) if up else math.floor(bound)
+    if (up and whole > _INT64[1]) or (not up and whole < _INT64[0]):
+        raise ManifestError(f"min, max: no whole number of 64 bits is beyond {bound}")
     return min(max(whole, _INT64[0]), _INT64[1])
 
 
@@ -168,7 +178,8 @@ def _words(
     contract: Contract,
     kind: Kind,
     directory: Path | None,
-    vocabulary: Callable[[list[bytes], list[int]], Any],
+    nearest: Callable[[float], float],
+    bounds: tuple[float | int | None, float | int | None],
 ) -> tuple[Any, str]:
     """The allowed values as a vocabulary, and what a message says that they are."""
     allowed = contract.allowed
@@ -176,10 +187,21 @@ def _words(
         return None, ""
     values = read_categories(allowed, directory) if isinstance(allowed, str) else allowed
     state = state_of(kind)
-    keys = list(dict.fromkeys(key_of(value, state, kind) for value in values))
+    keys = []
+    for value in values:
+        if kind is Kind.NUMBER and isinstance(value, int | float) and not isinstance(value, bool):
+            value = nearest(value)
+        keys.append(key_of(value, state, kind))
+        least, greatest = bounds
+        within = isinstance(value, str) or (
+            (least is None or value >= least) and (greatest is None or value <= greatest)
+        )
+        if not within:
+            raise ManifestError(f"allowed: {shown(value)} is not within min and max")
+    keys = list(dict.fromkeys(keys))
     named = ", ".join(shown(value) for value in values[:_NAMED])
     more = f" or {len(values) - _NAMED} more" if len(values) > _NAMED else ""
-    return vocabulary(keys, [0] * len(keys)), f"one of {named}{more}"
+    return native.Vocabulary(keys, [0] * len(keys)), f"one of {named}{more}"
 
 
 def _stored(value: object, kind: Kind) -> Any:

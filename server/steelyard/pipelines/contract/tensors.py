@@ -1,7 +1,7 @@
 """Contracts of whole tensors: a caller's input as a column of its elements, and back where values were put in."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -11,18 +11,29 @@ from numpy.typing import NDArray
 
 from steelyard._native import tabular as native
 from steelyard.errors import InvalidRequest, ManifestError
+from steelyard.models.bfloat16 import LARGEST, from_bfloat16, to_bfloat16
 from steelyard.models.contract import Contract, OnBreach
 from steelyard.models.spec import DYNAMIC, TensorSpec
 from steelyard.models.version_manifest import InputManifest
 from steelyard.pipelines.bounds import check_prepared
-from steelyard.pipelines.contract.plan import ContractPlan
+from steelyard.pipelines.contract.plan import ContractPlan, raw
 from steelyard.pipelines.contract.rules import Rules, compile_rules, kind_of
 from steelyard.pipelines.elements import join_elements
-from steelyard.pipelines.problems import Problem
-from steelyard.pipelines.tabular.columns import Column, Kind, TextColumn, ValueColumn
+from steelyard.pipelines.problems import Problem, shown
+from steelyard.pipelines.tabular.columns import (
+    MAX_CELLS,
+    MAX_ROWS,
+    Column,
+    Kind,
+    TextColumn,
+    ValueColumn,
+)
 from steelyard.wire.types import InputTensor
 
 Array = NDArray[Any]
+
+# Elements of numbers that are checked at a time: 17 MB.
+CHUNK_CELLS = 1 << 20
 
 # The types that have a value for a missing one: NaN.
 _FLOATS = ("FP16", "BF16", "FP32", "FP64")
@@ -51,36 +62,71 @@ class HeldTensor:
 class TensorContract:
     """The contract of one of the caller's tensors; immutable, so threads may share it."""
 
-    def __init__(self, spec: TensorSpec, rules: Rules, required: bool, row_bytes: int | None) -> None:
-        """row_bytes: the largest row of a tensor of numbers, None: any."""
+    def __init__(
+        self, spec: TensorSpec, rules: Rules, required: bool, row_bytes: int | None, is_text: bool
+    ) -> None:
+        """row_bytes: the largest row of a tensor of numbers, None: any. is_text: whether elements have to be UTF-8."""
         self.name = spec.name
         self.required = required
         self.action = rules.action
         self._spec = spec
         self._rules = rules
         self._row_bytes = row_bytes
+        self._is_text = is_text
         self._plan = ContractPlan([rules])
 
     def hold(self, tensor: InputTensor, rows: int) -> HeldTensor:
-        """Checks a tensor of `rows` rows. What a row breaks is a problem."""
+        """Checks a tensor of `rows` rows. What a row breaks is a problem.
+
+        Raises InvalidRequest where there are more rows or elements than can be checked.
+        """
         width = prod(tensor.shape[1:])
-        problems: tuple[Problem, ...] = ()
-        if self._row_bytes is not None and rows and tensor.data.nbytes // rows > self._row_bytes:
-            size = tensor.data.nbytes // rows
-            problems = tuple(
-                Problem(
-                    row, self.name, "size", f"at most {self._row_bytes} bytes", f"{size} bytes", self.action
-                )
-                for row in range(rows)
+        if rows > MAX_ROWS:
+            raise InvalidRequest(
+                f"input '{self.name}': expected at most {MAX_ROWS} rows, which has a contract, came {rows}"
             )
-        if self._plan.is_empty or not rows or not width:
-            return HeldTensor(tensor, problems, {})
-        column = self._column(tensor, rows * width)
-        held = self._plan.hold({self.name: column}, rows * width, width)
-        after = held.columns.get(self.name)
-        if after is not None:
-            tensor = self._given(_elements(after, self._spec), tensor.shape)
-        return HeldTensor(tensor, (*problems, *held.problems), dict(held.imputed))
+        problems = self._large_rows(tensor, rows)
+        if not rows or not width or (self._plan.is_empty and not self._is_text):
+            return HeldTensor(tensor, tuple(problems), {})
+        if tensor.datatype == "BYTES":
+            column = self._texts(tensor.data, rows * width, width, problems)
+            held = self._plan.hold({self.name: column}, rows * width, width)
+            after = held.columns.get(self.name)
+            if after is not None:
+                tensor = self._given(_elements(after, self._spec), tensor.shape)
+            return HeldTensor(tensor, (*problems, *held.problems), dict(held.imputed))
+        return self._hold_numbers(tensor, rows, width, problems)
+
+    def _hold_numbers(
+        self, tensor: InputTensor, rows: int, width: int, problems: list[Problem]
+    ) -> HeldTensor:
+        """Some rows at a time: as columns they take up to 17 times as much memory."""
+        imputed: dict[str, int] = {}
+        parts: list[bytes | memoryview] = []
+        changed = False
+        row_bytes = tensor.data.nbytes // rows
+        step = max(1, CHUNK_CELLS // width)
+        for start in range(0, rows, step):
+            count = min(step, rows - start)
+            data = tensor.data[start * row_bytes : (start + count) * row_bytes]
+            held = self._plan.hold({self.name: self._numbers(data, count * width)}, count * width, width)
+            problems += [replace(problem, row=start + problem.row) for problem in held.problems]
+            for rule, times in held.imputed.items():
+                imputed[rule] = imputed.get(rule, 0) + times
+            after = held.columns.get(self.name)
+            changed |= after is not None
+            parts.append(data if after is None else _elements(after, self._spec))
+        if changed:
+            tensor = self._given(b"".join(parts), tensor.shape)
+        return HeldTensor(tensor, tuple(problems), imputed)
+
+    def _large_rows(self, tensor: InputTensor, rows: int) -> list[Problem]:
+        """Of a tensor of numbers all rows have one size."""
+        size = tensor.data.nbytes // rows if rows else 0
+        if self._row_bytes is None or size <= self._row_bytes:
+            return []
+        expected, came = f"at most {self._row_bytes} bytes", f"{size} bytes"
+        return [Problem(row, self.name, "size", expected, came, self.action) for row in range(rows)]
 
     def absent(self, rows: int) -> GivenTensor:
         """The tensor of a request that left it out: each value is what stands for a missing one."""
@@ -98,23 +144,41 @@ class TensorContract:
     def _given(self, data: bytes, shape: Sequence[int]) -> GivenTensor:
         return GivenTensor(self.name, self._spec.datatype, tuple(shape), memoryview(data), {})
 
-    def _column(self, tensor: InputTensor, cells: int) -> Column:
-        """A tensor's elements. Of a type that float64 and int64 cannot hold whole (UINT64), the nearest."""
-        data = tensor.data
-        if tensor.datatype == "BYTES":
-            starts, lengths = np.empty(cells, np.int64), np.empty(cells, np.int64)
-            try:
+    def _texts(self, data: memoryview, cells: int, width: int, problems: list[Problem]) -> TextColumn:
+        """The elements of a BYTES tensor. Where they have to be UTF-8, the first of a row that is not is a problem."""
+        if cells > MAX_CELLS:
+            raise InvalidRequest(f"input '{self.name}': expected at most {MAX_CELLS} elements, came {cells}")
+        starts, lengths = np.empty(cells, np.int64), np.empty(cells, np.int64)
+        missing = np.zeros(cells, np.bool_)
+        column = TextColumn(starts, lengths, missing, data)
+        try:
+            if not self._is_text:
                 native.split_elements_of(data, starts, lengths)
-            except ValueError as exc:
-                raise InvalidRequest(f"input '{self.name}': {exc}") from exc
-            return TextColumn(starts, lengths, np.zeros(cells, np.bool_), data)
-        if tensor.datatype in ("FP32", "FP64"):
+                return column
+            wrong = native.split_texts(data, starts, lengths, missing)
+        except ValueError as exc:
+            raise InvalidRequest(f"input '{self.name}': {exc}") from exc
+        missing[:] = False
+        # The model cannot be given it, so there is nothing to flag.
+        action: OnBreach = "mark" if self.action == "mark" else "refuse"
+        last = -1
+        for cell in wrong:
+            row = cell // width
+            if row != last:
+                problems.append(Problem(row, self.name, "utf8", "UTF-8", shown(raw(column, cell)), action))
+            last = row
+        return column
+
+    def _numbers(self, data: memoryview, cells: int) -> ValueColumn:
+        """A tensor's elements. Of a type that float64 and int64 cannot hold whole (UINT64), the nearest."""
+        datatype = self._spec.datatype
+        if datatype in ("FP32", "FP64"):
             numbers, missing = np.empty(cells, np.float64), np.empty(cells, np.bool_)
             native.copy_floats(data, numbers, missing)
             return ValueColumn(Kind.NUMBER, numbers, missing)
         values: Array = np.frombuffer(data, self._spec.element.dtype)
-        if tensor.datatype == "BF16":
-            values = (values.astype(np.uint32) << 16).view(np.float32)
+        if datatype == "BF16":
+            values = from_bfloat16(values)
         if self._rules.kind is Kind.NUMBER:
             numbers = values.astype(np.float64)
             return ValueColumn(Kind.NUMBER, numbers, np.isnan(numbers))
@@ -131,23 +195,24 @@ def _elements(column: Column, spec: TensorSpec) -> bytes:
     if column.missing.any():
         values = np.where(column.missing, np.nan, values)
     if spec.datatype == "BF16":
-        return (values.astype(np.float32).view(np.uint32) >> 16).astype(np.uint16).tobytes()
+        return to_bfloat16(values).tobytes()
     return values.astype(spec.element.dtype).tobytes()
 
 
 def compile_tensor_contract(
-    tensor: InputManifest, spec: TensorSpec, directory: Path, on_breach: OnBreach
+    tensor: InputManifest, spec: TensorSpec, directory: Path, on_breach: OnBreach, passed: bool
 ) -> TensorContract:
-    """The contract of an input whose values are tensors' own; on_breach: where it does not say.
+    """The contract of an input whose values are tensors' own.
 
-    Raises ManifestError that names the input.
+    on_breach: where it does not say. passed: whether the tensor is the model's own. Raises ManifestError that names the
+    input.
     """
     contract, kind = tensor.contract, kind_of(spec)
     row_bytes = None
     if kind is not Kind.TEXT and contract.max_bytes is not None:
         row_bytes = contract.max_bytes
         contract = contract.model_copy(update={"max_bytes": None})
-    rules = compile_rules(contract, spec.name, kind, directory, on_breach)
+    rules = compile_rules(contract, spec.name, kind, directory, on_breach, _nearest_of(spec))
     if contract.unknown == "null" and spec.datatype not in _FLOATS:
         raise ManifestError(
             f"contract of '{spec.name}': unknown = 'null': {spec.datatype} has no value for a missing one"
@@ -157,7 +222,22 @@ def compile_tensor_contract(
             _check_fits(value, spec)
     if not tensor.required:
         _check_optional(contract, spec)
-    return TensorContract(spec, rules, tensor.required, row_bytes)
+    return TensorContract(spec, rules, tensor.required, row_bytes, passed and spec.datatype == "BYTES")
+
+
+def _nearest_of(spec: TensorSpec) -> Callable[[float], float]:
+    """What a number becomes in a tensor's datatype; one that is too large stays, for no element is beyond it."""
+
+    def nearest(value: float) -> float:
+        exact = np.array([value], np.float64)
+        with np.errstate(over="ignore"):
+            if spec.datatype == "BF16":
+                rounded = float(from_bfloat16(to_bfloat16(exact))[0])
+            else:
+                rounded = float(exact.astype(spec.element.dtype)[0])
+        return rounded if np.isfinite(rounded) else float(value)
+
+    return nearest if spec.datatype in ("FP16", "BF16", "FP32") else float
 
 
 def _check_optional(contract: Contract, spec: TensorSpec) -> None:
@@ -179,9 +259,14 @@ def _check_fits(value: Any, spec: TensorSpec) -> None:
     """Raises ManifestError for a value to put in that the tensor's datatype does not hold."""
     if spec.datatype == "UINT64":
         raise ManifestError(f"contract of '{spec.name}': no value can be put into UINT64")
-    if spec.datatype in ("BYTES", "BOOL", "BF16"):
+    if spec.datatype in ("BYTES", "BOOL"):
         return
     dtype = spec.element.dtype
-    limits: Any = np.iinfo(dtype) if dtype.kind in "iu" else np.finfo(dtype)
-    if not limits.min <= value <= limits.max:
+    if spec.datatype == "BF16":
+        limit = float(from_bfloat16(np.array([LARGEST], np.uint16))[0])
+        least, greatest = -limit, limit
+    else:
+        limits: Any = np.iinfo(dtype) if dtype.kind in "iu" else np.finfo(dtype)
+        least, greatest = limits.min, limits.max
+    if not least <= value <= greatest:
         raise ManifestError(f"contract of '{spec.name}': value: {spec.datatype} does not hold {value}")

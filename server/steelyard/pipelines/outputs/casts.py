@@ -33,8 +33,3 @@ def cast(values: Array, dtype: np.dtype[Any]) -> Array:
     inside[above] = limits.max
     inside[below] = limits.min
     return inside
-
-
-def from_bfloat16(bits: Array) -> npt.NDArray[np.float32]:
-    """The numbers of BF16, which NumPy keeps as uint16: the upper half of a float32."""
-    return (bits.astype(np.uint32) << 16).view(np.float32)

@@ -8,11 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from steelyard.errors import ExecutionFailed
+from steelyard.models.bfloat16 import from_bfloat16
 from steelyard.models.spec import DYNAMIC, TensorSpec
 from steelyard.pipelines.misfits import misfit, shown_dims
 from steelyard.pipelines.outputs import declaration as d
 from steelyard.pipelines.outputs.boxes import ImageSlot, from_slots
-from steelyard.pipelines.outputs.casts import cast, from_bfloat16
+from steelyard.pipelines.outputs.casts import cast
 from steelyard.pipelines.outputs.ctc import best_path, mean_of_kept
 from steelyard.pipelines.outputs.scores import best_index, best_indexes, sigmoid, softmax
 from steelyard.pipelines.outputs.vectors import first_token, largest_of_tokens, mean_of_tokens, unit_length
