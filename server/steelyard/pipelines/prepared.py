@@ -15,8 +15,8 @@ Array = npt.NDArray[Any]
 # More than any request can have.
 HEAVY = 1 << 40
 
-# What finding out that a row is bad, and why, counts for where bytes that preparing looks at are counted.
-BAD_ROW_BYTES = 256
+# What a row that is bad may cost: a message of some microseconds, where bytes that preparing looks at are counted.
+BAD_ROW_BYTES = 1024
 
 
 class PreparedTensor(Protocol):
