@@ -432,6 +432,48 @@ def test_the_contract_of_what_callers_send_is_not_that_of_the_models_own_tensor(
     assert filled(made, dtype="<i4") == [[1, 2]]
 
 
+def test_a_tensor_that_is_left_out_is_made_in_its_own_datatype() -> None:
+    wide = TensorSpec("wide", "UINT8", (-1, 1_000_000))
+    contract = {"missing": "impute", "value": 7}
+    pipeline = compiled(on(contract, "wide", required=False), TensorSpec("x", "FP32", (-1, 1)), wide)
+    small = request(x=tensor([[1]]))
+    assert not pipeline.is_inline(small, 1, False)
+    made, _ = prepared(pipeline, x=tensor([[1], [2]]))
+    assert made.inputs[1].shape == (2, 1_000_000)
+    assert set(bytes(made.inputs[1].data)) == {7}  # type: ignore[attr-defined]
+    words = TensorSpec("wide", "BYTES", (-1, 2))
+    contract = {"missing": "impute", "value": "né"}
+    pipeline = compiled(on(contract, "wide", required=False), TensorSpec("x", "FP32", (-1, 1)), words)
+    made, _ = prepared(pipeline, x=tensor([[1]]))
+    assert decode_bytes_tensor(made.inputs[1].data) == ["né".encode()] * 2  # type: ignore[attr-defined]
+
+
+def test_what_a_request_holds_while_it_waits_counts_what_is_marked() -> None:
+    pipeline = compiled({**on({"max": 1}), "on_breach": "mark"})
+    given = request(x=tensor(np.full((100, 2), 9)))
+    made = pipeline.prepare(given, 100, pipeline.tally())
+    assert made.rows == 0
+    assert made.held_bytes >= given.held_bytes + 100 * 200
+
+
+def test_a_text_that_is_held_against_a_pattern_is_soon_too_long_for_the_loop() -> None:
+    pipeline = compiled(on({"pattern": "a*"}, "t"), TensorSpec("t", "BYTES", (-1,)))
+    assert pipeline.is_inline(request(t=texts(b"a" * 100)), 1, False)
+    assert not pipeline.is_inline(request(t=texts(b"a" * 10_000)), 1, False)
+
+
+def test_nothing_stands_beside_an_arrow_batch() -> None:
+    with pytest.raises(ManifestError, match="one element holds all rows"):
+        compiled(table(AGE, INCOME, rows="arrow"), X, TensorSpec("b", "FP32", (-1, 1)))
+
+
+def test_rows_are_bounded_only_where_there_is_a_rule() -> None:
+    spec = TensorSpec("x", "FP32", (-1,))
+    pipeline = compiled({"input": [{"name": "x", "required": False}]}, spec)
+    made, _ = prepared(pipeline, x=tensor(np.zeros(70_000)))
+    assert made.rows == 70_000
+
+
 BYTES = TensorSpec("x", "BYTES", (-1,))
 INTS = TensorSpec("x", "INT32", (-1,))
 BOOLS = TensorSpec("x", "BOOL", (-1,))

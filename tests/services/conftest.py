@@ -173,6 +173,16 @@ def _fill(repository: Path) -> None:
     )
     models.put(
         repository,
+        "columns_or_own",
+        models.two_columns(),
+        about='model_tensors = true\n[[input]]\nname = "rows"\n[[input.steps]]\nstep = "table"\n'
+        '[[input.steps.column]]\nname = "a"\nkind = "number"\nrequired = false\n'
+        '[[input.steps.column]]\nname = "d"\nkind = "number"\n'
+        '[[input.steps.tensor]]\nname = "a"\n[[input.steps.tensor.feature]]\ncolumn = "a"\n'
+        '[[input.steps.tensor]]\nname = "b"\n[[input.steps.tensor.feature]]\ncolumn = "d"\n',
+    )
+    models.put(
+        repository,
         "marked_words",
         models.identity("BYTES", ("batch",)),
         about='[[input]]\nname = "x"\ncontract = { max_bytes = 3, on_breach = "mark" }\n',

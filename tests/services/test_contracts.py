@@ -216,3 +216,12 @@ def test_classes_of_all_rows_of_a_table_are_bounded(ask: Asker) -> None:
     refusal = ask.refused(asked)
     assert refusal.code is grpc.StatusCode.INVALID_ARGUMENT
     assert "at most 100000 classes over all rows, came 4 for each of 40000" in refusal.message
+
+
+def test_columns_are_no_tensors_of_the_model(ask: Asker) -> None:
+    refusal = ask.refused(request("columns_or_own", {"b": np.ones((1, 1), np.float32)}))
+    assert refusal.code is grpc.StatusCode.INVALID_ARGUMENT
+    own = {"a": np.ones((1, 1), np.float32), "b": np.ones((1, 1), np.float32)}
+    assert ask.infer("columns_or_own", own)["sum"].tolist() == [[2.0]]
+    columns = {"d": np.array([3.0])}
+    assert np.isnan(ask.infer("columns_or_own", columns)["sum"]).all()

@@ -83,6 +83,16 @@ def two_inputs() -> bytes:
     )
 
 
+def two_columns() -> bytes:
+    """sum = a + b; FP32 [batch, 1]."""
+    dims = ("batch", 1)
+    return model(
+        [helper.make_node("Add", ["a", "b"], ["sum"])],
+        [value("a", "FP32", dims), value("b", "FP32", dims)],
+        [value("sum", "FP32", dims)],
+    )
+
+
 def embedding(rows: int = 16, width: int = 4) -> bytes:
     """vectors = the rows of a table at INT64 ids [batch, length]; an id out of range makes the run fail.
 

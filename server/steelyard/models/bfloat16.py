@@ -19,7 +19,8 @@ def from_bfloat16(bits: Array) -> npt.NDArray[np.float32]:
 
 def to_bfloat16(values: Array) -> npt.NDArray[np.uint16]:
     """The bits of the nearest BF16 of numbers, ties to even; a NaN stays one."""
-    narrow = values.astype(np.float32)
+    with np.errstate(over="ignore"):
+        narrow = values.astype(np.float32)
     bits = narrow.view(np.uint32).astype(np.uint64)
     rounded = ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
     return np.where(np.isnan(narrow), np.uint16(NAN), rounded)

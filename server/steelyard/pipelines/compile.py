@@ -81,6 +81,12 @@ def compile_pipeline(manifest: VersionManifest, model: ModelSpec, directory: Pat
                     f"input '{tensor.name}': callers would have to send two tensors of that name"
                 )
             names.add(tensor.name)
+        for given in made if len(inputs) > 1 else ():
+            if any(step.get("rows") == "arrow" for step in given.steps):
+                raise ManifestError(
+                    f"input '{given.name}': rows = 'arrow': one element holds all rows, so callers can send nothing "
+                    "beside it"
+                )
         contracts = _contracts(
             held, inputs, {tensor.name for tensor in passed}, directory, manifest.on_breach
         )

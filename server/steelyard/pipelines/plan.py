@@ -17,8 +17,8 @@ from steelyard.pipelines.contract.tensors import GivenTensor, TensorContract
 from steelyard.pipelines.elements import select_elements
 from steelyard.pipelines.outputs.boxes import ImageSlot
 from steelyard.pipelines.outputs.plan import OutputPlan
-from steelyard.pipelines.prepared import BAD_ROW_BYTES, PlacedImages, PreparedTensor, Preparer
-from steelyard.pipelines.problems import Problem, describe
+from steelyard.pipelines.prepared import BAD_ROW_BYTES, PATTERN_WEIGHT, PlacedImages, PreparedTensor, Preparer
+from steelyard.pipelines.problems import PROBLEM_BYTES, Problem, describe
 from steelyard.pipelines.tally import IMPUTE, Tally
 from steelyard.wire.types import InferRequest, InputTensor
 
@@ -134,6 +134,10 @@ class Pipeline:
         passed = {tensor.name for tensor in self._passed}
         self._own_contracts = tuple(contract for contract in contracts if contract.name in passed)
         """Those of tensors that are the model's own, whatever else the request holds."""
+        self.own_optional = frozenset(
+            contract.name for contract in self._own_contracts if not contract.required
+        )
+        """The model's own tensors that a request which holds those may leave out."""
         self._places = {tensor.name: place for place, tensor in enumerate(model.inputs)}
         self._dynamic = any(dim == DYNAMIC for tensor in model.inputs for dim in tensor.dims[1:])
         prepare = ("contract", *(stage.name for stage in stages))
@@ -155,9 +159,13 @@ class Pipeline:
         """Whether the event loop may prepare it; direct: a request that holds the model's own tensors."""
         size = request.body_bytes
         looked_at = 0
-        if self._own_contracts if direct else self._contracts:
+        contracts = self._own_contracts if direct else self._contracts
+        if contracts:
+            came = {tensor.name for tensor in request.inputs}
             elements = sum(prod(tensor.shape) for tensor in request.inputs)
-            looked_at = size + elements * ELEMENT_BYTES + rows * BAD_ROW_BYTES
+            elements += sum(rows * made.row_elements for made in contracts if made.name not in came)
+            weight = PATTERN_WEIGHT if any(contract.has_pattern for contract in contracts) else 1
+            looked_at = weight * size + elements * ELEMENT_BYTES + rows * BAD_ROW_BYTES
         if not direct:
             for stage in self._stages:
                 looked_at += stage.preparer.looks_at(size, rows)
@@ -184,16 +192,16 @@ class Pipeline:
                 inputs[self._places[name]] = tensor
             _add(imputed, made.imputed)
             problems += [stage.settled(problem) for problem in made.problems]
-        problems = _settle(problems, imputed, tally)
-        return self._prepared(request, self._pass(given, inputs, self._passed), problems)
+        tensors = self._pass(given, inputs, self._passed)
+        return self._prepared(request, tensors, problems, imputed, tally)
 
     def pass_on(self, request: InferRequest, rows: int, tally: Tally) -> PreparedRequest:
         """A request that holds the model's own tensors."""
         given: dict[str, InputTensor] = {tensor.name: tensor for tensor in request.inputs}
         problems, imputed = self._hold(self._own_contracts, given, rows, tally)
-        problems = _settle(problems, imputed, tally)
         inputs: list[PreparedTensor | None] = [None] * len(self._places)
-        return self._prepared(request, self._pass(given, inputs, self._model.inputs), problems)
+        tensors = self._pass(given, inputs, self._model.inputs)
+        return self._prepared(request, tensors, problems, imputed, tally)
 
     def count_fill(self, filled_ns: Sequence[int], tally: Tally) -> None:
         """Counts what writing each of the model's inputs into the batch took."""
@@ -268,12 +276,18 @@ class Pipeline:
         return [tensor for tensor in inputs if tensor is not None]
 
     def _prepared(
-        self, request: InferRequest, tensors: Sequence[PreparedTensor], problems: Sequence[Problem]
+        self,
+        request: InferRequest,
+        tensors: Sequence[PreparedTensor],
+        problems: Sequence[Problem],
+        imputed: Mapping[str, int],
+        tally: Tally,
     ) -> PreparedRequest:
         # A table has as many rows as it says, whatever the tensor that holds it.
         counts = {tensor.shape[0] for tensor in tensors}
         if len(counts) != 1:
             raise InvalidRequest(f"expected inputs of as many rows each, came {sorted(counts)}")
+        problems = _settle(problems, imputed, tally)
         asked = rows = counts.pop()
         kept: list[int] | None = None
         marked = tuple(problem for problem in problems if problem.action == "mark")
@@ -283,7 +297,9 @@ class Pipeline:
             tensors = [tensor.select(kept) for tensor in tensors]
             rows = len(kept)
         key = tuple(dim for tensor in tensors for dim in tensor.shape[1:]) if self._dynamic else ()
-        held_bytes = sum(tensor.held_bytes for tensor in tensors)
+        # The request as it came is kept, and some tensors are views of it.
+        held_bytes = max(request.held_bytes, sum(tensor.held_bytes for tensor in tensors))
+        held_bytes += PROBLEM_BYTES * len(problems)
         flagged = tuple(problem for problem in problems if problem.action == "flag")
         return PreparedRequest(request, tuple(tensors), rows, key, held_bytes, asked, kept, marked, flagged)
 

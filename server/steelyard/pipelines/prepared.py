@@ -17,6 +17,8 @@ HEAVY = 1 << 40
 
 # What a row that is bad may cost: a message of some microseconds, where bytes that preparing looks at are counted.
 BAD_ROW_BYTES = 1024
+# A pattern takes longer for each byte than anything else.
+PATTERN_WEIGHT = 16
 
 
 class PreparedTensor(Protocol):

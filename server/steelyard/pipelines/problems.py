@@ -9,6 +9,7 @@ from steelyard.models.contract import OnBreach
 MAX_VALUE_CHARS = 80
 # Each problem is a few hundred bytes in memory, for as little as five on the wire.
 MAX_PROBLEMS = 16_384
+PROBLEM_BYTES = 256
 # A refusal names so many rows; a caller with more bad rows than that has one mistake, not many.
 MAX_ROWS_NAMED = 16
 

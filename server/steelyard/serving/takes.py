@@ -1,5 +1,6 @@
 """What requests of a version may hold: what it offers, less what is optional, or the model's own tensors."""
 
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from steelyard.models.spec import ModelSpec
@@ -18,6 +19,7 @@ class Takes:
         self.specs = [(tensor.name, tensor.datatype, tensor.dims) for tensor in offered.inputs]
         """Name, datatype and dimensions of each input that the version offers."""
         self.optional: frozenset[str] = frozenset() if pipeline is None else pipeline.optional
+        self._own_optional: frozenset[str] = frozenset() if pipeline is None else pipeline.own_optional
         self._batched = spec.batched
         self.signature = Signature(self.specs, spec.batched)
         """Of all that the version offers, which is what most requests hold."""
@@ -39,12 +41,19 @@ class Takes:
             bound = self._own_signature.bind(request)
             if bound is not None:
                 return *bound, True
-        if not self.optional:
+        bound = self._bind_present(request, self.specs, self.optional)
+        if bound is not None:
+            return *bound, False
+        if self._own is not None:
+            bound = self._bind_present(request, self._own, self._own_optional)
+        return None if bound is None else (*bound, True)
+
+    def _bind_present(
+        self, request: Any, specs: Sequence[InputSpec], optional: Collection[str]
+    ) -> tuple[int, tuple[int, ...]] | None:
+        """Binds a request that leaves out some of the optional inputs."""
+        if not optional:
             return None
-        for specs, direct in ((self.specs, False), (self._own, True)):
-            names = {tensor.name for tensor in request.inputs}
-            present = [spec for spec in specs or () if spec[0] in names or spec[0] not in self.optional]
-            bound = Signature(present, self._batched).bind(request) if present else None
-            if bound is not None:
-                return *bound, direct
-        return None
+        names = {tensor.name for tensor in request.inputs}
+        present = [spec for spec in specs if spec[0] in names or spec[0] not in optional]
+        return Signature(present, self._batched).bind(request) if present else None

@@ -41,7 +41,7 @@ class ContractPlan:
         """checks: the native ones, or their twin."""
         self._rules = [rule for rule in rules if not rule.is_empty]
         self._checks = checks([rule.check for rule in self._rules])
-        self._any_pattern = any(rule.matches is not None for rule in self._rules)
+        self.has_pattern = any(rule.matches is not None for rule in self._rules)
         self.actions: Mapping[str, str] = {rule.name: rule.action for rule in rules}
         """What each column says of rows that break a rule."""
 
@@ -57,7 +57,7 @@ class ContractPlan:
             return NOTHING
         broken = np.empty((len(rules), cells), np.uint8)
         found = self._checks.run([columns[rule.name].buffers for rule in rules], cells, broken)
-        if not found and not self._any_pattern:
+        if not found and not self.has_pattern:
             return NOTHING
         changed: dict[str, Column] = {}
         problems = ProblemList()

@@ -32,7 +32,7 @@ from steelyard.wire.types import InputTensor
 
 Array = NDArray[Any]
 
-# Elements of numbers that are checked at a time: 17 MB.
+# Elements of numbers that are checked at a time, where a row has not more: 17 MB.
 CHUNK_CELLS = 1 << 20
 
 # The types that have a value for a missing one: NaN.
@@ -74,6 +74,10 @@ class TensorContract:
         self._row_bytes = row_bytes
         self._is_text = is_text
         self._plan = ContractPlan([rules])
+        self.row_elements = 0 if required else prod(spec.dims[1:])
+        """Of a row that is made up where the tensor is left out."""
+        self.has_pattern = rules.matches is not None
+        self._hole = _element(rules, spec)
 
     def hold(self, tensor: InputTensor, rows: int) -> HeldTensor:
         """Checks a tensor of `rows` rows. What a row breaks is a problem.
@@ -81,9 +85,15 @@ class TensorContract:
         Raises InvalidRequest where there are more rows or elements than can be checked.
         """
         width = prod(tensor.shape[1:])
+        if self._plan.is_empty and not self._is_text and self._row_bytes is None:
+            return HeldTensor(tensor, (), {})
         if rows > MAX_ROWS:
             raise InvalidRequest(
                 f"input '{self.name}': expected at most {MAX_ROWS} rows, which has a contract, came {rows}"
+            )
+        if width > MAX_CELLS:
+            raise InvalidRequest(
+                f"input '{self.name}': expected at most {MAX_CELLS} elements a row, which has a contract, came {width}"
             )
         problems = self._large_rows(tensor, rows)
         if not rows or not width or (self._plan.is_empty and not self._is_text):
@@ -131,15 +141,8 @@ class TensorContract:
     def absent(self, rows: int) -> GivenTensor:
         """The tensor of a request that left it out: each value is what stands for a missing one."""
         shape = (rows, *self._spec.dims[1:])
-        item_bytes = max(self._spec.element.dtype.itemsize, 1)
-        check_prepared(self.name, shape, item_bytes)
-        value = self._rules.missing_value
-        cells = prod(shape)
-        if self._spec.datatype == "BYTES":
-            return self._given(join_elements([value or b""] * cells), shape)
-        values = np.full(cells, np.nan if value is None else value)
-        column = ValueColumn(self._rules.kind, values, np.zeros(cells, np.bool_))
-        return self._given(_elements(column, self._spec), shape)
+        check_prepared(self.name, shape, len(self._hole))
+        return self._given(self._hole * prod(shape), shape)
 
     def _given(self, data: bytes, shape: Sequence[int]) -> GivenTensor:
         return GivenTensor(self.name, self._spec.datatype, tuple(shape), memoryview(data), {})
@@ -183,6 +186,16 @@ class TensorContract:
             numbers = values.astype(np.float64)
             return ValueColumn(Kind.NUMBER, numbers, np.isnan(numbers))
         return ValueColumn(self._rules.kind, values.astype(np.int64), np.zeros(cells, np.bool_))
+
+
+def _element(rules: Rules, spec: TensorSpec) -> bytes:
+    """What stands for a missing element, in the tensor's bytes: the contract's value, else NaN or nothing."""
+    value = rules.missing_value
+    if spec.datatype == "BYTES":
+        return join_elements([value or b""])
+    if value is None:
+        value = np.nan if rules.kind is Kind.NUMBER and spec.datatype in _FLOATS else 0
+    return _elements(ValueColumn(rules.kind, np.array([value]), np.zeros(1, np.bool_)), spec)
 
 
 def _elements(column: Column, spec: TensorSpec) -> bytes:
