@@ -12,6 +12,7 @@ from steelyard.client.stream import StreamCodec
 from steelyard.config import Settings
 from steelyard.errors import InvalidRequest, Overloaded, SteelyardError, TooLarge
 from steelyard.wire import decode_request, encode_response, stream_error, wrap_stream_response
+from steelyard.wire.generated import grpc_service as pb
 from steelyard.wire.status import STATUS_OF, Status, status_of
 
 
@@ -82,6 +83,17 @@ def test_an_answer_is_read():
     assert (result.model, result.version, result.request_id) == ("m", "4", "mine")
     assert (result.decision_id, result.digest, result.datatypes) == ("d", "sha256:00", {"Y": "FP32"})
     assert (result.elapsed_ns, result.attempts) == (5, 1)
+
+
+def test_what_an_answer_says_beside_its_outputs_is_read():
+    message = pb.ModelInferResponse(model_name="m", model_version="1")
+    message.parameters["steelyard_decision_id"].string_param = "id"
+    message.parameters["steelyard_rows_marked"].int64_param = 2
+    message.parameters["steelyard_flags"].string_param = "row 1: no"
+    message.parameters["nothing"].SetInParent()
+    result = decode_response(message.SerializeToString(), 1, 1)
+    assert result.parameters == {"steelyard_rows_marked": 2, "steelyard_flags": "row 1: no"}
+    assert result.decision_id == "id"
 
 
 def test_an_answer_of_another_server_is_read():

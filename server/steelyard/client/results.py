@@ -1,7 +1,7 @@
 """What inference gives back: outputs as arrays, and which version, content and decision they come from."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from google.protobuf.message import DecodeError
 
@@ -34,6 +34,8 @@ class Result:
     The two ways over the network and the server's share cannot be told apart from here."""
     attempts: int
     """How often the request was sent."""
+    parameters: dict[str, bool | int | str | float] = field(default_factory=dict)
+    """What else the server says of its answer, such as `steelyard_rows_marked` and `steelyard_flags`."""
 
     def __getitem__(self, output: str) -> Array:
         return self.outputs[output]
@@ -94,7 +96,18 @@ def _result(message: pb.ModelInferResponse, elapsed_ns: int, attempts: int) -> R
         request_id=message.id,
         elapsed_ns=elapsed_ns,
         attempts=attempts,
+        parameters=_parameters(message),
     )
+
+
+def _parameters(message: pb.ModelInferResponse) -> dict[str, bool | int | str | float]:
+    """The answer's parameters that have a value, but for those that have a field of their own."""
+    chosen = {name: value.WhichOneof("parameter_choice") for name, value in message.parameters.items()}
+    return {
+        name: getattr(message.parameters[name], kind)
+        for name, kind in chosen.items()
+        if kind is not None and name not in ("steelyard_model_digest", "steelyard_decision_id")
+    }
 
 
 def _error(message: pb.ModelStreamInferResponse) -> SteelyardError:
