@@ -1,6 +1,7 @@
 """A version's pipeline: from a request of what callers send to the model's inputs, and from its outputs to theirs."""
 
 import time
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
@@ -18,7 +19,7 @@ from steelyard.pipelines.elements import select_elements
 from steelyard.pipelines.outputs.boxes import ImageSlot
 from steelyard.pipelines.outputs.plan import OutputPlan
 from steelyard.pipelines.prepared import BAD_ROW_BYTES, PATTERN_WEIGHT, PlacedImages, PreparedTensor, Preparer
-from steelyard.pipelines.problems import PROBLEM_BYTES, Problem, describe
+from steelyard.pipelines.problems import PROBLEM_BYTES, Problem, describe, unservable
 from steelyard.pipelines.tally import IMPUTE, Tally
 from steelyard.wire.types import InferRequest, InputTensor
 
@@ -101,8 +102,7 @@ class Stage:
         """The problem with what is done about it. What is there to be served can be flagged; what is not, cannot."""
         if problem.action is not None:
             return problem
-        action = self.by_column.get(problem.column, self.on_breach)
-        return replace(problem, action="mark" if action == "mark" else "refuse")
+        return replace(problem, action=unservable(self.by_column.get(problem.column, self.on_breach)))
 
 
 class Pipeline:
@@ -190,7 +190,7 @@ class Pipeline:
             tally.ended(place, began_ns, len(made.problems))
             for name, tensor in zip(preparer.targets, made.tensors, strict=True):
                 inputs[self._places[name]] = tensor
-            _add(imputed, made.imputed)
+            imputed.update(made.imputed)
             problems += [stage.settled(problem) for problem in made.problems]
         tensors = self._pass(given, inputs, self._passed)
         return self._prepared(request, tensors, problems, imputed, tally)
@@ -244,10 +244,10 @@ class Pipeline:
 
     def _hold(
         self, contracts: Sequence[TensorContract], given: dict[str, InputTensor], rows: int, tally: Tally
-    ) -> tuple[list[Problem], dict[str, int]]:
+    ) -> tuple[list[Problem], Counter[str]]:
         """Holds tensors against their contracts; gives what rows break, and how many values were put in."""
         problems: list[Problem] = []
-        imputed: dict[str, int] = {}
+        imputed: Counter[str] = Counter()
         if not contracts:
             return problems, imputed
         began_ns = now_ns()
@@ -255,11 +255,11 @@ class Pipeline:
             tensor = given.get(contract.name)
             if tensor is None:
                 given[contract.name] = contract.absent(rows)
-                _add(imputed, {"missing": rows})
+                imputed["missing"] += rows
                 continue
             held = contract.hold(tensor, rows)
             given[contract.name] = held.tensor
-            _add(imputed, held.imputed)
+            imputed.update(held.imputed)
             problems += held.problems
         tally.ended(0, began_ns, len(problems))
         return problems, imputed
@@ -302,11 +302,6 @@ class Pipeline:
         held_bytes += PROBLEM_BYTES * len(problems)
         flagged = tuple(problem for problem in problems if problem.action == "flag")
         return PreparedRequest(request, tuple(tensors), rows, key, held_bytes, asked, kept, marked, flagged)
-
-
-def _add(counts: dict[str, int], more: Mapping[str, int]) -> None:
-    for rule, times in more.items():
-        counts[rule] = counts.get(rule, 0) + times
 
 
 def _settle(problems: Sequence[Problem], imputed: Mapping[str, int], tally: Tally) -> list[Problem]:

@@ -61,6 +61,11 @@ class Problem:
         return f"row {self.row}{column}: expected {self.expected}, came {self.value}"
 
 
+def unservable(action: OnBreach) -> OnBreach:
+    """What is done about a row that has no value to serve, where `action` is wanted: there is nothing to flag."""
+    return "mark" if action == "mark" else "refuse"
+
+
 class ProblemList:
     """Problems as they are found: all of them up to a bound, and from there on the first of each row."""
 

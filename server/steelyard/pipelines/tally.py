@@ -1,6 +1,7 @@
 """What happened to one request or batch in a pipeline, written where it happens and counted by whoever serves."""
 
 import time
+from collections import Counter
 
 IMPUTE = "impute"
 
@@ -17,7 +18,7 @@ class Tally:
         self.ns = [0] * steps
         self.runs = [0] * steps
         self.errors = [0] * steps
-        self.rules: dict[tuple[str, str], int] = {}
+        self.rules: Counter[tuple[str, str]] = Counter()
         """By rule and by what was done: refuse, mark, flag or impute."""
 
     def ended(self, place: int, began_ns: int, errors: int = 0) -> None:
@@ -28,4 +29,4 @@ class Tally:
 
     def count(self, rule: str, action: str, times: int = 1) -> None:
         """Counts a rule by what was done."""
-        self.rules[rule, action] = self.rules.get((rule, action), 0) + times
+        self.rules[rule, action] += times

@@ -1,5 +1,6 @@
 """Columns of a request held against their contracts: problems found, missing and unknown values replaced."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -9,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steelyard._native import tabular as native
-from steelyard.models.contract import OnBreach
 from steelyard.pipelines.contract.rules import RULE_NAMES, Rules
-from steelyard.pipelines.problems import Problem, ProblemList
+from steelyard.pipelines.problems import Problem, ProblemList, unservable
 from steelyard.pipelines.tabular.columns import Column, Kind, Mask, TextColumn, ValueColumn
 from steelyard.pipelines.tabular.operations import CellCheck, CellRule
 
@@ -61,7 +61,7 @@ class ContractPlan:
             return NOTHING
         changed: dict[str, Column] = {}
         problems = ProblemList()
-        imputed: dict[str, int] = {}
+        imputed: Counter[str] = Counter()
         for rule, own in zip(rules, broken, strict=True):
             if rule.matches is None and not own.any():
                 continue
@@ -78,7 +78,7 @@ def _hold(
     broken: NDArray[np.uint8],
     width: int,
     problems: ProblemList,
-    imputed: dict[str, int],
+    imputed: Counter[str],
 ) -> Column:
     """The column as it is served; adds what is wrong with it to `problems`, and what was put in to `imputed`."""
     after = column
@@ -89,7 +89,7 @@ def _hold(
         after = _with(after, unknown, rule.unknown_value)
         _count(imputed, "allowed", unknown)
     elif rule.nulls_unknown:
-        broken[unknown] = CellRule.MISSING if rule.refuses_missing else 0
+        broken[unknown] = CellRule.MISSING if rule.check.refuses_missing else 0
         after = _without(after, unknown)
         holes |= unknown
     for cell, code in _first_of_rows(broken, width):
@@ -124,8 +124,7 @@ def _match(rule: Rules, column: Column, there: Mask, width: int, problems: Probl
         try:
             text = column.value(cell)
         except UnicodeDecodeError:
-            # There is no text to serve, so there is nothing to flag.
-            action: OnBreach = "mark" if rule.action == "mark" else "refuse"
+            action = unservable(rule.action)
             problems.add(cell // width, rule.name, "utf8", "UTF-8", raw(column, cell), action)
             last = cell // width
             continue
@@ -188,7 +187,7 @@ def _without(column: Column, where: Mask) -> Column:
     return TextColumn(column.starts, column.lengths, missing, column.data)
 
 
-def _count(imputed: dict[str, int], rule: str, where: Mask) -> None:
+def _count(imputed: Counter[str], rule: str, where: Mask) -> None:
     times = int(np.count_nonzero(where))
     if times:
-        imputed[rule] = imputed.get(rule, 0) + times
+        imputed[rule] += times

@@ -43,7 +43,6 @@ class Rules:
     kind: Kind
     check: CellCheck
     action: OnBreach
-    refuses_missing: bool
     missing_value: Any
     """What is put in the place of a missing value; None: it stays missing, or breaks a rule."""
     unknown_value: Any
@@ -125,7 +124,6 @@ def compile_rules(
         kind,
         check,
         contract.on_breach or on_breach,
-        contract.missing == "refuse",
         value if contract.missing == "impute" else None,
         value if contract.unknown == "impute" else None,
         contract.unknown == "null",

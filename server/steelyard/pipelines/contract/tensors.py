@@ -1,6 +1,7 @@
 """Contracts of whole tensors: a caller's input as a column of its elements, and back where values were put in."""
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
@@ -19,7 +20,7 @@ from steelyard.pipelines.bounds import check_prepared
 from steelyard.pipelines.contract.plan import ContractPlan, raw
 from steelyard.pipelines.contract.rules import Rules, compile_rules, kind_of
 from steelyard.pipelines.elements import join_elements
-from steelyard.pipelines.problems import Problem, shown
+from steelyard.pipelines.problems import Problem, shown, unservable
 from steelyard.pipelines.tabular.columns import (
     MAX_CELLS,
     MAX_ROWS,
@@ -56,7 +57,7 @@ class HeldTensor:
 
     tensor: InputTensor
     problems: tuple[Problem, ...]
-    imputed: dict[str, int]
+    imputed: Mapping[str, int]
 
 
 class TensorContract:
@@ -104,14 +105,14 @@ class TensorContract:
             after = held.columns.get(self.name)
             if after is not None:
                 tensor = self._given(_elements(after, self._spec), tensor.shape)
-            return HeldTensor(tensor, (*problems, *held.problems), dict(held.imputed))
+            return HeldTensor(tensor, (*problems, *held.problems), held.imputed)
         return self._hold_numbers(tensor, rows, width, problems)
 
     def _hold_numbers(
         self, tensor: InputTensor, rows: int, width: int, problems: list[Problem]
     ) -> HeldTensor:
         """Some rows at a time: as columns they take up to 17 times as much memory."""
-        imputed: dict[str, int] = {}
+        imputed: Counter[str] = Counter()
         parts: list[bytes | memoryview] = []
         changed = False
         row_bytes = tensor.data.nbytes // rows
@@ -121,8 +122,7 @@ class TensorContract:
             data = tensor.data[start * row_bytes : (start + count) * row_bytes]
             held = self._plan.hold({self.name: self._numbers(data, count * width)}, count * width, width)
             problems += [replace(problem, row=start + problem.row) for problem in held.problems]
-            for rule, times in held.imputed.items():
-                imputed[rule] = imputed.get(rule, 0) + times
+            imputed.update(held.imputed)
             after = held.columns.get(self.name)
             changed |= after is not None
             parts.append(data if after is None else _elements(after, self._spec))
@@ -162,8 +162,7 @@ class TensorContract:
         except ValueError as exc:
             raise InvalidRequest(f"input '{self.name}': {exc}") from exc
         missing[:] = False
-        # The model cannot be given it, so there is nothing to flag.
-        action: OnBreach = "mark" if self.action == "mark" else "refuse"
+        action = unservable(self.action)
         last = -1
         for cell in wrong:
             row = cell // width
