@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from steelyard.cli.output import json_option, print_json
+from steelyard.cli.rows import rows_option
 
 if TYPE_CHECKING:
     from steelyard.models.profile import Profile
@@ -67,13 +68,7 @@ def contract() -> None:
     multiple=True,
     help="A column to leave out, such as what the model predicts. May be given several times.",
 )
-@click.option(
-    "--rows",
-    type=click.Choice(["columns", "json", "arrow"]),
-    default="columns",
-    show_default=True,
-    help="How callers send rows: a tensor a column, JSON objects, or an Arrow record batch.",
-)
+@rows_option
 @click.option(
     "--allowed",
     type=click.IntRange(0, MAX_ALLOWED_LISTED),

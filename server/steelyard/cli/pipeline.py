@@ -9,6 +9,7 @@ import tomli_w
 
 from steelyard.cli.files import write_new
 from steelyard.cli.output import json_option, print_json
+from steelyard.cli.rows import rows_option
 from steelyard.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -39,13 +40,7 @@ def pipeline() -> None:
     show_default=True,
     help="The tensor's datatype.",
 )
-@click.option(
-    "--rows",
-    type=click.Choice(["columns", "json", "arrow"]),
-    default="columns",
-    show_default=True,
-    help="How callers send rows: a tensor a column, JSON objects, or an Arrow record batch.",
-)
+@rows_option
 @click.option(
     "--columns",
     metavar="NAME,NAME,...",

@@ -8,6 +8,7 @@ import numpy as np
 
 from steelyard.client.tensors import Array
 from steelyard.errors import ConfigError
+from steelyard.models.bfloat16 import from_bfloat16
 
 
 def json_values(array: Array, datatype: str) -> object:
@@ -22,7 +23,7 @@ def json_values(array: Array, datatype: str) -> object:
 def readable(array: Array, datatype: str) -> Array:
     """The array with the bits of BF16 as numbers."""
     if datatype == "BF16":
-        return (array.astype(np.uint32) << 16).view(np.float32)
+        return from_bfloat16(array)
     return array
 
 

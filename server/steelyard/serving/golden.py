@@ -10,6 +10,7 @@ import onnxruntime as ort
 from google.protobuf.message import DecodeError
 
 from steelyard.errors import LoadFailed, ManifestError, RepositoryError, SteelyardError
+from steelyard.models.bfloat16 import from_bfloat16
 from steelyard.models.datatypes import BY_NAME
 from steelyard.models.golden import GoldenExample, golden_paths, read_example, show_failing
 from steelyard.models.spec import ModelSpec
@@ -178,7 +179,7 @@ def compare(example: GoldenExample, found: Mapping[str, tuple[str, Array]]) -> s
             continue
         wanted = np.frombuffer(raw, BY_NAME[datatype].dtype).reshape(array.shape)
         if datatype == "BF16":
-            array, wanted = ((bits.astype(np.uint32) << 16).view(np.float32) for bits in (array, wanted))
+            array, wanted = (from_bfloat16(bits) for bits in (array, wanted))
         distance = difference(array, wanted, example.options.absolute, example.options.relative)
         if distance is not None:
             return f"output {tensor.name!r} differs by {distance}"
