@@ -12,6 +12,7 @@ from pydantic import (
 )
 
 from steelyard.models.governance import Governance
+from steelyard.models.rollout import Rollout
 from steelyard.models.table import Table, read_table
 from steelyard.toml import Bytes
 
@@ -216,10 +217,6 @@ class Serving(Table):
                 f"preferred_batch_sizes: expected none above max_batch = {self.max_batch}, got {sizes[-1]}"
             )
         return self
-
-
-class Rollout(Table):
-    """`[rollout]` of model.toml: nothing can be set yet."""
 
 
 class ModelManifest(Table):
