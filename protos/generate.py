@@ -25,6 +25,7 @@ MODULES = {
     "grpc/health/v1/health.proto": "health",
     "grpc/reflection/v1/reflection.proto": "reflection_v1",
     "grpc/reflection/v1alpha/reflection.proto": "reflection_v1alpha",
+    "steelyard/v1/admin.proto": "admin",
 }
 
 # A line of a bytes literal holds so many bytes of a descriptor, which keeps diffs readable.

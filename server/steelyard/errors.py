@@ -22,6 +22,14 @@ class Unavailable(SteelyardError):
     """The model is known but not loaded, or the server is stopping."""
 
 
+class VersionNotLoaded(SteelyardError):
+    """A version was asked for by number, label or digest, and is known but not served."""
+
+
+class Conflict(SteelyardError):
+    """A change cannot be made as things stand: another is under way, or they are not as the caller thought."""
+
+
 class Unsupported(SteelyardError):
     """The protocol knows this, the server does not do it."""
 
@@ -68,6 +76,10 @@ class ConfigError(SteelyardError):
 
 class DataError(SteelyardError):
     """A file of data cannot be read, or holds what no request could."""
+
+
+class EvidenceError(SteelyardError):
+    """What was recorded cannot be read, has been damaged, or cannot be written."""
 
 
 class DeviceUnavailable(SteelyardError):

@@ -20,6 +20,8 @@ from tests.support.waiting import eventually
 ONES = {"x": np.ones((1, 4), np.float32)}
 SERVING = health_pb.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb.HealthCheckResponse.NOT_SERVING
+# A version that is replaced goes at once, and is not kept for a rollback.
+COLD = "[rollout]\nkeep_warm_s = 0\n"
 UNKNOWN = health_pb.HealthCheckResponse.SERVICE_UNKNOWN
 
 
@@ -74,6 +76,7 @@ def looks(server: Server, repository: Path) -> Callable[[], None]:
 
 def test_a_version_that_appears_whole(own: Asker, repository: Path) -> None:
     models.put_by_rename(repository, "whole", models.scaled(2.0), 1)
+    (repository / "whole" / "model.toml").write_text(COLD)
     assert eventually(lambda: answer(own, "whole")) == ("1", 2.0)
     models.put_by_rename(repository, "whole", models.scaled(3.0), 2)
     eventually(lambda: answer(own, "whole") == ("2", 3.0))
@@ -104,6 +107,7 @@ def test_a_version_that_is_being_written_is_not_taken(watching: Server, own: Ask
 
 def test_a_new_version_that_cannot_be_loaded_leaves_the_old_one(own: Asker, repository: Path) -> None:
     models.put_by_rename(repository, "lasting", models.scaled(2.0), 1)
+    (repository / "lasting" / "model.toml").write_text(COLD)
     eventually(lambda: answer(own, "lasting"))
     models.put_by_rename(repository, "lasting", models.scaled(3.0)[:-20], 2)
     eventually(lambda: entries(own, "lasting").get("2", ("", ""))[0] == "UNAVAILABLE")
@@ -293,7 +297,7 @@ def test_where_the_highest_version_cannot_be_loaded_the_next_one_answers(
     """Nothing was served before, as after a restart; the policy is the default, the one highest version."""
     hidden = repository / ".preparing"
     for number, content in ((1, models.scaled(1.5)), (2, models.scaled(2.0)), (3, models.scaled(3.0)[:-20])):
-        models.put(hidden, "falling", content, number)
+        models.put(hidden, "falling", content, number, COLD)
     (hidden / "falling").rename(repository / "falling")
     assert eventually(lambda: answer(own, "falling")) == ("2", 2.0)
     assert entries(own, "falling")["3"][0] == "UNAVAILABLE"

@@ -19,8 +19,9 @@ from steelyard.clock import SystemClock
 from steelyard.errors import InvalidRequest, SteelyardError
 from steelyard.observe.segment import SegmentReader, create_segment
 from steelyard.scheduling.scheduler import Scheduler
-from steelyard.serving.catalog import TRANSITIONS, Catalog, VersionEntry, VersionState
+from steelyard.serving.catalog import Catalog
 from steelyard.serving.engine import Engine
+from steelyard.serving.entries import TRANSITIONS, VersionEntry, VersionState
 from steelyard.serving.lifecycle import Lifecycle, Phase
 from steelyard.serving.loader import Loader
 from steelyard.serving.loading import Environment

@@ -131,8 +131,10 @@ def _bidi_stream(handler: BidiStream) -> Any:
 class _Table(grpc.GenericRpcHandler):  # type: ignore[misc]
     """The methods by name; what is not here is UNIMPLEMENTED."""
 
-    def __init__(self, methods: Methods, engine: Engine) -> None:
-        self._handlers: dict[str, Any] = {methods.infer: _infer(engine)}
+    def __init__(self, methods: Methods, engine: Engine | None) -> None:
+        self._handlers: dict[str, Any] = {}
+        if engine is not None:
+            self._handlers[methods.infer] = _infer(engine)
         self._handlers.update({name: _unary(handler) for name, handler in methods.unary.items()})
         self._handlers.update(
             {name: _server_stream(handler) for name, handler in methods.server_stream.items()}
@@ -144,9 +146,9 @@ class _Table(grpc.GenericRpcHandler):  # type: ignore[misc]
 
 
 class GrpcioFront:
-    """A `grpc.aio` server over the table of methods."""
+    """A `grpc.aio` server over the table of methods; without an engine there is no inference among them."""
 
-    def __init__(self, methods: Methods, engine: Engine, max_message_bytes: int) -> None:
+    def __init__(self, methods: Methods, engine: Engine | None, max_message_bytes: int) -> None:
         options = (
             *_OPTIONS,
             ("grpc.max_receive_message_length", max_message_bytes),

@@ -108,7 +108,10 @@ class Shadowing(Table):
         default=64, ge=0, le=10_000, description="Disagreements that are kept, over all grades of severity."
     )
     kept_bytes: Bytes = Field(
-        default=64 << 20, ge=0, le=1 << 36, description="Bytes of requests and answers that are kept with them."
+        default=64 << 20,
+        ge=0,
+        le=1 << 36,
+        description="Bytes of requests and answers that are kept with them.",
     )
 
 
@@ -160,7 +163,8 @@ class GateManifest(Table):
         description="Pairs, or requests of a canary's step, after which an undecided candidate is not promoted.",
     )
     promote: Literal["manual", "automatic"] = Field(
-        default="manual", description="Whether a candidate that is safe becomes the default label's by itself."
+        default="manual",
+        description="Whether a candidate that is safe becomes the default label's by itself.",
     )
     guardrail: tuple[Guardrail, ...] = Field(
         default=(), max_length=16, strict=False, description="The measures; without any there is no verdict."

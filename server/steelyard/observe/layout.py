@@ -11,6 +11,7 @@ from steelyard.errors import (
     TooLarge,
     Unavailable,
     Unsupported,
+    VersionNotLoaded,
 )
 
 MAGIC = int.from_bytes(b"STLYARD1", "little")
@@ -70,6 +71,7 @@ _REFUSALS: tuple[tuple[type[SteelyardError], Refusal], ...] = (
     (InvalidRequest, Refusal.INVALID),
     (ModelNotFound, Refusal.NOT_FOUND),
     (Unavailable, Refusal.NOT_READY),
+    (VersionNotLoaded, Refusal.NOT_READY),
     (Unsupported, Refusal.UNSUPPORTED),
     (TooLarge, Refusal.TOO_LARGE),
     (Overloaded, Refusal.QUEUE_FULL),

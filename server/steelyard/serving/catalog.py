@@ -1,64 +1,13 @@
-"""What is served under which name and version, and in which state everything else is."""
+"""Names to versions: what answers a request."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from enum import Enum
-from typing import NoReturn
+from collections.abc import Callable, Iterator, Mapping
 
 from steelyard.errors import ModelNotFound, Unavailable
-from steelyard.models.names import parse_version
+from steelyard.rollout.labels import Holder
+from steelyard.serving.entries import ModelEntry, VersionEntry, VersionState
+from steelyard.serving.pins import resolve
 from steelyard.serving.version import ServedVersion
 from steelyard.wire.refusals import shown
-
-
-class VersionState(Enum):
-    """Where a version stands, in the words that RepositoryIndex uses where it has them."""
-
-    LOADING = "LOADING"
-    READY = "READY"
-    FAILED = "FAILED"
-    UNLOADED = "UNAVAILABLE"
-
-
-TRANSITIONS: dict[VersionState, frozenset[VersionState]] = {
-    VersionState.LOADING: frozenset({VersionState.READY, VersionState.FAILED, VersionState.UNLOADED}),
-    VersionState.READY: frozenset(
-        {VersionState.LOADING, VersionState.READY, VersionState.FAILED, VersionState.UNLOADED}
-    ),
-    VersionState.FAILED: frozenset({VersionState.LOADING, VersionState.UNLOADED}),
-    VersionState.UNLOADED: frozenset({VersionState.LOADING}),
-}
-
-
-@dataclass(slots=True)
-class VersionEntry:
-    """A version that the server knows of; `served` stays set while a newer state of its files is being loaded."""
-
-    number: int
-    state: VersionState
-    reason: str = ""
-    served: ServedVersion | None = None
-
-    def move(self, state: VersionState, reason: str = "") -> None:
-        """Goes to `state`; raises ValueError where `TRANSITIONS` has no such way."""
-        if state not in TRANSITIONS[self.state]:
-            raise ValueError(f"version {self.number} cannot go from {self.state.name} to {state.name}")
-        self.state = state
-        self.reason = reason
-
-
-@dataclass(slots=True)
-class ModelEntry:
-    """A model that the server knows of, and why nothing of it can be loaded, where that is so."""
-
-    name: str
-    versions: dict[int, VersionEntry] = field(default_factory=dict)
-    reason: str = ""
-
-    def default(self) -> ServedVersion | None:
-        """The version that answers where the caller names none: the highest that is served."""
-        served = [entry.served for entry in self.versions.values() if entry.served is not None]
-        return max(served, key=lambda version: version.number, default=None)
 
 
 class Catalog:
@@ -66,41 +15,22 @@ class Catalog:
 
     def __init__(self) -> None:
         self._models: dict[str, ModelEntry] = {}
+        # Of models that are not known yet, too.
+        self._labels: dict[str, Mapping[str, Holder]] = {}
         self._routes: dict[str, dict[str, ServedVersion]] = {}
         self._watchers: list[Callable[[str], None]] = []
         # Until the repository was read, nobody knows what is in it.
         self.complete = False
 
     def route(self, model: str, version: str) -> ServedVersion:
-        """The version that answers a request for `model` and `version` (empty: the default).
+        """The version that answers for `model` and `version`: a number, a label or a digest; empty: the default.
 
-        Raises `ModelNotFound` where there is no such thing, `Unavailable` where it is known and not served.
+        Raises `ModelNotFound` where there is no such thing, `VersionNotLoaded` where it is known and not served,
+        `Unavailable` where asking again may help, `InvalidRequest` where it can name none.
         """
         routes = self._routes.get(model)
         served = None if routes is None else routes.get(version)
-        if served is None:
-            self._explain(model, version)
-        return served
-
-    def _explain(self, model: str, version: str) -> NoReturn:
-        entry = self.model(model)
-        if not version:
-            states = "; ".join(
-                f"version {v.number} is {v.state.name}{': ' + v.reason if v.reason else ''}"
-                for v in entry.versions.values()
-            )
-            raise Unavailable(
-                f"model {model!r} has no version that is ready ({entry.reason or states or 'nothing of it is loaded'})"
-            )
-        number = parse_version(version)
-        known = entry.versions.get(number) if number is not None else None
-        if not entry.versions:
-            raise Unavailable(f"model {model!r} is not loaded{': ' + entry.reason if entry.reason else ''}")
-        if known is None:
-            ready = ", ".join(str(v.number) for v in entry.versions.values() if v.served) or "none"
-            raise ModelNotFound(f"model {model!r} has no version {shown(version)}; ready: {ready}")
-        reason = f": {known.reason}" if known.reason else ""
-        raise Unavailable(f"model {model!r} version {version} is {known.state.name}{reason}")
+        return resolve(self.model(model), version) if served is None else served
 
     def model(self, name: str) -> ModelEntry:
         """The entry of `name`; raises `ModelNotFound`, and `Unavailable` before the repository was read."""
@@ -119,7 +49,18 @@ class Catalog:
 
     def ensure(self, name: str) -> ModelEntry:
         """The entry of `name`, made where there is none."""
-        return self._models.setdefault(name, ModelEntry(name))
+        entry = self._models.get(name)
+        if entry is None:
+            entry = self._models[name] = ModelEntry(name, labels=self._labels.get(name, {}))
+        return entry
+
+    def label(self, name: str, labels: Mapping[str, Holder]) -> None:
+        """Labels stand for these versions from the next request on, whether or not they are served yet."""
+        self._labels[name] = labels
+        entry = self._models.get(name)
+        if entry is not None:
+            entry.labels = labels
+            self._reroute(entry)
 
     def begin(self, name: str, number: int) -> None:
         """Notes that a version is being loaded; one that is served goes on being served meanwhile."""
@@ -175,8 +116,8 @@ class Catalog:
 
     def is_ready(self, name: str) -> bool:
         """Whether a request for `name` without a version would be taken, by a version that is sound."""
-        routes = self._routes.get(name)
-        return routes is not None and routes[""].is_sound
+        served = self._routes.get(name, {}).get("")
+        return served is not None and served.is_sound
 
     def served(self, name: str) -> dict[int, ServedVersion]:
         """The versions of `name` that are served, empty where it is not known."""
@@ -191,12 +132,15 @@ class Catalog:
             changed(name)
 
     def _reroute(self, entry: ModelEntry) -> None:
-        routes = {
-            str(known.number): known.served for known in entry.versions.values() if known.served is not None
-        }
+        served = [known.served for known in entry.versions.values() if known.served is not None]
+        routes = {version.digest: version for version in sorted(served, key=lambda version: version.number)}
+        routes.update({str(version.number): version for version in served})
+        routes.update(entry.labelled())
         default = entry.default()
-        if default is None:
-            self._routes.pop(entry.name, None)
+        if default is not None:
+            routes[""] = default
+        if routes:
+            self._routes[entry.name] = routes
         else:
-            self._routes[entry.name] = {"": default, **routes}
+            self._routes.pop(entry.name, None)
         self.announce(entry.name)

@@ -8,7 +8,7 @@ from typing import Any
 from google.protobuf.message import DecodeError
 
 from steelyard import __version__
-from steelyard.errors import InvalidRequest, Unavailable
+from steelyard.errors import InvalidRequest, Unavailable, VersionNotLoaded
 from steelyard.models.golden import show_failing
 from steelyard.models.spec import TensorSpec
 from steelyard.observe.segment import SegmentReader
@@ -75,7 +75,7 @@ class Control:
     async def _model_ready(self, request: Any) -> Any:
         try:
             served = self._catalog.route(request.name, request.version)
-        except Unavailable:
+        except (Unavailable, VersionNotLoaded):
             return pb.ModelReadyResponse(ready=False)
         return pb.ModelReadyResponse(ready=self._lifecycle.is_ready and served.is_sound)
 
@@ -97,6 +97,9 @@ class Control:
                 "device": served.device,
                 "batched": str(served.batching.allowed).lower(),
                 "batching_reason": served.batching.reason,
+                "labels": ", ".join(
+                    sorted(label for label, version in entry.labelled().items() if version is served)
+                ),
             },
         )
 
@@ -104,16 +107,17 @@ class Control:
         return pb.ModelConfigResponse(config=model_config(self._catalog.route(request.name, request.version)))
 
     async def _model_statistics(self, request: Any) -> Any:
+        asked: int | None = None
         if request.name:
             if request.version:
-                self._catalog.route(request.name, request.version)
+                asked = self._catalog.route(request.name, request.version).number
             entries = [self._catalog.model(request.name)]
         else:
             entries = list(self._catalog)
         response = pb.ModelStatisticsResponse()
         for entry in entries:
             for number, known in sorted(entry.versions.items()):
-                if known.served is None or (request.version and request.version != str(number)):
+                if known.served is None or asked not in (None, number):
                     continue
                 # Versions that found no slot of their own share one, under a name that nobody asked for.
                 counts = replace(

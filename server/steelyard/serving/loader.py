@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Set
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 from steelyard._native.observe import Segment
@@ -15,18 +16,36 @@ from steelyard.errors import (
     RepositoryError,
     SteelyardError,
     Unavailable,
+    VersionNotLoaded,
 )
 from steelyard.models.manifest import ModelManifest, read_model_manifest, unowned
-from steelyard.models.names import name_problem
+from steelyard.models.names import name_problem, parse_version
 from steelyard.models.repository import Fingerprint, Listing, VersionDir, scan
 from steelyard.models.versions import wanted
 from steelyard.models.watcher import ManifestChanged, Removed, Watcher
 from steelyard.observe.logs import log
+from steelyard.rollout.directive import Directive
+from steelyard.rollout.labels import Holder
 from steelyard.scheduling.lane import Lane
-from steelyard.serving.catalog import Catalog, ModelEntry, VersionState
+from steelyard.serving.catalog import Catalog
+from steelyard.serving.entries import ModelEntry, VersionState
 from steelyard.serving.loading import Environment, LoadedVersion, load_version
 from steelyard.serving.preparing import prepare_lane
+from steelyard.serving.stays import Stays
 from steelyard.serving.version import ServedVersion
+
+# Why a version is served that has no files.
+GONE = "its files are gone, and it goes on, as a label or a rollout stands for it"
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """A default label that nobody has set stands for another version now."""
+
+    model: str
+    before: Holder | None
+    """None where nothing was served."""
+    now: Holder
 
 
 class Loader:
@@ -34,6 +53,7 @@ class Loader:
 
     A version that is replaced goes on with the requests that it has accepted and is dropped with the last of them.
     Models that were unloaded by request stay out, whatever happens in the repository, until they are loaded by request.
+    Versions that are held stay, with the content that they had, whatever the version policy and the files say.
     """
 
     def __init__(
@@ -45,6 +65,7 @@ class Loader:
         threads: int,
         kept_out: frozenset[str] = frozenset(),
         kept_out_changed: Callable[[frozenset[str]], None] | None = None,
+        followed: Callable[[list[Followed]], None] | None = None,
     ) -> None:
         self.root = root
         self._catalog = catalog
@@ -53,6 +74,12 @@ class Loader:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="load")
         self._kept_out = set(kept_out)
         self._kept_out_changed = kept_out_changed
+        self._followed = followed
+        # What default labels have followed to since the start began; told together when all is loaded.
+        self._following: list[Followed] = []
+        self._stays = Stays()
+        # Versions that directives have changed something for, by model.
+        self._unsettled: dict[str, set[int]] = {}
         self._locks: dict[str, asyncio.Lock] = {}
         # Held from a scan until its listing is in force: an older listing must not take the place of a newer one.
         self._scanning = asyncio.Lock()
@@ -77,6 +104,7 @@ class Loader:
             log("repository.problem", level=logging.WARNING, path=str(problem.path), reason=problem.message)
         await asyncio.gather(*(self._apply(name) for name in self.listing.models))
         self.ready = True
+        self._tell_followed()
         nobodys = [name for name, entry in self._served() if unowned(entry.manifest)]
         if nobodys:
             log("models.unowned", level=logging.WARNING, count=len(nobodys), some=nobodys[:5], profile="dev")
@@ -172,6 +200,52 @@ class Loader:
         if entry.reason or failed:
             raise LoadFailed(f"model {name!r} could not be loaded: {entry.reason or '; '.join(failed)}")
 
+    def label(self, directive: Directive) -> bool:
+        """Labels stand as `directive` says from the next request on. Gives whether `settle` has something to do."""
+        name = directive.model
+        changed, deferred = self._stays.hold(name, directive.hold)
+        entry = self._catalog.model(name) if name in self._catalog else None
+        before = None if entry is None else entry.default()
+        self._catalog.label(name, directive.labels)
+        if entry is None:
+            return False
+        self._notice(entry, before)
+        for number in deferred:
+            self._taken.pop((name, number), None)
+        self._unsettled.setdefault(name, set()).update(changed)
+        return bool(changed)
+
+    async def settle(self, name: str) -> None:
+        """Loads what has to be held since the last directive, and lets go of what no longer has to."""
+        if changed := self._unsettled.pop(name, None):
+            await self._apply(name, changed)
+
+    async def make_ready(self, name: str, version: str) -> ServedVersion:
+        """The version that `version` names, loaded where it is in the repository and is not served yet.
+
+        It stays until the next directive. Raises what kept it from being ready.
+        """
+        number = parse_version(version)
+        try:
+            served = self._catalog.route(name, version)
+        except (ModelNotFound, VersionNotLoaded):
+            if number is None or name in self._kept_out:
+                raise
+        else:
+            self._stays.until_told(name, served.number)
+            return served
+        async with self._scanning:
+            self.listing = await self._scan()
+            directory = self.listing.models.get(name)
+            if directory is not None and any(found.number == number for found in directory.versions):
+                self._settled.setdefault(name, set()).add(number)
+                self._stays.until_told(name, number)
+        await self._apply(name)
+        known = self._catalog.model(name).versions.get(number)
+        if known is not None and known.served is None and known.reason:
+            raise LoadFailed(f"model {name!r} version {number} could not be loaded: {known.reason}")
+        return self._catalog.route(name, version)
+
     async def unload(self, name: str) -> None:
         """Unloads a model by request and keeps it out."""
         self._catalog.model(name)
@@ -227,11 +301,14 @@ class Loader:
                 log("model.refused", level=logging.ERROR, model=name, reason=entry.reason)
                 return
             entry.reason = ""
+            entry.default_label = manifest.rollout.default_label
+            before = entry.default()
             settled = self._settled.get(name, set())
             present = {version.number: version for version in directory.versions if version.number in settled}
             numbers = wanted(manifest.serving.versions, present)
+            stay = self._stays.of(name)
             loads = []
-            for number in numbers:
+            for number in sorted({*numbers, *(stay & present.keys())}):
                 known = entry.versions.get(number)
                 files = (present[number].fingerprint, directory.manifest_fingerprint)
                 again = touched is None or number in touched
@@ -249,11 +326,46 @@ class Loader:
                     if entry.default() is not None:
                         break
                     await self._load(name, present[number], manifest)
+            default = entry.default()
+            if (
+                entry.follows
+                and before is not None
+                and default is not before
+                and manifest.rollout.keep_warm_s
+            ):
+                # Whoever hears that the label has followed says for how long.
+                self._stays.until_told(name, before.number)
+            stay = self._stays.of(name)
             for number in entry.versions.keys() - settled:
-                self._forget(name, number)
+                self._gone(entry, number, number in stay)
             # Where a version could not be loaded, those that it would replace go on.
             if all(entry.versions[number].served is not None for number in numbers):
-                self._withdraw(entry, frozenset(numbers), "not wanted by the version policy")
+                self._withdraw(entry, stay | set(numbers), "not wanted by the version policy")
+            self._notice(entry, before)
+
+    def _gone(self, entry: ModelEntry, number: int, stays: bool) -> None:
+        """A version whose files are no longer there: it is forgotten, unless it is held and in memory."""
+        known = entry.versions[number]
+        if not stays or known.served is None:
+            self._forget(entry.name, number)
+        elif known.reason != GONE:
+            known.reason = GONE
+            log("version.gone", level=logging.WARNING, model=entry.name, version=number, reason=GONE)
+
+    def _notice(self, entry: ModelEntry, before: ServedVersion | None) -> None:
+        """Tells where a default label that nobody has set stands now, if it stood elsewhere before."""
+        now = entry.default()
+        if now is None or now is before or not entry.follows:
+            return
+        old = None if before is None else Holder(before.number, before.digest)
+        self._following.append(Followed(entry.name, old, Holder(now.number, now.digest)))
+        if self.ready:
+            self._tell_followed()
+
+    def _tell_followed(self) -> None:
+        following, self._following = self._following, []
+        if following and self._followed is not None:
+            self._followed(following)
 
     def _withdraw(self, entry: ModelEntry, wanted: Set[int], reason: str) -> None:
         """Stops serving the versions that are not wanted."""
@@ -269,6 +381,7 @@ class Loader:
             loaded = await asyncio.get_running_loop().run_in_executor(
                 self._pool, load_version, name, version.path, manifest, self._environment
             )
+            self._refuse_other_content(name, number, loaded)
             served = self._serve(name, number, Path(version.path), manifest, loaded)
         except Exception as error:
             reason = self._told(error)
@@ -287,6 +400,17 @@ class Loader:
             batching_reason=served.batching.reason,
             max_rows=served.lane.limit_rows,
         )
+
+    def _refuse_other_content(self, name: str, number: int, loaded: LoadedVersion) -> None:
+        """Raises LoadFailed where the version is held with the content that it has in memory."""
+        served = self._catalog.model(name).versions[number].served
+        held = self._stays.held_digest(name, number)
+        if served is not None and held == served.digest and loaded.digest != held:
+            self._stays.defer(name, number)
+            raise LoadFailed(
+                f"its files have changed to {loaded.digest[:19]}, and a label or a rollout stands for {held[:19]}: "
+                "give new content a new number"
+            )
 
     def _serve(
         self, name: str, number: int, path: Path, manifest: ModelManifest, loaded: LoadedVersion

@@ -7,12 +7,16 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
+from steelyard import errors
 from steelyard.config import Address, Settings
+from steelyard.errors import Unavailable
 from steelyard.observe.collector import WorkerView
 from steelyard.observe.logs import log
 from steelyard.observe.segment import SegmentReader, create_segment
+from steelyard.rollout.directive import Directive
 from steelyard.supervisor.backoff import Backoff
 from steelyard.supervisor.channel import EXIT_REFUSED, Channel
 
@@ -33,7 +37,13 @@ class WorkerProcess:
     """
 
     def __init__(
-        self, number: int, settings: Settings, address: Address, changed: Callable[[], None]
+        self,
+        number: int,
+        settings: Settings,
+        address: Address,
+        changed: Callable[[], None],
+        directives: Callable[[], Sequence[Directive]] = tuple,
+        told: Callable[[Mapping[str, Any]], None] = lambda message: None,
     ) -> None:
         self.number = number
         self.ready = False
@@ -42,6 +52,10 @@ class WorkerProcess:
         self._settings = settings
         self._address = address
         self._changed = changed
+        self._directives = directives
+        self._told = told
+        self._orders: dict[int, asyncio.Future[Mapping[str, Any]]] = {}
+        self._last_order = 0
         self._segment_fd = create_segment(f"worker-{number}")
         self._reader = SegmentReader(self._segment_fd)
         self._kept_out: list[str] = []
@@ -80,6 +94,33 @@ class WorkerProcess:
             )
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), pause_s)
+
+    async def ask(self, order: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Sends an order and returns the answer. Raises what the worker refused with, `Unavailable` where there is no
+        worker or none any more."""
+        if self._channel is None:
+            raise Unavailable("the server's worker is not running")
+        self._last_order += 1
+        answer: asyncio.Future[Mapping[str, Any]] = asyncio.get_running_loop().create_future()
+        self._orders[self._last_order] = answer
+        self._channel.send({**order, "order": self._last_order})
+        return await answer
+
+    def _answered(self, message: Mapping[str, Any]) -> None:
+        answer = self._orders.pop(message["done"], None)
+        if answer is None or answer.done():
+            return
+        if "error" in message:
+            answer.set_exception(getattr(errors, message["kind"])(message["error"]))
+        else:
+            answer.set_result(message)
+
+    def _abandon(self) -> None:
+        """Ends the orders that a worker has taken with it."""
+        orders, self._orders = self._orders, {}
+        for answer in orders.values():
+            if not answer.done():
+                answer.set_exception(Unavailable("the server's worker ended before it answered"))
 
     async def stop(self) -> None:
         """Lets the worker finish what it has accepted, and kills it where that takes too long."""
@@ -126,6 +167,7 @@ class WorkerProcess:
                 "worker": self.number,
                 "address": str(self._address),
                 "kept_out": self._kept_out,
+                "directives": [directive.to_json() for directive in self._directives()],
             }
         )
         if self._stopping.is_set():
@@ -138,7 +180,13 @@ class WorkerProcess:
             if message.get("ready"):
                 self.ready = self._served_once = True
                 self._changed()
+            if "done" in message:
+                self._answered(message)
+            else:
+                self._told(message)
         self.ready = False
+        self._channel = None
+        self._abandon()
         self._changed()
         await channel.close()
         return await process.wait()

@@ -1,21 +1,31 @@
 """The supervisor: owns the data directory, the ports and the worker, and ends when it is told to."""
 
 import asyncio
+import logging
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import metadata
+from pathlib import Path
+from typing import Any
 
+from steelyard.clock import Clock, SystemClock
 from steelyard.config import Settings
 from steelyard.errors import ConfigError
+from steelyard.evidence.log import EventLog
 from steelyard.fronts.http import HttpFront
 from steelyard.models.repository import scan
 from steelyard.observe.collector import metrics_registry
 from steelyard.observe.logs import configure_logs, log
+from steelyard.observe.segment import SlotCounts
 from steelyard.runtime.devices import installed_distributions, refuse_both_distributions
+from steelyard.serving.methods import Methods
+from steelyard.supervisor.admin import Admin, AdminSocket
 from steelyard.supervisor.datadir import DataDirectory, RunningServer
 from steelyard.supervisor.listening import ReservedPort, listen
 from steelyard.supervisor.process import WorkerProcess
+from steelyard.supervisor.rollout_metrics import RolloutCollector
+from steelyard.supervisor.rollouts import Rollouts
 
 Started = Callable[[RunningServer], None]
 
@@ -27,6 +37,14 @@ def runtime_version() -> str:
     if not installed:
         raise ConfigError("ONNX Runtime is not installed: pip install 'steelyard[cpu]' or 'steelyard[gpu]'")
     return f"{installed[0]} {metadata.version(installed[0])}"
+
+
+def open_events(data: Path, clock: Clock) -> EventLog:
+    """The data directory's event log; says what a server that was killed has left behind of a record."""
+    events = EventLog(data, clock)
+    if events.torn_bytes:
+        log("events.torn", level=logging.WARNING, path=str(events.path), bytes=events.torn_bytes)
+    return events
 
 
 async def supervise(settings: Settings, when_ready: Started | None = None) -> None:
@@ -58,8 +76,23 @@ async def supervise(settings: Settings, when_ready: Started | None = None) -> No
     def is_ready() -> bool:
         return worker.ready and not stopping.is_set()
 
-    worker = WorkerProcess(0, settings, grpc_port.address, changed)
-    http = HttpFront(metrics_registry(lambda: [worker.view()], runtime), is_ready)
+    def counted(model: str, version: str) -> SlotCounts:
+        return worker.view().reader.snapshot().slot(model, version)
+
+    def told(message: Mapping[str, Any]) -> None:
+        if "followed" in message:
+            rollouts.followed(message["followed"])
+
+    clock = SystemClock()
+    events = open_events(settings.data, clock)
+    rollouts = Rollouts(events, settings.repository, clock, lambda: [worker], counted)
+    methods = Methods()
+    Admin(rollouts, events).register(methods)
+    admin = AdminSocket(settings.data, methods)
+    worker = WorkerProcess(0, settings, grpc_port.address, changed, rollouts.directives, told)
+    registry = metrics_registry(lambda: [worker.view()], runtime)
+    registry.register(RolloutCollector(rollouts, clock))
+    http = HttpFront(registry, is_ready)
     signals = 0
     stopping = asyncio.Event()
 
@@ -74,13 +107,16 @@ async def supervise(settings: Settings, when_ready: Started | None = None) -> No
         loop.add_signal_handler(number, on_signal)
     try:
         await http.start(http_listener)
+        await admin.start()
         data.announce(announced)
         log("server.starting", repository=str(settings.repository), profile=settings.profile, runtime=runtime)
+        drills = asyncio.ensure_future(rollouts.drill_when_due())
         running = asyncio.ensure_future(worker.run())
         stop_wait = asyncio.ensure_future(stopping.wait())
         await asyncio.wait({running, stop_wait}, return_when=asyncio.FIRST_COMPLETED)
         stop_wait.cancel()
         log("server.stopping")
+        drills.cancel()
         await worker.stop()
         await running
         if worker.refusal is not None:
@@ -88,8 +124,11 @@ async def supervise(settings: Settings, when_ready: Started | None = None) -> No
         log("server.stopped")
     finally:
         worker.kill()
+        rollouts.close()
+        await admin.stop()
         await http.stop()
         grpc_port.close()
         http_listener.close()
+        events.close()
         data.close()
         worker.close()

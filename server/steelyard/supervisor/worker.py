@@ -35,6 +35,7 @@ from steelyard.serving.loading import Environment
 from steelyard.serving.methods import Methods
 from steelyard.serving.verdicts import Verdicts
 from steelyard.supervisor.channel import EXIT_REFUSED, Channel
+from steelyard.supervisor.orders import Orders
 
 
 def _log_request(
@@ -76,7 +77,10 @@ async def serve(control: socket.socket, segment_fd: int) -> int:
         settings.load_threads or threads,
         frozenset(first["kept_out"]),
         lambda names: channel.send({"kept_out": sorted(names)}),
+        lambda moves: orders.tell_followed(moves),
     )
+    orders = Orders(loader, channel)
+    orders.begin(first["directives"])
     rounds = GoldenRounds(engine, catalog, clock)
     methods = Methods()
     Control(catalog, loader, lifecycle, SegmentReader(segment_fd)).register(methods)
@@ -87,7 +91,7 @@ async def serve(control: socket.socket, segment_fd: int) -> int:
     front = GrpcioFront(methods, engine, settings.max_message_bytes)
     stop = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
-    background: set[asyncio.Task[Any]] = {loop.create_task(_obey(channel, stop))}
+    background: set[asyncio.Task[Any]] = {loop.create_task(_obey(channel, orders, stop))}
 
     async def end(grace_s: float, drained: bool) -> None:
         lifecycle.move(Phase.STOPPED)
@@ -140,12 +144,15 @@ async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
         doing.cancel()
 
 
-async def _obey(channel: Channel, stop: asyncio.Event) -> None:
-    """Waits for the supervisor's word, or its end: a worker never outlives its supervisor."""
-    async for message in channel:
-        if message.get("stop"):
-            break
-    stop.set()
+async def _obey(channel: Channel, orders: Orders, stop: asyncio.Event) -> None:
+    """Does what the supervisor says, until it says stop or is gone: a worker never outlives its supervisor."""
+    try:
+        async for message in channel:
+            if message.get("stop"):
+                break
+            orders.obey(message)
+    finally:
+        stop.set()
 
 
 def main() -> int:

@@ -5,8 +5,10 @@ from enum import IntEnum
 from steelyard.errors import (
     Cancelled,
     ConfigError,
+    Conflict,
     DeadlineExpired,
     DeviceUnavailable,
+    EvidenceError,
     ExecutionFailed,
     InvalidRequest,
     LoadFailed,
@@ -18,6 +20,7 @@ from steelyard.errors import (
     TooLarge,
     Unavailable,
     Unsupported,
+    VersionNotLoaded,
 )
 
 
@@ -41,6 +44,9 @@ STATUS_OF: dict[type[SteelyardError], Status] = {
     InvalidRequest: Status.INVALID_ARGUMENT,
     ModelNotFound: Status.NOT_FOUND,
     Unavailable: Status.UNAVAILABLE,
+    VersionNotLoaded: Status.FAILED_PRECONDITION,
+    Conflict: Status.FAILED_PRECONDITION,
+    EvidenceError: Status.INTERNAL,
     Unsupported: Status.UNIMPLEMENTED,
     Overloaded: Status.RESOURCE_EXHAUSTED,
     DeadlineExpired: Status.DEADLINE_EXCEEDED,

@@ -8,4 +8,5 @@ MODULES = {
     "grpc/health/v1/health.proto": "health",
     "grpc/reflection/v1/reflection.proto": "reflection_v1",
     "grpc/reflection/v1alpha/reflection.proto": "reflection_v1alpha",
+    "steelyard/v1/admin.proto": "admin",
 }

@@ -1,0 +1,55 @@
+"""Events as commands show them."""
+
+import datetime
+import json
+from typing import Any
+
+import click
+
+from steelyard.cli.output import print_json
+from steelyard.observe.logs import printable
+
+# Details that a line about an event shows, where it has them.
+_SHOWN = ("outcome", "away_ms", "back_ms", "answered", "failed", "verdict", "share", "candidate")
+
+
+def when(unix_ms: int) -> str:
+    """A time in the reader's own zone, to the second."""
+    return datetime.datetime.fromtimestamp(unix_ms / 1000).astimezone().isoformat(sep=" ", timespec="seconds")
+
+
+def document(message: Any) -> dict[str, Any]:
+    """An event's message as JSON."""
+    return {
+        "sequence": message.sequence,
+        "unix_ms": message.unix_ms,
+        "kind": message.kind,
+        "model": message.model,
+        "actor": message.actor,
+        "reason": message.reason,
+        "digest": message.digest,
+        "details": json.loads(message.details),
+    }
+
+
+def told(event: dict[str, Any]) -> str:
+    """What an event did, in a line."""
+    details = event["details"]
+    parts = []
+    if "label" in details:
+        parts.append(f"{details['label']}: {_version(details['from'])} -> {_version(details['to'])}")
+    parts += [f"{name} {details[name]}" for name in _SHOWN if name in details]
+    return ", ".join(parts)
+
+
+def moved(message: Any, as_json: bool) -> None:
+    """Prints the event that a change became."""
+    event = document(message)
+    if as_json:
+        print_json(event)
+    else:
+        click.echo(printable(f"{event['model']}: {event['kind']} {told(event)} (event {event['sequence']})"))
+
+
+def _version(holder: dict[str, Any] | None) -> str:
+    return "nothing" if holder is None else f"version {holder['version']}"

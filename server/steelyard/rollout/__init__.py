@@ -1,0 +1,1 @@
+"""How a version comes into service, without I/O: labels, splits, comparison, the gate."""

@@ -1,0 +1,150 @@
+"""The admin service: what operators ask of a running server, over a Unix socket that only its owner can open."""
+
+import contextlib
+import json
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from steelyard.client.admin import ADMIN_SOCKET, SERVICE, socket_address
+from steelyard.errors import ConfigError, InvalidRequest
+from steelyard.evidence.event import Event
+from steelyard.evidence.log import EventLog
+from steelyard.fronts.grpcio import GrpcioFront
+from steelyard.rollout.labels import Holder, Label
+from steelyard.serving.control import serialized
+from steelyard.serving.methods import Methods
+from steelyard.supervisor.rollouts import STAY_S, Rollouts
+from steelyard.wire.generated import admin as pb
+
+# Requests are names and reasons; what comes back is events, a few kilobytes each at most.
+MAX_MESSAGE_BYTES = 16 << 20
+
+EVENTS_LISTED = 1000
+
+# A minute away shows whether the old version carries the load.
+MAX_STAY_MS = 60_000
+
+
+class Admin:
+    """Handlers over the rollouts and their events."""
+
+    def __init__(self, rollouts: Rollouts, events: EventLog) -> None:
+        self._rollouts = rollouts
+        self._events = events
+
+    def register(self, methods: Methods) -> None:
+        """Puts the handlers into the table."""
+        handlers: dict[str, tuple[Any, Callable[[Any], Awaitable[Any]]]] = {
+            "ListLabels": (pb.ListLabelsRequest, self._list_labels),
+            "SetLabel": (pb.SetLabelRequest, self._set_label),
+            "RemoveLabel": (pb.RemoveLabelRequest, self._remove_label),
+            "Rollback": (pb.RollbackRequest, self._roll_back),
+            "ListEvents": (pb.ListEventsRequest, self._list_events),
+        }
+        for name, (message, handle) in handlers.items():
+            methods.unary[SERVICE + name] = serialized(message, handle)
+
+    async def _list_labels(self, request: Any) -> Any:
+        found = self._rollouts.labels(request.model)
+        return pb.ListLabelsResponse(labels=[label_message(model, label) for model, label in found])
+
+    async def _set_label(self, request: Any) -> Any:
+        event = await self._rollouts.set_label(
+            request.model,
+            request.label,
+            request.version,
+            request.who.actor,
+            request.who.reason,
+            request.expected or None,
+        )
+        return event_message(event)
+
+    async def _remove_label(self, request: Any) -> Any:
+        who = request.who
+        return event_message(
+            await self._rollouts.remove_label(request.model, request.label, who.actor, who.reason)
+        )
+
+    async def _roll_back(self, request: Any) -> Any:
+        who = request.who
+        if not request.drill:
+            moved = self._rollouts.roll_back(request.model, request.label, who.actor, who.reason)
+            return event_message(await moved)
+        if not 0 <= request.stay_ms <= MAX_STAY_MS:
+            raise InvalidRequest(f"a drill stays away for 0 to {MAX_STAY_MS} ms, not {request.stay_ms}")
+        stay_s = request.stay_ms / 1000 or STAY_S
+        return event_message(
+            await self._rollouts.drill(request.model, request.label, who.actor, who.reason, stay_s)
+        )
+
+    async def _list_events(self, request: Any) -> Any:
+        found = [
+            event
+            for event in self._events.events[request.after :]
+            if not request.model or event.model == request.model
+        ]
+        limit = request.limit or EVENTS_LISTED
+        return pb.ListEventsResponse(events=[event_message(event) for event in found[-limit:]])
+
+
+def label_message(model: str, label: Label) -> Any:
+    """A label as it travels."""
+    return pb.Label(
+        model=model,
+        label=label.name,
+        holder=_holder_message(label.holder),
+        follows=label.follows,
+        previous=_holder_message(label.earlier[-1]) if label.earlier else None,
+        since_unix_ms=label.since_unix_ms,
+        actor=label.actor,
+        reason=label.reason,
+    )
+
+
+def event_message(event: Event) -> Any:
+    """An event as it travels."""
+    return pb.Event(
+        sequence=event.sequence,
+        unix_ms=event.unix_ms,
+        kind=event.kind,
+        model=event.model,
+        actor=event.actor,
+        reason=event.reason,
+        digest=event.digest,
+        details=json.dumps(event.details),
+    )
+
+
+def _holder_message(holder: Holder) -> Any:
+    return pb.Holder(version=holder.number, digest=holder.digest)
+
+
+class AdminSocket:
+    """The socket in the data directory, and the server behind it."""
+
+    def __init__(self, data: Path, methods: Methods) -> None:
+        self._path = data / ADMIN_SOCKET
+        self._directory = os.open(data, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._front = GrpcioFront(methods, None, MAX_MESSAGE_BYTES)
+
+    async def start(self) -> None:
+        """Listens. Raises `ConfigError` where it cannot."""
+        # What a server that was killed has left behind; the data directory is this server's alone.
+        self._path.unlink(missing_ok=True)
+        # The socket must not be there with another mode, not for a moment.
+        before = os.umask(0o177)
+        try:
+            await self._front.start(socket_address(self._directory))
+        except ConfigError as error:
+            raise ConfigError(f"data {self._path.parent}: no admin socket: {error}") from None
+        finally:
+            os.umask(before)
+
+    async def stop(self) -> None:
+        """Ends what is under way, and takes the socket away."""
+        await self._front.stop(0.0)
+        with contextlib.suppress(FileNotFoundError):
+            self._path.unlink()
+        os.close(self._directory)

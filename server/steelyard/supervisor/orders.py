@@ -1,0 +1,83 @@
+"""What the supervisor asks of a worker, carried out on the worker's side."""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from steelyard.errors import ExecutionFailed, SteelyardError
+from steelyard.observe.logs import log
+from steelyard.rollout.directive import Directive
+from steelyard.serving.loader import Followed, Loader
+from steelyard.supervisor.channel import Channel
+
+
+class Orders:
+    """Carries orders out and answers each, by the number that it came with.
+
+    A directive is in force when `obey` returns: requests that are read later are routed by it.
+    """
+
+    def __init__(self, loader: Loader, channel: Channel) -> None:
+        self._loader = loader
+        self._channel = channel
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def begin(self, directives: list[Mapping[str, Any]]) -> None:
+        """Puts in force what the supervisor knew when the worker was started."""
+        for fields in directives:
+            self._direct(Directive.from_json(fields))
+
+    def obey(self, message: Mapping[str, Any]) -> None:
+        """Carries out one order."""
+        number = message["order"]
+        if "direct" in message:
+            self._direct(Directive.from_json(message["direct"]))
+            self._channel.send({"done": number})
+        else:
+            self._start(self._make_ready(number, message["model"], message["ready"]))
+
+    def tell_followed(self, moves: list[Followed]) -> None:
+        """Tells the supervisor where default labels that nobody has set stand now."""
+        self._channel.send(
+            {
+                "followed": [
+                    {
+                        "model": move.model,
+                        "from": None if move.before is None else move.before.to_json(),
+                        "to": move.now.to_json(),
+                    }
+                    for move in moves
+                ]
+            }
+        )
+
+    def _direct(self, directive: Directive) -> None:
+        if self._loader.label(directive):
+            self._start(self._loader.settle(directive.model))
+
+    async def _make_ready(self, number: int, model: str, version: str) -> None:
+        try:
+            served = await self._loader.make_ready(model, version)
+        except SteelyardError as error:
+            self._channel.send({"done": number, "error": str(error), "kind": type(error).__name__})
+        except Exception as error:
+            # The supervisor waits for an answer, whatever becomes of the order.
+            log("order.fault", level=logging.ERROR, model=model, exception=repr(error))
+            failure = ExecutionFailed(f"model {model!r}: the server failed on this order")
+            self._channel.send({"done": number, "error": str(failure), "kind": type(failure).__name__})
+        else:
+            self._channel.send(
+                {
+                    "done": number,
+                    "version": served.number,
+                    "digest": served.digest,
+                    "golden_passed": served.golden_passed,
+                    "failing": served.failing,
+                }
+            )
+
+    def _start(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
