@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import stat
@@ -29,6 +30,7 @@ from tests.support.metrics import metrics
 from tests.support.server import Server
 from tests.support.waiting import eventually
 
+DOCUMENT = Path(__file__).parents[2] / "docs" / "metrics.md"
 Start = Callable[..., Server]
 ONES = {"x": np.ones((1, 4), np.float32)}
 NOT_FOUND = grpc.StatusCode.NOT_FOUND
@@ -380,6 +382,17 @@ def test_labels_in_the_metrics(server: Server, operator: Operator) -> None:
     found = metrics(server, model="pinned", label="metered")
     assert found["steelyard_label_version"] == 2
     assert abs(found["steelyard_label_moved_timestamp_seconds"] - time.time()) < 60
+
+
+def test_every_metric_of_a_server_is_documented(server: Server, operator: Operator) -> None:
+    page = server.get("/metrics")[1]
+    kinds = dict(re.findall(r"^# TYPE (steelyard_\w+) (\w+)$", page, re.MULTILINE))
+    rows = re.findall(r"^\| `(steelyard_\w+)` \| (\w+) \|", DOCUMENT.read_text(), re.MULTILINE)
+    documented = {name.removesuffix("_info") if kind == "info" else name: kind for name, kind in rows}
+    missing = [
+        name for name in kinds if name not in documented and name.removesuffix("_info") not in documented
+    ]
+    assert missing == []
 
 
 def test_the_socket_is_its_owners_alone(server: Server) -> None:

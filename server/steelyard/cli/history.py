@@ -19,7 +19,10 @@ from steelyard.cli.settings import resolved, settings_options
 @settings_options("data")
 @json_option
 def history(model: str, limit: int, config_file: Path | None, data: Path | None, as_json: bool) -> None:
-    """Show the events of MODEL, or of all models, on a server that runs or has been stopped."""
+    """Show what happened to models, by whom and why.
+
+    To MODEL, or to all of them, on a server that runs or has been stopped.
+    """
     from steelyard.supervisor.datadir import find_server
 
     directory = resolved(config_file, {"data": data}).settings.data

@@ -22,6 +22,7 @@ def label() -> None:
 
     A caller asks for a label in the place of a version's number. The default label, champion unless model.toml says
     otherwise, answers where a caller names none; until somebody sets it, it follows the highest version that is ready.
+    Every command of it takes --json.
     """
 
 

@@ -38,10 +38,11 @@ def rollback(
     data: Path | None,
     as_json: bool,
 ) -> int:
-    """Let MODEL's label stand again for the version that it stood for before.
+    """Go back to the version that a label stood for before.
 
-    That version is still warm for keep_warm_s of model.toml. Every request that begins after this command has
-    returned is answered by it, and none fails. A second rollback goes one version further back.
+    MODEL's default label does, or the one that --label names. That version is still warm for keep_warm_s of
+    model.toml. Every request that begins after this command has returned is answered by it, and none fails. A second
+    rollback goes one version further back.
     """
     from steelyard.wire.generated import admin as pb
 

@@ -259,7 +259,9 @@ class Rollouts:
                 actor=event.actor,
                 reason=event.reason,
                 digest=event.digest,
-                **{key: value for key, value in event.details.items() if isinstance(value, str | int | float)},
+                **{
+                    key: value for key, value in event.details.items() if isinstance(value, str | int | float)
+                },
             )
         return events
 
