@@ -9,6 +9,7 @@ from onnx import TensorProto, helper
 from steelyard.clock import ManualClock
 from steelyard.errors import LoadFailed, SteelyardError
 from steelyard.models.manifest import ModelManifest
+from steelyard.runtime.pace import MAX_PAUSE_NS, Pace
 from steelyard.runtime.warmup import measure
 from steelyard.serving.loading import Environment, LoadedVersion, load_version
 from steelyard.serving.verdicts import Verdicts
@@ -171,3 +172,30 @@ def test_warm_up_reaches_the_largest_size_where_it_pays() -> None:
 
 def test_warm_up_ends_when_its_time_is_up() -> None:
     assert set(measured_with(lambda rows: 50_000_000 * rows, 64)) == {1, 2}
+
+
+def test_a_pace_that_gives_way_pauses_for_as_long_as_a_step_took():
+    clock = ManualClock()
+    slept: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        clock.advance(round(seconds * 1e9))
+
+    pace = Pace(True, clock.now_ns, sleep)
+    clock.advance(30_000_000)
+    pace.pause()
+    clock.advance(3_000_000_000)
+    pace.pause()
+    assert slept == [0.03, MAX_PAUSE_NS / 1e9]
+    assert pace.paused_ns == 30_000_000 + MAX_PAUSE_NS
+    Pace(False, clock.now_ns, sleep).pause()
+    assert len(slept) == 2
+
+
+def test_pauses_between_warm_up_runs_count_for_nothing():
+    clock = ManualClock()
+    paced = Pace(True, clock.now_ns, lambda seconds: clock.advance(round(seconds * 1e9)))
+    measured = measure(lambda rows: clock.advance(10_000_000 * rows), 64, now_ns=clock.now_ns, pace=paced)
+    assert measured == measured_with(lambda rows: 10_000_000 * rows, 64)
+    assert paced.paused_ns > 0

@@ -3,6 +3,8 @@
 import time
 from collections.abc import Callable
 
+from steelyard.runtime.pace import Pace
+
 # Rounds over all sizes; the fastest run of each counts, since whatever disturbs a run can only slow it. Sizes are run
 # in turn, so that a slow second on a shared machine falls on all of them. Where a round is cheap there are more.
 ROUNDS = 3
@@ -23,34 +25,47 @@ def measure(
     max_batch: int,
     extra_runs: int = 0,
     now_ns: Callable[[], int] = time.monotonic_ns,
+    pace: Pace | None = None,
 ) -> dict[int, int]:
     """Runs batches of 1, 2, 4, … up to `max_batch` rows and returns rows to nanoseconds of one run.
 
     run: runs a batch of so many rows to its end.
     extra_runs: further runs of one row that are not measured, first.
+    pace: pauses between runs, which count for nothing.
     """
-    started_ns = now_ns()
+    pace = Pace() if pace is None else pace
+
+    def busy_ns() -> int:
+        return now_ns() - pace.paused_ns
+
+    def timed(rows: int) -> int:
+        pace.pause()
+        before_ns = now_ns()
+        run(rows)
+        return now_ns() - before_ns
+
+    started_ns = busy_ns()
     for _ in range(extra_runs):
-        run(1)
+        timed(1)
     fastest: dict[int, int] = {}
     for rows in _sizes(max_batch):
-        run(rows)
-        fastest[rows] = _time(run, rows, now_ns)
+        timed(rows)
+        fastest[rows] = timed(rows)
         # Runs that are cheap, or look dear beside those of fewer rows, are timed again: one disturbance ends nothing.
-        affordable = now_ns() - started_ns + ROUNDS * fastest[rows] <= BUDGET_NS
+        affordable = busy_ns() - started_ns + ROUNDS * fastest[rows] <= BUDGET_NS
         if fastest[rows] < CHEAP_NS or (affordable and _by_row(fastest, rows) > WORSE_BY):
-            fastest[rows] = min(fastest[rows], *(_time(run, rows, now_ns) for _ in range(ROUNDS)))
-        spent_ns = now_ns() - started_ns
+            fastest[rows] = min(fastest[rows], *(timed(rows) for _ in range(ROUNDS)))
+        spent_ns = busy_ns() - started_ns
         # The next size costs about twice this one, and every size is run ROUNDS times more.
         ahead_ns = 2 * fastest[rows] + (ROUNDS - 1) * (sum(fastest.values()) + 2 * fastest[rows])
         worse = fastest[rows] >= CHEAP_NS and _by_row(fastest, rows) > WORSE_BY
         if worse or spent_ns + ahead_ns > BUDGET_NS:
             break
-    rounds_started_ns = now_ns()
+    rounds_started_ns = busy_ns()
     rounds = 1
-    while rounds < ROUNDS or (rounds < CHEAP_ROUNDS and now_ns() - rounds_started_ns < CHEAP_NS):
+    while rounds < ROUNDS or (rounds < CHEAP_ROUNDS and busy_ns() - rounds_started_ns < CHEAP_NS):
         for rows, before in fastest.items():
-            fastest[rows] = min(before, _time(run, rows, now_ns))
+            fastest[rows] = min(before, timed(rows))
         rounds += 1
     return fastest
 
@@ -64,9 +79,3 @@ def _sizes(max_batch: int) -> list[int]:
     """1, 2, 4, … and `max_batch` itself."""
     sizes = [1 << power for power in range(max_batch.bit_length()) if 1 << power < max_batch]
     return [*sizes, max_batch]
-
-
-def _time(run: Callable[[int], object], rows: int, now_ns: Callable[[], int]) -> int:
-    before = now_ns()
-    run(rows)
-    return now_ns() - before

@@ -26,6 +26,7 @@ from steelyard.models.watcher import ManifestChanged, Removed, Watcher
 from steelyard.observe.logs import log
 from steelyard.rollout.directive import Directive
 from steelyard.rollout.labels import Holder
+from steelyard.runtime.pace import Pace
 from steelyard.scheduling.lane import Lane
 from steelyard.serving.catalog import Catalog
 from steelyard.serving.entries import ModelEntry, VersionState
@@ -83,6 +84,7 @@ class Loader:
         self._locks: dict[str, asyncio.Lock] = {}
         # Held from a scan until its listing is in force: an older listing must not take the place of a newer one.
         self._scanning = asyncio.Lock()
+        self._one_at_a_time = asyncio.Lock()
         self._watcher = Watcher()
         # Versions that stood still when they were last looked at, by model: others may be half written.
         self._settled: dict[str, set[int]] = {}
@@ -378,9 +380,7 @@ class Loader:
         self._catalog.begin(name, number)
         # Whatever is in one version, it must not keep the others from being loaded.
         try:
-            loaded = await asyncio.get_running_loop().run_in_executor(
-                self._pool, load_version, name, version.path, manifest, self._environment
-            )
+            loaded = await self._load_files(name, version.path, manifest)
             self._refuse_other_content(name, number, loaded)
             served = self._serve(name, number, Path(version.path), manifest, loaded)
         except Exception as error:
@@ -400,6 +400,20 @@ class Loader:
             batching_reason=served.batching.reason,
             max_rows=served.lane.limit_rows,
         )
+
+    async def _load_files(self, name: str, path: Path, manifest: ModelManifest) -> LoadedVersion:
+        """Loads on a loading thread: at the start on as many as there are, afterwards one version at a time, with
+        pauses, so that it gives way to requests."""
+
+        async def load(pace: Pace) -> LoadedVersion:
+            return await asyncio.get_running_loop().run_in_executor(
+                self._pool, load_version, name, path, manifest, self._environment, pace
+            )
+
+        if not self.ready:
+            return await load(Pace())
+        async with self._one_at_a_time:
+            return await load(Pace(giving_way=True))
 
     def _refuse_other_content(self, name: str, number: int, loaded: LoadedVersion) -> None:
         """Raises LoadFailed where the version is held with the content that it has in memory."""

@@ -23,6 +23,7 @@ from steelyard.pipelines.compile import compile_pipeline
 from steelyard.pipelines.plan import Pipeline
 from steelyard.runtime.devices import installed_distributions, refuse_both_distributions, resolve
 from steelyard.runtime.independence import check
+from steelyard.runtime.pace import Pace
 from steelyard.runtime.runner import Array, Runner
 from steelyard.runtime.samples import candidates
 from steelyard.runtime.session import open_session, providers_available
@@ -89,8 +90,14 @@ class MadeUpRequest:
     inputs: list[MadeUpTensor]
 
 
-def load_version(name: str, path: Path, manifest: ModelManifest, environment: Environment) -> LoadedVersion:
-    """Loads the version in `path` and warms it up. Raises a `SteelyardError` that says why it cannot be served."""
+def load_version(
+    name: str, path: Path, manifest: ModelManifest, environment: Environment, pace: Pace | None = None
+) -> LoadedVersion:
+    """Loads the version in `path` and warms it up; pauses between the steps as `pace` has it.
+
+    Raises a `SteelyardError` that says why it cannot be served.
+    """
+    pace = Pace() if pace is None else pace
     missing = unowned(manifest)
     if environment.profile == "production" and missing:
         raise LoadFailed(
@@ -99,6 +106,7 @@ def load_version(name: str, path: Path, manifest: ModelManifest, environment: En
         )
     check_external_files(path / GRAPH_FILE)
     digest = version_digest(path)
+    pace.pause()
     version_manifest = read_version_manifest(path / VERSION_MANIFEST)
     serving = manifest.serving
     installed = installed_distributions()
@@ -112,6 +120,7 @@ def load_version(name: str, path: Path, manifest: ModelManifest, environment: En
         serving.session_options.graph_optimization,
         serving.session_options.extra,
     )
+    pace.pause()
     spec = describe(session.get_inputs(), session.get_outputs(), version_manifest, path)
     pipeline = compile_pipeline(version_manifest, spec, path)
     _refuse_unbindable(spec)
@@ -123,8 +132,10 @@ def load_version(name: str, path: Path, manifest: ModelManifest, environment: En
         Takes(spec, pipeline, version_manifest.model_tensors),
         refuse=serving.golden.at_load == "refuse",
     )
+    pace.pause()
     trial = Trial(session, spec, real_rows(golden.inputs, CHECKED_ROWS) if spec.batched else None)
     batching = decide_batching(trial, manifest, digest, device.name, threads, environment.verdicts)
+    pace.pause()
     max_batch = serving.max_batch if batching.allowed else 1
     cost = CostModel()
     bindable = False
@@ -132,7 +143,7 @@ def load_version(name: str, path: Path, manifest: ModelManifest, environment: En
         # Rows that may not be put together may also come out as more or fewer than went in.
         bindable = (batching.allowed or not spec.batched) and trial.binding_agrees()
         if serving.warmup:
-            measured = measure(trial.runner_of(max_batch, bindable), max_batch, serving.warmup - 1)
+            measured = measure(trial.runner_of(max_batch, bindable), max_batch, serving.warmup - 1, pace=pace)
             cost.learn(measured, environment.inline_below_ns)
     # Whoever asks for larger batches than the runtime is fastest with gets them by naming preferred sizes.
     if serving.preferred_batch_sizes:

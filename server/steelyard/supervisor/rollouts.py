@@ -253,15 +253,16 @@ class Rollouts:
         events = self._events.append(drafts)
         for event in events:
             self._labels[event.model] = applied(self.of(event.model), event)
+            told: dict[str, Any] = {
+                name: value for name, value in event.details.items() if isinstance(value, str | int | float)
+            }
             log(
                 event.kind,
                 model=event.model,
                 actor=event.actor,
                 reason=event.reason,
                 digest=event.digest,
-                **{
-                    key: value for key, value in event.details.items() if isinstance(value, str | int | float)
-                },
+                **told,
             )
         return events
 

@@ -1,0 +1,129 @@
+"""An open-loop load: requests are sent when they are due, and their latency counts from that moment.
+
+Run in a process of its own: `python -m benchmarks.open_loop PORT BODY RATE SECONDS RESULT`.
+"""
+
+import asyncio
+import contextlib
+import gc
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+import numpy as np
+import uvloop
+
+METHOD = "/inference.GRPCInferenceService/ModelInfer"
+SEED = 5
+
+# A server that stands still must not make the client hold requests without end; what is beyond counts as failed.
+MOST_IN_FLIGHT = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of each request, in the order in which they were due."""
+
+    due_s: np.ndarray[Any, Any]
+    """On the system's monotonic clock, float64 of shape [requests]."""
+    latency_ms: np.ndarray[Any, Any]
+    """From when it was due to its answer; NaN where it failed or was not sent."""
+
+    @property
+    def failed(self) -> int:
+        return int(np.isnan(self.latency_ms).sum())
+
+    def percentile(self, q: float, chosen: np.ndarray[Any, Any] | None = None) -> float:
+        """Of the requests that were answered, or the `chosen` ones of them, in ms."""
+        latency = self.latency_ms if chosen is None else self.latency_ms[chosen]
+        return float(np.nanpercentile(latency, q)) if len(latency) else float("nan")
+
+
+@contextlib.contextmanager
+def open_loop(port: int, body: Path, rate: float, seconds: float) -> Iterator["Running"]:
+    """A load at `rate` requests a second (Poisson) that ends by itself after `seconds`."""
+    with tempfile.TemporaryDirectory() as temporary:
+        result = Path(temporary) / "outcome.npz"
+        command = [
+            sys.executable,
+            "-m",
+            "benchmarks.open_loop",
+            *map(str, (port, body, rate, seconds, result)),
+        ]
+        process = subprocess.Popen(command)
+        try:
+            yield Running(process, result, seconds)
+        finally:
+            if process.poll() is None:
+                process.terminate()
+            process.wait(30)
+
+
+class Running:
+    """A load that is under way."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", result: Path, seconds: float) -> None:
+        self._process = process
+        self._result = result
+        self._seconds = seconds
+
+    def outcome(self) -> Outcome:
+        """Waits for the end."""
+        if self._process.wait(self._seconds + 60) != 0:
+            raise RuntimeError(f"the load ended with {self._process.returncode}")
+        with np.load(self._result) as found:
+            return Outcome(found["due_s"], found["latency_ms"])
+
+
+async def send(port: int, body: bytes, rate: float, seconds: float) -> Outcome:
+    """Sends the load and gathers what becomes of it."""
+    offsets = np.cumsum(np.random.default_rng(SEED).exponential(1 / rate, int(rate * seconds)))
+    latency_ms = np.full(len(offsets), np.nan)
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        call = channel.unary_unary(METHOD)
+        for _ in range(50):
+            await call(body)
+        # A collection would look like a slow server.
+        gc.collect()
+        gc.freeze()
+        gc.disable()
+        pending: set[asyncio.Task[None]] = set()
+        started = time.monotonic() + 0.05
+
+        async def one(index: int, due_s: float) -> None:
+            try:
+                await call(body, timeout=30)
+            except grpc.aio.AioRpcError:
+                return
+            latency_ms[index] = (time.monotonic() - due_s) * 1e3
+
+        for index, offset in enumerate(offsets):
+            due_s = started + offset
+            delay = due_s - time.monotonic()
+            if delay > 0:
+                await asyncio.sleep(delay)
+            if len(pending) < MOST_IN_FLIGHT:
+                task = asyncio.ensure_future(one(index, due_s))
+                pending.add(task)
+                task.add_done_callback(pending.discard)
+        if pending:
+            await asyncio.wait(pending, timeout=35)
+    return Outcome(started + offsets, latency_ms)
+
+
+def main() -> None:
+    """Takes port, file of the request's bytes, requests a second, seconds, and where to write the outcome."""
+    port, body, rate, seconds, result = sys.argv[1:]
+    outcome = uvloop.run(send(int(port), Path(body).read_bytes(), float(rate), float(seconds)))
+    np.savez(result, due_s=outcome.due_s, latency_ms=outcome.latency_ms)
+
+
+if __name__ == "__main__":
+    main()
