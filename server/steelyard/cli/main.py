@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "steelyard.cli.contract:contract",
         "Write a first contract and a training profile from data.",
     ),
+    "gate": ("steelyard.cli.gate:gate", "Show what a gate promises."),
     "config": ("steelyard.cli.config:config", "Show the settings in force, and where each came from."),
     "demo": ("steelyard.cli.demo:demo", "Serve a real model and ask it about real files."),
 }
