@@ -185,7 +185,7 @@ def _manifest(
     alpha: float | None,
     max_requests: int | None,
 ) -> "GateManifest":
-    """What the model's manifest says, or the options; those that go with both win. Raises ConfigError, ManifestError."""
+    """What the model's manifest says, but for what is given. Raises UsageError, ConfigError and ManifestError."""
     if (model is None) != (repository is None):
         raise click.UsageError("MODEL and --repository go together")
     if (model is None) == (margin is None):

@@ -26,9 +26,9 @@ class TwoArms:
         S(q) = w1 Σ (x - (q + m)) - w0 Σ (y - q),   w1 : w0 = (1 - share) : share,
 
     is held against a difference m = p - q. The weights are the planned share's, so that q falls out of the sum but for
-    how far the split is off; q is taken from an interval of the primary's own sequence, at its worst end. Nothing rests
-    on the split: a wrong one makes the bounds wide, not wrong. What it saves over a sequence for each arm and a union of
-    both is that variances are added instead of widths: half of the requests where the arms are of equal size.
+    how far the split is off; q is taken from an interval of the primary's own sequence, at its worst end. Nothing
+    rests on the split: a wrong one makes the bounds wide, not wrong. What it saves over a sequence for each arm and a
+    union of both is that variances are added, not widths: half of the requests where the arms are of equal size.
     """
 
     def __init__(self, share: float) -> None:

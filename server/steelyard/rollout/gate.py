@@ -239,8 +239,8 @@ class Gate:
         ):
             raise ValueError(f"expected how many looks there were, got {repr((looks, stride))[:200]}")
         gate.verdict = Verdict(state["verdict"])
-        if (by not in gate._sequences and by != "") or (by != "") != (gate.verdict is Verdict.HARMFUL):
-            raise ValueError(f"decided_by: expected the guardrail that was harmed, got {repr(by)[:200]}")
+        if not isinstance(by, str) or (by in gate._sequences) != (gate.verdict is Verdict.HARMFUL):
+            raise ValueError(f"decided_by: expected a guardrail where one is harmed, got {repr(by)[:200]}")
         for name, sequence in gate._sequences.items():
             sequence.restore(sequences[name])
         gate.decided_by, gate._looks, gate._stride = by, looks, stride

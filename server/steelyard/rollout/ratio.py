@@ -5,17 +5,17 @@ from typing import Self
 
 from steelyard.rollout.sequences import MAX_COUNT
 
-# How narrow the prior is about the asked share, in requests. Narrower finds smaller faults of the split later, and great
-# ones hardly later.
-PRIOR_REQUESTS = 1000.0
+# How narrow the prior is about the asked share, in requests: narrower finds small faults of the split sooner, and great
+# ones later.
+PRIOR_REQUESTS = 100.0
 
 
 class SampleRatio:
     """A test of the share that the candidate gets, which holds however often one looks.
 
     The Bayes factor of a Beta mixture of shares against the one that was asked for is a martingale where that one is
-    kept: that it ever reaches 1/α has a chance of at most α (Lindon and Malek 2022). It takes requests to be assigned one
-    by one; where assignment sticks to a key, a key is to be counted once.
+    kept: that it ever reaches 1/α has a chance of at most α (Lindon and Malek 2022). It takes requests to be assigned
+    one by one; where assignment sticks to a key, a key is to be counted once.
     """
 
     def __init__(self, share: float, alpha: float = 0.001) -> None:

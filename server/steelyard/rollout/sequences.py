@@ -9,8 +9,8 @@ import numpy as np
 
 # How much is known before the first observation, in units of the variance process V: the mixture's only parameter. The
 # boundary is narrowest about V = 60 at α = 0.05. It is not tuned to a gate: V grows with the same events that the mean
-# is made of, so that verdicts fall between V = 10 and V = 1000 whatever the margins are, and there the boundary is within
-# a tenth of the one that is best for that V.
+# is made of, so that verdicts fall between V = 10 and V = 1000 whatever the margins are, and there the boundary is
+# within a tenth of the one that is best for that V.
 PRIOR_VARIANCE = 10.0
 
 # Where a part of the integrand is e^-50 of its greatest value, nothing of it shows in a double.

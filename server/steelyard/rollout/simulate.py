@@ -246,8 +246,8 @@ def _quantile(taken: Sequence[float], share: float) -> int | None:
 def fixed_horizon(design: Design, scenario: Scenario, power: float) -> int | None:
     """Requests of the z-test that is looked at once: of paired differences, or of two proportions.
 
-    n = ((z(1 - α) + z(power)) / effect)² σ², with the effect from the margin or harm that is tested to how much worse the
-    candidate is. None where the effect points the other way. With several guardrails, safe takes the most of theirs.
+    n = ((z(1 - α) + z(power)) / effect)² σ², with the effect from the margin or harm that is tested to how much worse
+    the candidate is. None where the effect points the other way. Safe takes what the guardrail with the most takes.
     """
     z = NormalDist().inv_cdf(1.0 - scenario.fixed_alpha) + NormalDist().inv_cdf(power)
     if z <= 0.0:
