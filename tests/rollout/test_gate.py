@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from steelyard.evidence.event import MAX_RECORD_BYTES
 from steelyard.models.rollout import GateManifest, Guardrail
 from steelyard.rollout.gate import MAX_PATH, TRANSITIONS, Gate, Verdict, look_to_json
 
@@ -118,6 +119,23 @@ def test_the_path_is_thinned_and_ends_with_the_decision(looks: int):
     distances = {b.n - a.n for a, b in pairwise(path[:-1])}
     assert len(distances) <= 1
     assert len(json.dumps(gate.to_json())) < 60_000
+
+
+@pytest.mark.parametrize("share", [None, 0.3])
+def test_the_largest_gate_fits_a_record(share: float | None):
+    slow = [
+        Guardrail(on="slower_than", threshold_ms=1234.5 + i, margin=1 / 3, harm=2 / 3) for i in range(16)
+    ]
+    gate = Gate(manifest(*slow, max_requests=1_000_000_000), share=share)
+    for _ in range(MAX_PATH):
+        for guardrail in slow:
+            if share is None:
+                gate.observe_pairs(guardrail.name, worse=47, same=43, better=7)
+            else:
+                gate.observe_requests(guardrail.name, candidate=(47, 43), primary=(7, 89))
+        gate.look()
+    assert len(gate.path) == MAX_PATH
+    assert len(json.dumps(gate.to_json()).encode()) < MAX_RECORD_BYTES * 15 // 16
 
 
 class GateMachine(RuleBasedStateMachine):

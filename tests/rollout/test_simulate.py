@@ -1,4 +1,4 @@
-"""Simulation: false verdicts of the real gate stay within alpha, on every grid of looks, and it finds what it should."""
+"""Simulation: the real gate keeps its alpha on every grid of looks, and finds what it should."""
 
 import numpy as np
 import pytest

@@ -12,8 +12,8 @@ from steelyard.rollout.sequences import MeanSequence
 # Of what `Gate.to_json` gives.
 FORMAT = 1
 
-# Looks that are kept for the event log; with sixteen guardrails an event takes 200 kB, with two 20 kB.
-MAX_PATH = 100
+# Looks that are kept for the event log: with sixteen guardrails 200 kB, where a record has at most 256 KiB.
+MAX_PATH = 64
 
 MAX_STEPS = 100
 
