@@ -160,7 +160,7 @@ def test_the_other_calls_take_what_inference_takes(
 @pytest.mark.parametrize(
     ("version", "code", "parts"),
     [
-        ("4", NOT_FOUND, ["no version '4'", "ready: 1 (sha256:", "labels: champion = 3"]),
+        ("4", NOT_FOUND, ["no version '4'", "ready: 1 (sha256:", "champion = 3"]),
         ("nobody", NOT_FOUND, ["no version or label 'nobody'"]),
         ("sha256:", INVALID, ["12 to 64", "'sha256:'"]),
         ("sha256:0123456789a", INVALID, ["12 to 64"]),

@@ -1,10 +1,63 @@
-"""What the supervisor tells a worker of one model: where its labels stand, and what has to stay loaded."""
+"""What the supervisor tells a worker of one model: where labels stand, what stays loaded, and what runs beside."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from steelyard.rollout.labels import Holder
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """What a canary takes of the requests that name no version."""
+
+    number: int
+    """The canary: the sequence of the event that started it."""
+    step: int
+    primary: Holder
+    candidate: Holder
+    share: float
+    thresholds_ns: tuple[int, ...] = ()
+    """Requests that take longer than one of these are counted."""
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "primary": self.primary.to_json(), "candidate": self.candidate.to_json()}
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> "Split":
+        return cls(
+            number=fields["number"],
+            step=fields["step"],
+            primary=Holder.from_json(fields["primary"]),
+            candidate=Holder.from_json(fields["candidate"]),
+            share=fields["share"],
+            thresholds_ns=tuple(fields["thresholds_ns"]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Tap:
+    """A process that wants a sample of what a version is asked and answers."""
+
+    number: int
+    """The shadow: the sequence of the event that started it."""
+    primary: Holder
+    socket: str
+    sample: float
+    max_bytes: int
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "primary": self.primary.to_json()}
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> "Tap":
+        return cls(
+            number=fields["number"],
+            primary=Holder.from_json(fields["primary"]),
+            socket=fields["socket"],
+            sample=fields["sample"],
+            max_bytes=fields["max_bytes"],
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +69,8 @@ class Directive:
     """The labels that somebody has set."""
     hold: Mapping[int, str] = field(default_factory=dict)
     """Versions that stay loaded whatever the version policy says, and the content that each stands for."""
+    split: Split | None = None
+    taps: tuple[Tap, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """As it travels between processes."""
@@ -23,6 +78,8 @@ class Directive:
             "model": self.model,
             "labels": {name: holder.to_json() for name, holder in self.labels.items()},
             "hold": {str(number): digest for number, digest in self.hold.items()},
+            "split": None if self.split is None else self.split.to_json(),
+            "taps": [tap.to_json() for tap in self.taps],
         }
 
     @classmethod
@@ -32,4 +89,6 @@ class Directive:
             model=fields["model"],
             labels={name: Holder.from_json(holder) for name, holder in fields["labels"].items()},
             hold={int(number): digest for number, digest in fields["hold"].items()},
+            split=None if fields["split"] is None else Split.from_json(fields["split"]),
+            taps=tuple(map(Tap.from_json, fields["taps"])),
         )

@@ -10,12 +10,13 @@ from typing import Any
 from steelyard.client.admin import ADMIN_SOCKET, SERVICE, socket_address
 from steelyard.errors import ConfigError, InvalidRequest
 from steelyard.evidence.event import Event
-from steelyard.evidence.log import EventLog
 from steelyard.fronts.grpcio import GrpcioFront
 from steelyard.rollout.labels import Holder, Label
 from steelyard.serving.control import serialized
 from steelyard.serving.methods import Methods
-from steelyard.supervisor.rollouts import STAY_S, Rollouts
+from steelyard.supervisor.drills import STAY_S, Drills
+from steelyard.supervisor.label_moves import LabelMoves
+from steelyard.supervisor.record import Record
 from steelyard.wire.generated import admin as pb
 
 # Requests are names and reasons; what comes back is events, a few kilobytes each at most.
@@ -28,11 +29,12 @@ MAX_STAY_MS = 60_000
 
 
 class Admin:
-    """Handlers over the rollouts and their events."""
+    """Handlers over labels and events."""
 
-    def __init__(self, rollouts: Rollouts, events: EventLog) -> None:
-        self._rollouts = rollouts
-        self._events = events
+    def __init__(self, record: Record, moves: LabelMoves, drills: Drills) -> None:
+        self._record = record
+        self._moves = moves
+        self._drills = drills
 
     def register(self, methods: Methods) -> None:
         """Puts the handlers into the table."""
@@ -47,11 +49,11 @@ class Admin:
             methods.unary[SERVICE + name] = serialized(message, handle)
 
     async def _list_labels(self, request: Any) -> Any:
-        found = self._rollouts.labels(request.model)
+        found = self._moves.labels(request.model)
         return pb.ListLabelsResponse(labels=[label_message(model, label) for model, label in found])
 
     async def _set_label(self, request: Any) -> Any:
-        event = await self._rollouts.set_label(
+        event = await self._moves.set(
             request.model,
             request.label,
             request.version,
@@ -63,26 +65,24 @@ class Admin:
 
     async def _remove_label(self, request: Any) -> Any:
         who = request.who
-        return event_message(
-            await self._rollouts.remove_label(request.model, request.label, who.actor, who.reason)
-        )
+        return event_message(await self._moves.remove(request.model, request.label, who.actor, who.reason))
 
     async def _roll_back(self, request: Any) -> Any:
         who = request.who
         if not request.drill:
-            moved = self._rollouts.roll_back(request.model, request.label, who.actor, who.reason)
+            moved = self._moves.roll_back(request.model, request.label, who.actor, who.reason)
             return event_message(await moved)
         if not 0 <= request.stay_ms <= MAX_STAY_MS:
             raise InvalidRequest(f"a drill stays away for 0 to {MAX_STAY_MS} ms, not {request.stay_ms}")
         stay_s = request.stay_ms / 1000 or STAY_S
         return event_message(
-            await self._rollouts.drill(request.model, request.label, who.actor, who.reason, stay_s)
+            await self._drills.drill(request.model, request.label, who.actor, who.reason, stay_s)
         )
 
     async def _list_events(self, request: Any) -> Any:
         found = [
             event
-            for event in self._events.events[request.after :]
+            for event in self._record.events[request.after :]
             if not request.model or event.model == request.model
         ]
         limit = request.limit or EVENTS_LISTED

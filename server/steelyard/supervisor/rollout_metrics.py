@@ -5,16 +5,14 @@ from collections.abc import Iterator
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from steelyard.clock import Clock
-from steelyard.supervisor.rollouts import Rollouts
+from steelyard.supervisor.record import Record
 
 
 class RolloutCollector(Collector):
     """Reads where things stand at each scrape."""
 
-    def __init__(self, rollouts: Rollouts, clock: Clock) -> None:
-        self._rollouts = rollouts
-        self._clock = clock
+    def __init__(self, record: Record) -> None:
+        self._record = record
 
     def describe(self) -> Iterator[Metric]:
         """Nothing: registering must not scrape."""
@@ -34,12 +32,12 @@ class RolloutCollector(Collector):
             "How long ago the last rollback drill was that went well.",
             labels=("model",),
         )
-        now_unix_ms = self._clock.unix_ns() // 1_000_000
-        found = self._rollouts.labels()
-        for model, label in found:
-            version.add_metric([model, label.name], label.holder.number)
-            since.add_metric([model, label.name], label.since_unix_ms / 1e3)
-        for model in dict.fromkeys(model for model, _ in found):
-            if drilled_unix_ms := self._rollouts.of(model).drilled_unix_ms:
-                drilled.add_metric([model], (now_unix_ms - drilled_unix_ms) / 1e3)
+        now_unix_ms = self._record.now_unix_ms()
+        for model in self._record.models:
+            known = self._record.labels(model)
+            for name, label in sorted(known.labels.items()):
+                version.add_metric([model, name], label.holder.number)
+                since.add_metric([model, name], label.since_unix_ms / 1e3)
+            if known.drilled_unix_ms:
+                drilled.add_metric([model], (now_unix_ms - known.drilled_unix_ms) / 1e3)
         return iter((version, since, drilled))

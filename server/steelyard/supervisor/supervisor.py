@@ -22,10 +22,13 @@ from steelyard.runtime.devices import installed_distributions, refuse_both_distr
 from steelyard.serving.methods import Methods
 from steelyard.supervisor.admin import Admin, AdminSocket
 from steelyard.supervisor.datadir import DataDirectory, RunningServer
+from steelyard.supervisor.directing import Directing
+from steelyard.supervisor.drills import Drills
+from steelyard.supervisor.label_moves import LabelMoves
 from steelyard.supervisor.listening import ReservedPort, listen
 from steelyard.supervisor.process import WorkerProcess
+from steelyard.supervisor.record import Record
 from steelyard.supervisor.rollout_metrics import RolloutCollector
-from steelyard.supervisor.rollouts import Rollouts
 
 Started = Callable[[RunningServer], None]
 
@@ -81,17 +84,20 @@ async def supervise(settings: Settings, when_ready: Started | None = None) -> No
 
     def told(message: Mapping[str, Any]) -> None:
         if "followed" in message:
-            rollouts.followed(message["followed"])
+            moves.followed(message["followed"])
 
     clock = SystemClock()
     events = open_events(settings.data, clock)
-    rollouts = Rollouts(events, settings.repository, clock, lambda: [worker], counted)
+    record = Record(events, settings.repository, clock)
+    directing = Directing(record, lambda: [worker])
+    moves = LabelMoves(record, directing)
+    drills = Drills(record, directing, moves, clock, counted)
     methods = Methods()
-    Admin(rollouts, events).register(methods)
+    Admin(record, moves, drills).register(methods)
     admin = AdminSocket(settings.data, methods)
-    worker = WorkerProcess(0, settings, grpc_port.address, changed, rollouts.directives, told)
+    worker = WorkerProcess(0, settings, grpc_port.address, changed, directing.all, told)
     registry = metrics_registry(lambda: [worker.view()], runtime)
-    registry.register(RolloutCollector(rollouts, clock))
+    registry.register(RolloutCollector(record))
     http = HttpFront(registry, is_ready)
     signals = 0
     stopping = asyncio.Event()
@@ -110,13 +116,13 @@ async def supervise(settings: Settings, when_ready: Started | None = None) -> No
         await admin.start()
         data.announce(announced)
         log("server.starting", repository=str(settings.repository), profile=settings.profile, runtime=runtime)
-        drills = asyncio.ensure_future(rollouts.drill_when_due())
+        drilling = asyncio.ensure_future(drills.run())
         running = asyncio.ensure_future(worker.run())
         stop_wait = asyncio.ensure_future(stopping.wait())
         await asyncio.wait({running, stop_wait}, return_when=asyncio.FIRST_COMPLETED)
         stop_wait.cancel()
         log("server.stopping")
-        drills.cancel()
+        drilling.cancel()
         await worker.stop()
         await running
         if worker.refusal is not None:
@@ -124,7 +130,7 @@ async def supervise(settings: Settings, when_ready: Started | None = None) -> No
         log("server.stopped")
     finally:
         worker.kill()
-        rollouts.close()
+        directing.close()
         await admin.stop()
         await http.stop()
         grpc_port.close()

@@ -1,0 +1,124 @@
+"""Telling the workers where things stand."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from typing import Any, Protocol
+
+from steelyard.errors import Conflict, LoadFailed, Unavailable
+from steelyard.models.golden import show_failing
+from steelyard.observe.logs import log
+from steelyard.rollout.directive import Directive, Split, Tap
+from steelyard.rollout.labels import Holder
+from steelyard.supervisor.record import Record
+
+
+class Worker(Protocol):
+    """A worker as this module sees it."""
+
+    def ask(self, order: Mapping[str, Any]) -> Awaitable[Mapping[str, Any]]:
+        """Sends an order; raises `Unavailable` where the worker is not there."""
+        ...
+
+
+class Directing:
+    """Makes directives of the record and puts them in force with every worker. Lives on the supervisor's event loop.
+
+    `split_of` gives what a canary takes of a model's requests, `taps_of` the processes that want a sample of them.
+    """
+
+    def __init__(self, record: Record, workers: Callable[[], Sequence[Worker]]) -> None:
+        self._record = record
+        self._workers = workers
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.split_of: Callable[[str], Split | None] = lambda model: None
+        self.taps_of: Callable[[str], Sequence[Tap]] = lambda model: ()
+
+    def all(self) -> list[Directive]:
+        """What a worker has to know when it starts."""
+        return [self._directive(model) for model in self._record.models]
+
+    async def direct(self, model: str, moved: Mapping[str, Holder] | None = None) -> None:
+        """Tells every worker where things stand, and returns when all of them route by it.
+
+        moved: labels that stand elsewhere for now.
+        """
+        directive = self._directive(model, moved)
+        for worker in self._workers():
+            try:
+                await worker.ask({"direct": directive.to_json()})
+            except Unavailable:
+                # The next worker hears of it when it starts, and until then none answers.
+                log("worker.undirected", level=logging.WARNING, model=model)
+
+    def direct_later(self, model: str) -> None:
+        """The same, without waiting."""
+        self.start(self.direct(model))
+
+    def start(self, work: Coroutine[Any, Any, None]) -> None:
+        """Does `work` beside everything else, until the end of the server."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def make_ready(self, model: str, version: str) -> Holder:
+        """The version that `version` names, when every worker serves it and its golden examples pass."""
+        holder: Holder | None = None
+        for worker in self._workers():
+            found = await worker.ask({"ready": version, "model": model})
+            holder = Holder(found["version"], found["digest"])
+            if found["failing"]:
+                raise LoadFailed(
+                    f"model {model!r} {holder}: golden examples fail: {show_failing(found['failing'])}"
+                )
+        if holder is None:
+            raise Unavailable("no worker is running")
+        return holder
+
+    async def make_ready_again(self, model: str, earlier: Holder) -> None:
+        """Makes a version ready that was there before; raises Conflict where it has other content now."""
+        found = await self.make_ready(model, str(earlier.number))
+        if found != earlier:
+            raise Conflict(
+                f"model {model!r}: it was {earlier} before, and that has other content now, {found.digest[:19]}"
+            )
+
+    def close(self) -> None:
+        """Forgets what was to be done later."""
+        for timer in self._timers.values():
+            timer.cancel()
+        for task in self._tasks:
+            task.cancel()
+
+    def _directive(self, model: str, moved: Mapping[str, Holder] | None = None) -> Directive:
+        known = self._record.labels(model)
+        keep_warm_ms = int(self._record.manifest(model).keep_warm_s * 1000) if known.left else 0
+        now_unix_ms = self._record.now_unix_ms()
+        warm = known.warm(now_unix_ms, keep_warm_ms)
+        self._wake_at(model, min(warm.values(), default=0), now_unix_ms)
+        standing = {label.name: label.holder for label in known.labels.values() if not label.follows}
+        stay = [*warm, *standing.values()]
+        if moved:
+            # A label that is away for a moment comes back.
+            stay += [*moved.values(), *(known.labels[name].holder for name in moved)]
+            standing.update(moved)
+        split = None if moved else self.split_of(model)
+        if split is not None:
+            stay += [split.candidate, split.primary]
+        hold = {holder.number: holder.digest for holder in stay}
+        return Directive(model, standing, hold, split, tuple(self.taps_of(model)))
+
+    def _wake_at(self, model: str, unix_ms: int, now_unix_ms: int) -> None:
+        """Directs anew when the next version is no longer kept warm; 0: none is."""
+        timer = self._timers.pop(model, None)
+        if timer is not None:
+            timer.cancel()
+        if unix_ms:
+            self._timers[model] = asyncio.get_running_loop().call_later(
+                (unix_ms - now_unix_ms) / 1000, self._cool, model
+            )
+
+    def _cool(self, model: str) -> None:
+        self._timers.pop(model, None)
+        self.direct_later(model)

@@ -1,0 +1,106 @@
+"""Rollback drills: a label goes where a rollback would bring it, and comes back."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from steelyard.clock import Clock
+from steelyard.errors import SteelyardError
+from steelyard.evidence.event import Draft, Event
+from steelyard.observe.logs import log
+from steelyard.observe.segment import SlotCounts
+from steelyard.rollout import labels as kinds
+from steelyard.rollout.labels import PASSED
+from steelyard.supervisor.directing import Directing
+from steelyard.supervisor.label_moves import LabelMoves
+from steelyard.supervisor.record import SERVER, Record
+
+# How long a drill that the server makes by itself stays away: a second's requests show whether the old version answers.
+STAY_S = 1.0
+
+# A drill is due to the day or the hour; models without an earlier holder cost nothing at a look.
+LOOKED_AT_S = 5.0
+
+
+class Drills:
+    """Makes drills, and those that manifests ask for by itself.
+
+    The label stands in the events where it stood all the time, so a server that dies meanwhile comes back there.
+    `counts` gives what the workers have counted of a model's version.
+    """
+
+    def __init__(
+        self,
+        record: Record,
+        directing: Directing,
+        moves: LabelMoves,
+        clock: Clock,
+        counts: Callable[[str, str], SlotCounts],
+    ) -> None:
+        self._record = record
+        self._directing = directing
+        self._moves = moves
+        self._clock = clock
+        self._counts = counts
+
+    async def drill(self, model: str, label: str, actor: str, reason: str, stay_s: float) -> Event:
+        """Does a rollback, stays for `stay_s` seconds, and comes back; the event says how long each way took.
+
+        Whoever wants to move the label ends the stay. Raises Conflict where there is no previous holder.
+        """
+        async with self._record.moving(model):
+            known, earlier = self._moves.earlier(model, label)
+            outcome, away_ms, back_ms = PASSED, 0.0, 0.0
+            before = self._counts(model, str(earlier.number))
+            try:
+                await self._directing.make_ready_again(model, earlier)
+                away_ms = await self._timed(self._directing.direct(model, {known.name: earlier}))
+                await self._record.wait(model, stay_s)
+            except SteelyardError as error:
+                outcome = str(error)
+            finally:
+                back_ms = await self._timed(self._directing.direct(model))
+            after = self._counts(model, str(earlier.number))
+            failed = after.failed - before.failed
+            if outcome == PASSED and failed:
+                outcome = f"{failed} requests failed"
+            details = {
+                "label": known.name,
+                "to": earlier.to_json(),
+                "from": known.holder.to_json(),
+                "outcome": outcome,
+                "away_ms": away_ms,
+                "back_ms": back_ms,
+                "answered": after.answered - before.answered,
+                "failed": failed,
+            }
+            event = Draft(kinds.DRILLED, model, actor, reason, digest=earlier.digest, details=details)
+            return self._record.append([event])[0]
+
+    async def run(self) -> None:
+        """Makes the drills that models' manifests ask for, for ever."""
+        while True:
+            await asyncio.sleep(LOOKED_AT_S)
+            for model in self._record.models:
+                try:
+                    await self._drill_if_due(model)
+                except SteelyardError as error:
+                    log("drill.refused", level=logging.WARNING, model=model, reason=str(error))
+
+    async def _drill_if_due(self, model: str) -> None:
+        known = self._record.labels(model)
+        if not any(label.earlier for label in known.labels.values()):
+            return
+        rollout = self._record.manifest(model)
+        label = known.labels.get(rollout.default_label)
+        if not rollout.drill_every_s or label is None or not label.earlier:
+            return
+        last_unix_ms = max(known.tried_unix_ms, label.since_unix_ms)
+        if self._record.now_unix_ms() >= last_unix_ms + rollout.drill_every_s * 1000:
+            await self.drill(model, "", SERVER, "drill_every_s of model.toml", STAY_S)
+
+    async def _timed(self, work: Awaitable[None]) -> float:
+        """What `work` took, in milliseconds."""
+        began_ns = self._clock.now_ns()
+        await work
+        return round((self._clock.now_ns() - began_ns) / 1e6, 3)

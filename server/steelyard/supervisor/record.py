@@ -1,0 +1,106 @@
+"""The events of every model, what they say, and who may add to them at a time."""
+
+import asyncio
+import contextlib
+from collections import defaultdict
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from steelyard.clock import Clock
+from steelyard.errors import InvalidRequest, ManifestError, RepositoryError
+from steelyard.evidence.event import Draft, Event
+from steelyard.evidence.log import EventLog
+from steelyard.models.manifest import MODEL_MANIFEST, read_model_manifest
+from steelyard.models.names import name_problem
+from steelyard.models.rollout import Rollout
+from steelyard.observe.logs import log
+from steelyard.rollout import labels, trials
+from steelyard.rollout.labels import ModelLabels
+from steelyard.rollout.trials import ModelTrials
+
+# Who acts where nobody asked.
+SERVER = "server"
+
+
+class Record:
+    """State as the events say it. Lives on the supervisor's event loop.
+
+    A move holds its model from the question whether it may be made until the workers route by it, so that moves of two
+    people are made one after the other, and each event says what it moved from.
+    """
+
+    def __init__(self, events: EventLog, repository: Path, clock: Clock) -> None:
+        self._events = events
+        self._repository = repository
+        self._clock = clock
+        self._labels = labels.fold(events.events)
+        self._trials = trials.fold(events.events)
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        # Set where somebody waits for a model that is held only to wait.
+        self._hurry: dict[str, asyncio.Event] = {}
+
+    @property
+    def events(self) -> Sequence[Event]:
+        """All of them, the oldest first."""
+        return self._events.events
+
+    @property
+    def models(self) -> list[str]:
+        """The models that an event names, by name."""
+        return sorted(self._labels)
+
+    def labels(self, model: str) -> ModelLabels:
+        """Empty where nothing is known of `model`."""
+        return self._labels.get(model, ModelLabels())
+
+    def trials(self, model: str) -> ModelTrials:
+        """Empty where nothing is known of `model`."""
+        return self._trials.get(model, ModelTrials())
+
+    def append(self, drafts: Sequence[Draft]) -> list[Event]:
+        """Records what happened, all or none, and returns when it is on disk."""
+        events = self._events.append(drafts)
+        for event in events:
+            self._labels[event.model] = labels.applied(self.labels(event.model), event)
+            self._trials[event.model] = trials.applied(self.trials(event.model), event)
+            told: dict[str, Any] = {
+                name: value for name, value in event.details.items() if isinstance(value, str | int | float)
+            }
+            log(
+                event.kind,
+                model=event.model,
+                actor=event.actor,
+                reason=event.reason,
+                digest=event.digest,
+                **told,
+            )
+        return events
+
+    @contextlib.asynccontextmanager
+    async def moving(self, model: str) -> AsyncIterator[None]:
+        """Holds `model` against other moves. Raises InvalidRequest for what is no model's name."""
+        if problem := name_problem(model):
+            raise InvalidRequest(problem)
+        if model in self._hurry:
+            self._hurry[model].set()
+        async with self._locks[model]:
+            yield
+
+    async def wait(self, model: str, seconds: float) -> None:
+        """Waits while `model` is held, until somebody else wants to move it."""
+        hurry = self._hurry[model] = asyncio.Event()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(hurry.wait(), seconds)
+        del self._hurry[model]
+
+    def manifest(self, model: str) -> Rollout:
+        """The model's `[rollout]`; the defaults where it cannot be read, which its load says."""
+        try:
+            return read_model_manifest(self._repository / model / MODEL_MANIFEST).rollout
+        except (ManifestError, RepositoryError):
+            return Rollout()
+
+    def now_unix_ms(self) -> int:
+        """Milliseconds since the epoch."""
+        return self._clock.unix_ns() // 1_000_000
