@@ -24,7 +24,7 @@ DEFAULT_RELATIVE = 1e-3
 DEFAULT_SIMILARITY = 0.999
 DEFAULT_CORRELATION = 0.99
 
-_FLOATS = ("FP16", "FP32", "FP64", "BF16")
+FLOATS = ("FP16", "FP32", "FP64", "BF16")
 _NOT_NUMBERS = ("BOOL", "BYTES")
 
 
@@ -191,7 +191,7 @@ def compile_rules(
     """
     if not rules:
         rules = [
-            CompareRule(output=output.name, rule="close" if output.datatype in _FLOATS else "equal")
+            CompareRule(output=output.name, rule="close" if output.datatype in FLOATS else "equal")
             for output in outputs
         ]
     by_name = {output.name: output for output in outputs}
@@ -246,7 +246,7 @@ def tolerance(
         return rule.absolute or 0.0, rule.relative or 0.0
     if output.name in tolerances:
         return tolerances[output.name]
-    return (DEFAULT_ABSOLUTE, DEFAULT_RELATIVE) if output.datatype in _FLOATS else (0.0, 0.0)
+    return (DEFAULT_ABSOLUTE, DEFAULT_RELATIVE) if output.datatype in FLOATS else (0.0, 0.0)
 
 
 def _rule(rule: CompareRule, name: str, allowed: tuple[float, float]) -> Rule:

@@ -94,10 +94,8 @@ class Sides:
         return Block(p, c, difference, np.absolute(p), largest, alike)
 
     def widened(self, values: Array) -> Floats:
-        """Numbers as float64 of the same shape."""
-        if self._bfloat16:
-            values = from_bfloat16(values)
-        return values.astype(np.float64)
+        """Values of a side as float64 of the same shape."""
+        return widened(values, self._bfloat16)
 
     def vectors(self, last_axis: bool) -> Iterator[tuple[Floats, Floats]]:
         """Both sides as float64 of shape [vectors, values], vectors with at least one value, block by block.
@@ -142,3 +140,8 @@ def whole_block(primary: Array, candidate: Array) -> Block:
     p = primary.astype(np.float64)
     largest = float(difference.max()) if difference.size else 0.0
     return Block(p, candidate.astype(np.float64), difference, np.absolute(p), largest, True)
+
+
+def widened(values: Array, bfloat16: bool) -> Floats:
+    """Numbers as float64 of the same shape; `bfloat16` says that they are the bits of BF16."""
+    return (from_bfloat16(values) if bfloat16 else values).astype(np.float64)
