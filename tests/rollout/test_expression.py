@@ -9,7 +9,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from steelyard.errors import ManifestError
-from steelyard.rollout.expression import FUNCTIONS, Answers, NotComparable, compile_expression
+from steelyard.rollout.expression import Answers, compile_expression
+from steelyard.rollout.operations import FUNCTIONS, NotComparable
 
 OUTPUTS = ["probs", "boxes", "label", "name", "odd name", "größe"]
 PRIMARY = {

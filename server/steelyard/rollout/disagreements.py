@@ -7,19 +7,21 @@ import json
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from random import Random
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from steelyard.errors import DataError
+from steelyard.rollout.disagreement_file import (
+    CORRUPT,
+    TABLES,
+    DisagreementsReader,
+    Unreadable,
+    check,
+    opened,
+)
 from steelyard.rollout.rules.breach import GRADES, Grade, grade_of
-
-# What makes a file of SQLite ours: "SyDg", and the version of its tables.
-APPLICATION_ID = 0x53794467
-SCHEMA = 1
 
 # Rollouts whose disagreements one file holds; with the next one, the oldest rollout's go. What bounds the file is this
 # times `kept` and `kept_bytes`.
@@ -28,50 +30,6 @@ MAX_ERROR_CHARS = 2000
 MAX_ABOUT_BYTES = 64 << 10
 # Of the write-ahead log, once it was copied: one large disagreement must not leave a large file behind.
 JOURNAL_BYTES = 4 << 20
-BUSY_S = 5.0
-
-_CORRUPT = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-
-_TABLES = f"""
-    CREATE TABLE rollouts (
-        rollout TEXT PRIMARY KEY, place INTEGER NOT NULL,
-        small INTEGER NOT NULL, medium INTEGER NOT NULL, large INTEGER NOT NULL, worst INTEGER NOT NULL
-    );
-    CREATE TABLE disagreements (
-        place INTEGER PRIMARY KEY AUTOINCREMENT, rollout TEXT NOT NULL, decision_id TEXT NOT NULL,
-        severity REAL NOT NULL, grade INTEGER NOT NULL, broken TEXT NOT NULL, about TEXT NOT NULL, bytes INTEGER NOT NULL,
-        request BLOB NOT NULL, primary_answer BLOB, primary_error TEXT, candidate_answer BLOB, candidate_error TEXT,
-        UNIQUE (rollout, decision_id)
-    );
-    CREATE INDEX by_grade ON disagreements (rollout, grade, severity);
-    PRAGMA application_id = {APPLICATION_ID};
-    PRAGMA user_version = {SCHEMA};
-"""
-_LISTED = "decision_id, rollout, severity, grade, broken, about, bytes"
-
-
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """A disagreement without its messages."""
-
-    decision_id: str
-    rollout: str
-    severity: float
-    grade: Grade
-    broken: tuple[str, ...]
-    about: dict[str, Any]
-    bytes: int
-    """What its request and both answers take."""
-
-
-@dataclass(frozen=True, slots=True)
-class Disagreement:
-    """A disagreement with all that it takes to replay it: an answer is a message, or the text of an error."""
-
-    listed: Listed
-    request: bytes
-    primary: bytes | str
-    candidate: bytes | str
 
 
 def shares(kept: int) -> dict[Grade, int]:
@@ -80,7 +38,7 @@ def shares(kept: int) -> dict[Grade, int]:
     return {grade: quarter + (place >= len(GRADES) - left) for place, grade in enumerate(GRADES)}
 
 
-class Disagreements:
+class Disagreements(DisagreementsReader):
     """The writer's store: at most `kept` disagreements a rollout, and `kept_bytes` of their messages.
 
     Within a grade every disagreement has the same chance of being kept, whenever it came, so that early ones do not
@@ -103,17 +61,6 @@ class Disagreements:
         self.problem: str | None = None
         """Why a file was set aside, or None."""
         self._connection = self._open_or_replace()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        self._connection.close()
 
     def keep(
         self,
@@ -141,30 +88,18 @@ class Disagreements:
             raise ValueError(
                 f"expected at most {MAX_ABOUT_BYTES} bytes about a disagreement, got {len(told)}"
             )
-        row = (
-            *(
-                rollout,
-                decision_id,
-                severity,
-                GRADES.index(grade_of(severity)),
-                json.dumps(list(broken)),
-                told,
-            ),
-            *(
-                len(request) + len(primary) + len(candidate),
-                request,
-                *_columns(primary),
-                *_columns(candidate),
-            ),
-        )
+        grade = GRADES.index(grade_of(severity))
+        size = len(request) + len(primary) + len(candidate)
+        shown = (rollout, decision_id, severity, grade, json.dumps(list(broken)), told, size)
+        row = (*shown, request, *_columns(primary), *_columns(candidate))
         try:
             with self._writing() as connection:
                 return self._keep(connection, row)
         except sqlite3.DatabaseError as exc:
-            if exc.sqlite_errorcode & 0xFF not in _CORRUPT:
+            if exc.sqlite_errorcode & 0xFF not in CORRUPT:
                 raise DataError(f"{self._path}: cannot be written: {exc}") from exc
             self._connection.close()
-            self._set_aside(str(exc))
+            self._set_aside(f"{self._path}: it became corrupt: {exc}")
             self._connection = self._open_or_replace()
             return False
 
@@ -189,12 +124,13 @@ class Disagreements:
                 (rollout, grade),
             )
         ]
+        instead = None
         if len(places) >= self._shares[name]:
             slot = Random(f"{rollout}/{name}/{seen}").randrange(seen)
             if slot >= len(places):
                 return False
-            connection.execute("DELETE FROM disagreements WHERE place = ?", (places[slot],))
-        if not self._make_room(connection, rollout, severity, size):
+            instead = places[slot]
+        if not self._make_room(connection, rollout, severity, size, instead):
             return False
         connection.execute(
             "INSERT INTO disagreements (rollout, decision_id, severity, grade, broken, about, bytes, request, "
@@ -216,18 +152,21 @@ class Disagreements:
             connection.execute(f"DELETE FROM disagreements WHERE rollout IN ({old})", (MAX_ROLLOUTS,))
             connection.execute(f"DELETE FROM rollouts WHERE rollout IN ({old})", (MAX_ROLLOUTS,))
 
-    def _make_room(self, connection: sqlite3.Connection, rollout: str, severity: float, size: int) -> bool:
-        """Drops what is less severe, or older and no more severe, until `size` bytes fit; drops nothing if they cannot."""
+    def _make_room(
+        self, connection: sqlite3.Connection, rollout: str, severity: float, size: int, instead: int | None
+    ) -> bool:
+        """Drops the one that is replaced, then what is no more severe, until `size` bytes fit; or nothing at all."""
         (held,) = connection.execute(
             "SELECT coalesce(sum(bytes), 0) FROM disagreements WHERE rollout = ?", (rollout,)
         ).fetchone()
         excess = held + size - self._kept_bytes
         dropped = []
         for place, freed in connection.execute(
-            "SELECT place, bytes FROM disagreements WHERE rollout = ? AND severity <= ? ORDER BY severity, place",
-            (rollout, severity),
+            "SELECT place, bytes FROM disagreements WHERE rollout = ? AND (severity <= ? OR place = ?) "
+            "ORDER BY place = ? DESC, severity, place",
+            (rollout, severity, instead, -1 if instead is None else instead),
         ):
-            if excess <= 0:
+            if excess <= 0 and place != instead:
                 break
             dropped.append((place,))
             excess -= freed
@@ -253,14 +192,6 @@ class Disagreements:
             raise DataError(f"{self._path}: cannot be written: {exc}") from exc
         return removed
 
-    def list(self, rollout: str) -> list[Listed]:
-        """As `list_disagreements`, of this file."""
-        return list_disagreements(self._connection, rollout)
-
-    def get(self, decision_id: str, rollout: str | None = None) -> Disagreement | None:
-        """As `get_disagreement`, of this file."""
-        return get_disagreement(self._connection, decision_id, rollout)
-
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
         """One transaction: all of it or none."""
@@ -275,11 +206,11 @@ class Disagreements:
     def _open_or_replace(self) -> sqlite3.Connection:
         try:
             return self._open()
-        except _Unreadable as exc:
+        except Unreadable as exc:
             self._set_aside(str(exc))
         try:
             return self._open()
-        except _Unreadable as exc:
+        except Unreadable as exc:
             raise DataError(str(exc)) from exc
 
     def _open(self) -> sqlite3.Connection:
@@ -287,155 +218,30 @@ class Disagreements:
             os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         except OSError as exc:
             raise DataError(f"{self._path}: cannot be opened: {exc.strerror}") from exc
-        with _opened(self._path) as connection:
+        with opened(self._path) as connection:
+            if not connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
+                connection.executescript(f"BEGIN; {TABLES} COMMIT;")
+            check(connection, self._path)
+            # What is forgotten is overwritten.
             for pragma in (
                 "journal_mode = WAL",
                 "synchronous = NORMAL",
                 f"journal_size_limit = {JOURNAL_BYTES}",
+                "secure_delete = ON",
             ):
                 connection.execute(f"PRAGMA {pragma}")
-            # What is forgotten is overwritten.
-            connection.execute("PRAGMA secure_delete = ON")
-            if not connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
-                connection.executescript(f"BEGIN; {_TABLES} COMMIT;")
-            _check(connection, self._path)
         return connection
 
     def _set_aside(self, reason: str) -> None:
         aside = self._path.with_name(f"{self._path.name}.unreadable")
         try:
-            for ending in ("-wal", "-shm"):
-                Path(f"{self._path}{ending}").unlink(missing_ok=True)
             self._path.replace(aside)
+            Path(f"{self._path}-shm").unlink(missing_ok=True)
+            with suppress(FileNotFoundError):
+                Path(f"{self._path}-wal").replace(f"{aside}-wal")
         except OSError as exc:
             raise DataError(f"{reason}; it cannot be set aside as {aside.name}: {exc.strerror}") from exc
         self.problem = f"{reason}; it was set aside as {aside.name}"
-
-
-class DisagreementsReader:
-    """Another process's look at a store, while its writer writes or when there is none."""
-
-    def __init__(self, path: Path) -> None:
-        """Opens the file.
-
-        Raises:
-            DataError: it is not there, cannot be read, is corrupt, or something else made it.
-        """
-        if not path.is_file():
-            raise DataError(f"{path}: expected a file of disagreements, there is none")
-        try:
-            with _opened(path) as connection:
-                connection.execute("PRAGMA query_only = ON")
-                _check(connection, path)
-        except _Unreadable as exc:
-            raise DataError(str(exc)) from exc
-        self._connection = connection
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._connection.close()
-
-    def list(self, rollout: str) -> list[Listed]:
-        """As `list_disagreements`, of this file."""
-        return list_disagreements(self._connection, rollout)
-
-    def get(self, decision_id: str, rollout: str | None = None) -> Disagreement | None:
-        """As `get_disagreement`, of this file."""
-        return get_disagreement(self._connection, decision_id, rollout)
-
-
-class _Unreadable(Exception):
-    """A file is corrupt, or something else made it."""
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[sqlite3.Connection]:
-    """A connection, closed again where setting it up fails.
-
-    Raises:
-        _Unreadable: it turns out that this is no file of ours.
-        DataError: the file cannot be used.
-    """
-    connection: sqlite3.Connection | None = None
-    try:
-        connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
-        yield connection
-    except BaseException as exc:
-        if connection is not None:
-            connection.close()
-        if isinstance(exc, sqlite3.DatabaseError):
-            if exc.sqlite_errorcode & 0xFF in _CORRUPT:
-                raise _Unreadable(f"{path}: expected a file of disagreements, it is corrupt: {exc}") from exc
-            raise DataError(f"{path}: cannot be opened: {exc}") from exc
-        raise
-
-
-def _check(connection: sqlite3.Connection, path: Path) -> None:
-    """Raises _Unreadable where the file is not ours, is of another version, or does not hold together."""
-    made_by = connection.execute("PRAGMA application_id").fetchone()[0]
-    schema = connection.execute("PRAGMA user_version").fetchone()[0]
-    if (made_by, schema) != (APPLICATION_ID, SCHEMA):
-        raise _Unreadable(
-            f"{path}: expected a file of disagreements of version {SCHEMA}, "
-            + (f"came version {schema}" if made_by == APPLICATION_ID else "something else made it")
-        )
-    found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-    if found != "ok":
-        raise _Unreadable(f"{path}: expected a file of disagreements, it is corrupt: {str(found)[:200]}")
-
-
-def list_disagreements(connection: sqlite3.Connection, rollout: str) -> list[Listed]:
-    """All that are kept of a rollout, the most severe first, and of those as severe the newest first.
-
-    Raises:
-        DataError: the file cannot be read.
-    """
-    try:
-        found = connection.execute(
-            f"SELECT {_LISTED} FROM disagreements WHERE rollout = ? ORDER BY severity DESC, place DESC",
-            (rollout,),
-        ).fetchall()
-    except sqlite3.DatabaseError as exc:
-        raise DataError(f"the file of disagreements cannot be read: {exc}") from exc
-    return [_listed(row) for row in found]
-
-
-def get_disagreement(
-    connection: sqlite3.Connection, decision_id: str, rollout: str | None = None
-) -> Disagreement | None:
-    """The disagreement over a decision, or None; of any rollout where none is given, the most severe.
-
-    Raises:
-        DataError: the file cannot be read.
-    """
-    try:
-        row = connection.execute(
-            f"SELECT {_LISTED}, request, primary_answer, primary_error, candidate_answer, candidate_error "
-            "FROM disagreements WHERE decision_id = ? AND (rollout = ? OR ? IS NULL) ORDER BY severity DESC LIMIT 1",
-            (decision_id, rollout, rollout),
-        ).fetchone()
-    except sqlite3.DatabaseError as exc:
-        raise DataError(f"the file of disagreements cannot be read: {exc}") from exc
-    if row is None:
-        return None
-    request, primary, primary_error, candidate, candidate_error = row[7:]
-    return Disagreement(
-        _listed(row[:7]),
-        request,
-        primary if primary_error is None else primary_error,
-        candidate if candidate_error is None else candidate_error,
-    )
-
-
-def _listed(row: tuple[Any, ...]) -> Listed:
-    decision_id, rollout, severity, grade, broken, about, size = row
-    return Listed(
-        decision_id, rollout, severity, GRADES[grade], tuple(json.loads(broken)), json.loads(about), size
-    )
 
 
 def _columns(answer: bytes | str) -> tuple[bytes | None, str | None]:

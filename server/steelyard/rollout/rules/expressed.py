@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from steelyard.rollout.expression import Answers, Expression, NotComparable
+from steelyard.rollout.expression import Answers, Expression
+from steelyard.rollout.operations import NotComparable
 from steelyard.rollout.rules.breach import Breach, another
 from steelyard.rollout.sides import Array
 
