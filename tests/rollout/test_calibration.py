@@ -34,26 +34,24 @@ def test_the_largest_of_all_pairs_counts_twice_and_values_next_to_0_do_not_open_
     }
 
 
-def sides(dtype: Any) -> st.SearchStrategy[Any]:
-    return arrays.array_shapes(min_dims=1, max_dims=2, max_side=6).flatmap(
-        lambda shape: st.tuples(
-            *(
-                arrays.arrays(
-                    dtype,
-                    shape,
-                    elements=st.floats(width=dtype.itemsize * 8, allow_nan=False, allow_infinity=False),
-                ),
-            )
-            * 2
-        )
+DTYPES = {"FP16": np.dtype(np.float16), "FP32": np.dtype(np.float32), "FP64": np.dtype(np.float64)}
+
+
+def answers(datatype: str) -> st.SearchStrategy[Any]:
+    """Two answers of the same shape; FP64 below half of the largest, twice of which a tolerance cannot be."""
+    dtype = DTYPES[datatype]
+    largest = 2.0**1000 if datatype == "FP64" else float(np.finfo(dtype).max)
+    numbers = st.floats(-largest, largest, width=dtype.itemsize * 8)
+    return arrays.array_shapes(max_dims=2, max_side=6).flatmap(
+        lambda shape: st.tuples(*(arrays.arrays(dtype, shape, elements=numbers),) * 2)
     )
 
 
 @settings(max_examples=200)
 @given(
-    st.sampled_from(
-        [("FP16", np.dtype(np.float16)), ("FP32", np.dtype(np.float32)), ("FP64", np.dtype(np.float64))]
-    ).flatmap(lambda kind: st.tuples(st.just(kind[0]), st.lists(sides(kind[1]), min_size=1, max_size=4)))
+    st.sampled_from(list(DTYPES)).flatmap(
+        lambda datatype: st.tuples(st.just(datatype), st.lists(answers(datatype), min_size=1, max_size=4))
+    )
 )
 def test_the_pairs_that_it_came_of_agree(drawn):
     datatype, pairs = drawn
@@ -61,13 +59,10 @@ def test_the_pairs_that_it_came_of_agree(drawn):
     rules = [
         CompareRule(output="x"),
         CompareRule(output="x", rule="top_1"),
-        CompareRule(output="x", rule="top_k", k=2, least=0.5),
+        CompareRule(output="x", rule="top_k", k=2),
     ]
     first = compile_rules(rules, outputs, {})
     errors = [first.compare({"x": p}, {"x": c}, len(p)).error for p, c in pairs]
     calibrated = compile_rules(rules, outputs, tolerance_of(errors, outputs))
     for p, c in pairs:
-        # A candidate that gives all values alike has chosen none of them, whatever the tolerance.
-        assert set(calibrated.compare({"x": p}, {"x": c}, len(p)).broken) <= {"top_k x"}
-        if all(len(np.unique(vector)) > 1 for vector in np.atleast_2d(c)):
-            assert calibrated.compare({"x": p}, {"x": c}, len(p)).agrees
+        assert calibrated.compare({"x": p}, {"x": c}, len(p)).agrees
