@@ -1,7 +1,9 @@
 """Expressions over named outputs: what they say, what they refuse, and that nothing else is ever run."""
 
 import ast
+import re
 import string
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -144,6 +146,15 @@ def test_what_is_no_expression_is_refused_by_its_column(text, says):
 def test_what_cannot_be_worked_out_says_why(text, says):
     with pytest.raises(NotComparable, match=says):
         evaluated(text)
+
+
+def test_the_page_names_every_function_and_its_example_is_one():
+    page = (Path(__file__).parents[2] / "docs" / "rollout.md").read_text(encoding="utf-8")
+    listed = page.split("### Expressions")[1].split("###")[0]
+    for name in FUNCTIONS:
+        assert re.search(rf"`{name}\b", listed), name
+    (example_text,) = re.findall(r'^expression = "(.*)"$', page, re.MULTILINE)
+    assert compile_expression(example_text, ["scores", "boxes"]).names == {"scores", "boxes"}
 
 
 def test_no_value_grows_beyond_the_largest_that_it_is_made_of():
