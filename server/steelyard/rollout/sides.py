@@ -13,9 +13,9 @@ from steelyard.models.bfloat16 import from_bfloat16
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
 
-# Values that are looked at together: 2 MiB of float64 a side, so that the largest answer takes no more memory to
+# Values that are looked at together: 512 KiB of float64 a side, so that the largest answer takes no more memory to
 # compare than a small one, and stays in a cache.
-BLOCK_VALUES = 1 << 18
+BLOCK_VALUES = 1 << 16
 
 LARGEST = float(np.finfo(np.float64).max)
 
@@ -124,9 +124,12 @@ class Sides:
             alike = alike and block.alike
             if block.max_absolute > 0:
                 absolute = max(absolute, block.max_absolute)
-                shares = np.zeros_like(block.difference)
-                np.divide(block.difference, block.magnitude, out=shares, where=block.magnitude > 0)
-                relative = max(relative, min(float(shares.max()), LARGEST))
+                difference, magnitude = block.difference, block.magnitude
+                if not magnitude.all():
+                    somewhere = magnitude > 0
+                    difference, magnitude = difference[somewhere], magnitude[somewhere]
+                if difference.size:
+                    relative = max(relative, min(float((difference / magnitude).max()), LARGEST))
         return OutputError(absolute, relative), alike
 
 

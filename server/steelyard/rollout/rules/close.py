@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from steelyard.rollout.rules.breach import Breach, beyond
-from steelyard.rollout.sides import LARGEST, Sides
+from steelyard.rollout.sides import Sides
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,8 @@ class Close:
         for block in sides.blocks():
             if block.max_absolute <= self.absolute:
                 continue
-            allowed = np.minimum(block.magnitude * self.relative + self.absolute, LARGEST)
+            allowed = block.magnitude * self.relative
+            allowed += self.absolute
             over = block.difference > allowed
             broken = int(np.count_nonzero(over))
             if broken:
