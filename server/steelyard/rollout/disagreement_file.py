@@ -1,0 +1,187 @@
+"""A file of disagreements: its tables, how it is opened and checked, and how it is read beside its writer."""
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from steelyard.errors import DataError
+from steelyard.rollout.rules.breach import GRADES, Grade
+
+# What makes a file of SQLite ours: "SyDg", and the version of its tables.
+APPLICATION_ID = 0x53794467
+SCHEMA = 1
+BUSY_S = 5.0
+
+CORRUPT = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+TABLES = f"""
+    CREATE TABLE rollouts (
+        rollout TEXT PRIMARY KEY, place INTEGER NOT NULL,
+        small INTEGER NOT NULL, medium INTEGER NOT NULL, large INTEGER NOT NULL, worst INTEGER NOT NULL
+    );
+    CREATE TABLE disagreements (
+        place INTEGER PRIMARY KEY AUTOINCREMENT, rollout TEXT NOT NULL, decision_id TEXT NOT NULL,
+        severity REAL NOT NULL, grade INTEGER NOT NULL, broken TEXT NOT NULL, about TEXT NOT NULL,
+        bytes INTEGER NOT NULL,
+        request BLOB NOT NULL, primary_answer BLOB, primary_error TEXT, candidate_answer BLOB, candidate_error TEXT,
+        UNIQUE (rollout, decision_id)
+    );
+    CREATE INDEX by_grade ON disagreements (rollout, grade, severity);
+    PRAGMA application_id = {APPLICATION_ID};
+    PRAGMA user_version = {SCHEMA};
+"""
+_LISTED = "decision_id, rollout, severity, grade, broken, about, bytes"
+
+
+class Unreadable(Exception):
+    """A file is corrupt, or something else made it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A disagreement without its messages."""
+
+    decision_id: str
+    rollout: str
+    severity: float
+    grade: Grade
+    broken: tuple[str, ...]
+    about: dict[str, Any]
+    bytes: int
+    """What its request and both answers take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Disagreement:
+    """A disagreement with all that it takes to replay it: an answer is a message, or the text of an error."""
+
+    listed: Listed
+    request: bytes
+    primary: bytes | str
+    candidate: bytes | str
+
+
+class DisagreementsReader:
+    """The disagreements of a file, for another process than the one that writes it, or where none does."""
+
+    def __init__(self, path: Path) -> None:
+        """Opens the file.
+
+        Raises:
+            DataError: it is not there, cannot be read, is corrupt, or something else made it.
+        """
+        if not path.is_file():
+            raise DataError(f"{path}: expected a file of disagreements, there is none")
+        try:
+            with opened(path) as connection:
+                connection.execute("PRAGMA query_only = ON")
+                check(connection, path)
+        except Unreadable as exc:
+            raise DataError(str(exc)) from exc
+        self._path = path
+        self._connection = connection
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def list(self, rollout: str) -> list[Listed]:
+        """All that are kept of a rollout, the most severe first, and of those as severe the newest first.
+
+        Raises:
+            DataError: the file cannot be read.
+        """
+        found = _read(
+            self._connection,
+            self._path,
+            f"SELECT {_LISTED} FROM disagreements WHERE rollout = ? ORDER BY severity DESC, place DESC",
+            (rollout,),
+        )
+        return [_listed(row) for row in found]
+
+    def get(self, decision_id: str, rollout: str | None = None) -> Disagreement | None:
+        """The disagreement over a decision, or None; of any rollout where none is given, the most severe.
+
+        Raises:
+            DataError: the file cannot be read.
+        """
+        found = _read(
+            self._connection,
+            self._path,
+            f"SELECT {_LISTED}, request, primary_answer, primary_error, candidate_answer, candidate_error "
+            "FROM disagreements WHERE decision_id = ? AND (rollout = ? OR ? IS NULL) ORDER BY severity DESC LIMIT 1",
+            (decision_id, rollout, rollout),
+        )
+        if not found:
+            return None
+        request, primary, primary_error, candidate, candidate_error = found[0][7:]
+        return Disagreement(
+            _listed(found[0][:7]),
+            request,
+            primary if primary_error is None else primary_error,
+            candidate if candidate_error is None else candidate_error,
+        )
+
+
+def _read(
+    connection: sqlite3.Connection, path: Path, query: str, values: tuple[Any, ...]
+) -> list[tuple[Any, ...]]:
+    try:
+        return connection.execute(query, values).fetchall()
+    except sqlite3.DatabaseError as exc:
+        raise DataError(f"{path}: cannot be read: {exc}") from exc
+
+
+def _listed(row: tuple[Any, ...]) -> Listed:
+    decision_id, rollout, severity, grade, broken, about, size = row
+    return Listed(
+        decision_id, rollout, severity, GRADES[grade], tuple(json.loads(broken)), json.loads(about), size
+    )
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[sqlite3.Connection]:
+    """A connection, closed again where setting it up fails.
+
+    Raises:
+        Unreadable: it turns out that this is no file of ours.
+        DataError: the file cannot be used.
+    """
+    connection: sqlite3.Connection | None = None
+    try:
+        connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
+        yield connection
+    except BaseException as exc:
+        if connection is not None:
+            connection.close()
+        if isinstance(exc, sqlite3.DatabaseError):
+            if exc.sqlite_errorcode & 0xFF in CORRUPT:
+                raise Unreadable(f"{path}: expected a file of disagreements, it is corrupt: {exc}") from exc
+            raise DataError(f"{path}: cannot be opened: {exc}") from exc
+        raise
+
+
+def check(connection: sqlite3.Connection, path: Path) -> None:
+    """Raises Unreadable where the file is not ours, is of another version, or does not hold together."""
+    made_by = connection.execute("PRAGMA application_id").fetchone()[0]
+    schema = connection.execute("PRAGMA user_version").fetchone()[0]
+    if (made_by, schema) != (APPLICATION_ID, SCHEMA):
+        raise Unreadable(
+            f"{path}: expected a file of disagreements of version {SCHEMA}, "
+            + (f"came version {schema}" if made_by == APPLICATION_ID else "something else made it")
+        )
+    found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    if found != "ok":
+        raise Unreadable(f"{path}: expected a file of disagreements, it is corrupt: {str(found)[:200]}")

@@ -1,0 +1,1 @@
+"""The rules of `[[rollout.compare]]`, a module each."""
