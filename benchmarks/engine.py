@@ -37,7 +37,7 @@ REQUESTS_A_ROUND = 64_000
 class BenchCall:
     """A call that is asked anew as soon as it is answered, as long as the round lasts."""
 
-    __slots__ = ("bench", "cancelled", "deadline_ns", "peer", "place")
+    __slots__ = ("arm", "bench", "cancelled", "deadline_ns", "decision_id", "peer", "place")
 
     def __init__(self, bench: "Bench") -> None:
         self.bench = bench
@@ -45,6 +45,8 @@ class BenchCall:
         self.deadline_ns = 0
         self.cancelled = False
         self.place: Any = None
+        self.arm: Any = None
+        self.decision_id = ""
 
     def metadata(self) -> Sequence[tuple[str, str | bytes]]:
         return ()

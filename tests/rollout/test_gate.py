@@ -123,9 +123,7 @@ def test_the_path_is_thinned_and_ends_with_the_decision(looks: int):
 
 @pytest.mark.parametrize("share", [None, 0.3])
 def test_the_largest_gate_fits_a_record(share: float | None):
-    slow = [
-        Guardrail(on="slower_than", threshold_ms=1234.5 + i, margin=1 / 3, harm=2 / 3) for i in range(16)
-    ]
+    slow = [Guardrail(on="slower_than", threshold_ms=1234.5 + i, margin=1 / 3, harm=2 / 3) for i in range(16)]
     gate = Gate(manifest(*slow, max_requests=1_000_000_000), share=share)
     for _ in range(MAX_PATH):
         for guardrail in slow:

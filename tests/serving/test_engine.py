@@ -39,6 +39,8 @@ class RecordedCall:
         self.deadline_ns = deadline_ns
         self.cancelled = False
         self.place: Any = None
+        self.arm: Any = None
+        self.decision_id = ""
         self.trailing: dict[str, str] = {}
         self.outcome: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 

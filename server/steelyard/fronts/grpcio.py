@@ -42,7 +42,17 @@ class GrpcioContext:
 class InferCall:
     """A ModelInfer call; its future ends with the answer, or with None where `error` says why there is none."""
 
-    __slots__ = ("_context", "cancelled", "deadline_ns", "error", "future", "place", "trailing")
+    __slots__ = (
+        "_context",
+        "arm",
+        "cancelled",
+        "deadline_ns",
+        "decision_id",
+        "error",
+        "future",
+        "place",
+        "trailing",
+    )
 
     def __init__(self, context: Any, future: "asyncio.Future[bytes | None]") -> None:
         self._context = context
@@ -50,6 +60,8 @@ class InferCall:
         self.deadline_ns = _deadline_ns(context)
         self.cancelled = False
         self.place: Any = None
+        self.arm: Any = None
+        self.decision_id = ""
         self.error: SteelyardError | None = None
         self.trailing: Metadata = ()
 

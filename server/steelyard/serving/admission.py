@@ -49,6 +49,8 @@ class Admission:
         try:
             request = decode_request(body)
             version = self._catalog.route(request.model_name, request.model_version)
+            if version.canary is not None and not request.model_version:
+                version = version.canary.choose(call, request, version)
             slot = version.slot
             slot.received(1)
             if call.cancelled:

@@ -24,6 +24,10 @@ class Call(Protocol):
     """Monotonic nanoseconds; 0 where the caller set none."""
     cancelled: bool
     place: Any
+    arm: Any
+    """The arm of a canary that the call belongs to, else None; set by the engine."""
+    decision_id: str
+    """Where it had to be known before the call ran, else empty; set by the engine."""
 
     @property
     def peer(self) -> str:

@@ -242,6 +242,7 @@ class Engine:
         rows = 0
         trailing = version.trailing
         log_request = ledger.log_request
+        in_canary = version.in_canary
         for ticket, outcome, decision_id in zip(batch.tickets, job.outcomes, job.decision_ids, strict=True):
             ticket.state = State.DONE
             call = ticket.call
@@ -273,6 +274,8 @@ class Engine:
                 call.fail(outcome, ((DECISION_ID, decision_id), *trailing))
                 if log_request is not None:
                     log_request(decision_id, version.model, version.name, outcome, total_ns)
+            if in_canary and call.arm is not None:
+                call.arm.end(type(outcome) is bytes, total_ns)
         if job.tally is not None:
             count_steps(slot, job.tally)
         if answered:

@@ -57,6 +57,8 @@ def execute(job: Job) -> None:
     batch.taken_ns = now_ns()
     tickets = batch.tickets
     job.decision_ids = new_ids(len(tickets), time.time_ns() // 1_000_000)
+    if version.in_canary:
+        keep_ids(job)
     runner: Runner | None = None
     try:
         runner = version.borrow_runner()
@@ -72,6 +74,13 @@ def execute(job: Job) -> None:
     if runner is not None:
         version.return_runner(runner)
     job.encoded_ns = now_ns()
+
+
+def keep_ids(job: Job) -> None:
+    """Calls of a canary may have got their decision ids before, since these chose the version."""
+    for place, ticket in enumerate(job.batch.tickets):
+        if ticket.call is not None and ticket.call.decision_id:
+            job.decision_ids[place] = ticket.call.decision_id
 
 
 def run(

@@ -62,7 +62,9 @@ class Ledger:
             slot.failed(total_ns)
         else:
             slot.refused(reason)
-        decision_id = new_ids(1, self._clock.unix_ns() // 1_000_000)[0]
+        decision_id: str = call.decision_id or new_ids(1, self._clock.unix_ns() // 1_000_000)[0]
+        if call.arm is not None and not call.cancelled:
+            call.arm.end(False, total_ns)
         if not call.cancelled:
             call.fail(error, ((DECISION_ID, decision_id),))
         if self.log_request is not None:

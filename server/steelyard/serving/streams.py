@@ -30,7 +30,7 @@ EXPECTED_KEPT = 0.9
 class StreamedCall:
     """One request of a stream, as the engine sees it."""
 
-    __slots__ = ("_body", "_stream", "cancelled", "deadline_ns", "peer", "place")
+    __slots__ = ("_body", "_stream", "arm", "cancelled", "deadline_ns", "decision_id", "peer", "place")
 
     def __init__(self, stream: "Stream", context: Context, body: bytes) -> None:
         self._stream = stream
@@ -39,6 +39,8 @@ class StreamedCall:
         self.deadline_ns = context.deadline_ns
         self.cancelled = False
         self.place: Any = None
+        self.arm: Any = None
+        self.decision_id = ""
 
     def metadata(self) -> Sequence[tuple[str, str | bytes]]:
         return ()

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import onnxruntime as ort
 
@@ -65,6 +66,10 @@ class ServedVersion:
     in_flight: int = 0
     examined: bool = False
     retired: bool = False
+    canary: Any = None
+    """Where a canary takes a share of this version's requests: its `CanaryRoute`."""
+    in_canary: bool = False
+    """Whether it is one of a canary's arms."""
 
     def __post_init__(self) -> None:
         self.name = version = str(self.number)

@@ -3,14 +3,31 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
+
+from pydantic import TypeAdapter
 
 from steelyard.errors import Conflict, LoadFailed, Unavailable
 from steelyard.models.golden import show_failing
+from steelyard.models.spec import ModelSpec
 from steelyard.observe.logs import log
 from steelyard.rollout.directive import Directive, Split, Tap
 from steelyard.rollout.labels import Holder
 from steelyard.supervisor.record import Record
+
+_SPEC = TypeAdapter(ModelSpec)
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A version that every worker serves."""
+
+    holder: Holder
+    path: Path
+    offered: ModelSpec
+    """What callers send and get."""
 
 
 class Worker(Protocol):
@@ -62,23 +79,24 @@ class Directing:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def make_ready(self, model: str, version: str) -> Holder:
+    async def make_ready(self, model: str, version: str) -> Ready:
         """The version that `version` names, when every worker serves it and its golden examples pass."""
-        holder: Holder | None = None
+        ready: Ready | None = None
         for worker in self._workers():
             found = await worker.ask({"ready": version, "model": model})
             holder = Holder(found["version"], found["digest"])
+            ready = Ready(holder, Path(found["path"]), _SPEC.validate_python(found["offered"]))
             if found["failing"]:
                 raise LoadFailed(
                     f"model {model!r} {holder}: golden examples fail: {show_failing(found['failing'])}"
                 )
-        if holder is None:
+        if ready is None:
             raise Unavailable("no worker is running")
-        return holder
+        return ready
 
     async def make_ready_again(self, model: str, earlier: Holder) -> None:
         """Makes a version ready that was there before; raises Conflict where it has other content now."""
-        found = await self.make_ready(model, str(earlier.number))
+        found = (await self.make_ready(model, str(earlier.number))).holder
         if found != earlier:
             raise Conflict(
                 f"model {model!r}: it was {earlier} before, and that has other content now, {found.digest[:19]}"

@@ -49,8 +49,8 @@ class LabelMoves:
             known = self._record.labels(model).labels.get(label)
             _expect(model, known, label, expected)
             try:
-                holder = await self._directing.make_ready(model, version)
-                return await self.move_to(model, label, holder, actor, reason)
+                ready = await self._directing.make_ready(model, version)
+                return await self.move_to(model, label, ready.holder, actor, reason)
             except SteelyardError:
                 # What was loaded for this may go again.
                 self._directing.direct_later(model)

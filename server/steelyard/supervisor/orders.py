@@ -5,11 +5,18 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from steelyard.errors import ExecutionFailed, SteelyardError
+from steelyard.models.spec import ModelSpec
 from steelyard.observe.logs import log
 from steelyard.rollout.directive import Directive
+from steelyard.serving.canary import Canaries
 from steelyard.serving.loader import Followed, Loader
 from steelyard.supervisor.channel import Channel
+
+# Short enough that harm is seen at once, and a message a canary is nothing.
+ARMS_TOLD_S = 0.2
 
 
 class Orders:
@@ -18,8 +25,9 @@ class Orders:
     A directive is in force when `obey` returns: requests that are read later are routed by it.
     """
 
-    def __init__(self, loader: Loader, channel: Channel) -> None:
+    def __init__(self, loader: Loader, canaries: Canaries, channel: Channel) -> None:
         self._loader = loader
+        self._canaries = canaries
         self._channel = channel
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -52,9 +60,17 @@ class Orders:
             }
         )
 
+    async def tell_arms(self) -> None:
+        """Tells the supervisor what the arms of canaries count, for ever."""
+        while True:
+            await asyncio.sleep(ARMS_TOLD_S)
+            if counts := self._canaries.take():
+                self._channel.send({"arms": counts})
+
     def _direct(self, directive: Directive) -> None:
         if self._loader.label(directive):
             self._start(self._loader.settle(directive.model))
+        self._canaries.direct(directive.model, directive.split)
 
     async def _make_ready(self, number: int, model: str, version: str) -> None:
         try:
@@ -72,7 +88,8 @@ class Orders:
                     "done": number,
                     "version": served.number,
                     "digest": served.digest,
-                    "golden_passed": served.golden_passed,
+                    "path": str(served.path),
+                    "offered": TypeAdapter(ModelSpec).dump_python(served.offered, mode="json"),
                     "failing": served.failing,
                 }
             )

@@ -23,6 +23,7 @@ from steelyard.observe.segment import SegmentReader
 from steelyard.runtime.threads import thread_budget
 from steelyard.scheduling.scheduler import Scheduler
 from steelyard.serving import reflection, streams
+from steelyard.serving.canary import Canaries
 from steelyard.serving.catalog import Catalog
 from steelyard.serving.control import Control
 from steelyard.serving.engine import Engine
@@ -79,7 +80,7 @@ async def serve(control: socket.socket, segment_fd: int) -> int:
         lambda names: channel.send({"kept_out": sorted(names)}),
         lambda moves: orders.tell_followed(moves),
     )
-    orders = Orders(loader, channel)
+    orders = Orders(loader, Canaries(catalog, clock), channel)
     orders.begin(first["directives"])
     rounds = GoldenRounds(engine, catalog, clock)
     methods = Methods()
@@ -119,6 +120,7 @@ async def serve(control: socket.socket, segment_fd: int) -> int:
         lifecycle.move(Phase.READY)
         channel.send({"ready": True})
         background.add(loop.create_task(rounds.run()))
+        background.add(loop.create_task(orders.tell_arms()))
         if settings.poll_interval_s:
             background.add(loop.create_task(loader.watch(settings.poll_interval_s)))
     await stop.wait()
