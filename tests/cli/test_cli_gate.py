@@ -59,7 +59,7 @@ def test_of_a_model(tmp_path: Path, capsys):
 
 
 def test_a_broken_promise_is_shown_and_ends_with_1(capsys, monkeypatch):
-    from steelyard.rollout.gate import Verdict
+    from steelyard.rollout.look import Verdict
     from steelyard.rollout.simulate import Scenario
 
     # A candidate that is no worse is promoted nearly always, which no alpha allows.

@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from steelyard.rollout.arms import TwoArms, rate
@@ -14,6 +14,7 @@ COUNTS = st.tuples(st.integers(0, 60), st.integers(0, 5000))
 ALPHA = st.floats(1e-3, 0.3)
 
 
+@settings(deadline=None)
 @given(
     share=st.sampled_from([0.01, 0.05, 0.5, 0.9]),
     batches=st.lists(st.tuples(COUNTS, COUNTS), min_size=1, max_size=4),

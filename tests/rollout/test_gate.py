@@ -11,7 +11,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from steelyard.evidence.event import MAX_RECORD_BYTES
 from steelyard.models.rollout import GateManifest, Guardrail
-from steelyard.rollout.gate import MAX_PATH, TRANSITIONS, Gate, Verdict, look_to_json
+from steelyard.rollout.gate import MAX_PATH, Gate
+from steelyard.rollout.look import TRANSITIONS, Verdict, look_to_json
 
 ERRORS = Guardrail(on="error_rate", margin=0.02, harm=0.04)
 SLOW = Guardrail(on="slower_than", threshold_ms=50.0, margin=0.05, harm=0.1)
@@ -101,7 +102,7 @@ def test_without_guardrails_there_is_no_verdict(share: float | None):
     assert (look.verdict, look.n, look.guardrails) == (Verdict.UNDECIDED, 0, ())
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(looks=st.integers(1, 450))
 def test_the_path_is_thinned_and_ends_with_the_decision(looks: int):
     gate = Gate(manifest(ERRORS, max_requests=looks + 99))

@@ -5,8 +5,9 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.integrate import quad
 from scipy.special import gammainc, gammaln, hyp1f1
 
 from steelyard.rollout.sequences import MeanSequence, boundary, crossed, log_evidence, log_tail
@@ -63,6 +64,22 @@ def test_the_martingale_is_that_of_confseq(
     assert boundary(v, scale, prior, 0.025) == pytest.approx(bound, rel=1e-8)
 
 
+@pytest.mark.parametrize(("prior", "scale", "v", "s"), [(10.0, 1.05, 50.0, 30.0), (10.0, 0.25, 3.0, 2.0)])
+def test_the_martingale_is_the_mixture_that_is_told(prior: float, scale: float, v: float, s: float):
+    """Integrated over λ, with the density in proportion to exp(-ρ ψ(λ)) / (1 - scale λ)."""
+
+    def psi(bet: float) -> float:
+        return (-math.log1p(-scale * bet) - scale * bet) / scale**2
+
+    def density(bet: float) -> float:
+        return math.exp(-prior * psi(bet)) / (1 - scale * bet)
+
+    whole, _ = quad(density, 0, 1 / scale)
+    mixed, _ = quad(lambda bet: density(bet) * math.exp(bet * s - psi(bet) * v), 0, 1 / scale)
+    assert log_evidence(s, v, scale, prior) == pytest.approx(math.log(mixed / whole), abs=1e-7)
+
+
+@settings(deadline=None)
 @given(
     s=st.floats(-50, 500),
     v=st.floats(0, 5000),
@@ -73,6 +90,7 @@ def test_the_short_cuts_change_no_answer(s: float, v: float, scale: float, alpha
     assert crossed(s, v, scale, 10.0, alpha) == (log_evidence(s, v, scale, 10.0) >= -math.log(alpha))
 
 
+@settings(deadline=None)
 @given(v=st.floats(0, 1e7), scale=st.sampled_from([0.25, 1.0, 1.05]), alpha=st.floats(1e-6, 0.5))
 def test_the_boundary_is_where_it_crosses(v: float, scale: float, alpha: float):
     u = boundary(v, scale, 10.0, alpha)
@@ -93,6 +111,7 @@ BATCH = st.fixed_dictionaries({-1.0: COUNT, 0.0: COUNT, 1.0: COUNT})
 ALPHA = st.floats(1e-4, 0.4)
 
 
+@settings(deadline=None)
 @given(batches=st.lists(BATCH, min_size=1, max_size=8), alpha=ALPHA, other=ALPHA, at=st.floats(-1, 1))
 def test_bounds(batches: list[dict[float, int]], alpha: float, other: float, at: float):
     sequence = pairs()
@@ -109,6 +128,7 @@ def test_bounds(batches: list[dict[float, int]], alpha: float, other: float, at:
         assert sequence.under(at, alpha) == (upper < at)
 
 
+@settings(deadline=None)
 @given(batch=BATCH, more=BATCH)
 def test_a_split_batch_counts_the_same(batch: dict[float, int], more: dict[float, int]):
     """Only the centre may have moved between the parts; where it cannot, nothing differs."""
@@ -124,6 +144,7 @@ def test_a_split_batch_counts_the_same(batch: dict[float, int], more: dict[float
         assert abs(split.variance - whole.variance) <= whole.n * moved * (2 + moved) + 1e-9
 
 
+@settings(deadline=None)
 @given(batches=st.lists(BATCH, max_size=6), more=BATCH)
 def test_json_round_trip(batches: list[dict[float, int]], more: dict[float, int]):
     sequence = pairs()

@@ -5,18 +5,9 @@ import pytest
 from scipy.stats import beta, norm
 
 from steelyard.models.rollout import GateManifest, Guardrail
-from steelyard.rollout.gate import Verdict
-from steelyard.rollout.simulate import (
-    Design,
-    Finding,
-    Outcome,
-    Scenario,
-    clopper_pearson,
-    finding,
-    fixed_horizon,
-    run_some,
-    scenarios,
-)
+from steelyard.rollout.findings import Finding, clopper_pearson, finding, fixed_horizon
+from steelyard.rollout.look import Verdict
+from steelyard.rollout.simulate import Design, Outcome, Scenario, run_some, scenarios
 
 ERRORS = Guardrail(on="error_rate", margin=0.02, harm=0.02)
 SLOW = Guardrail(on="slower_than", threshold_ms=50.0, margin=0.04, harm=0.05)
@@ -64,7 +55,7 @@ def test_looking_at_every_request_changes_nothing_about_validity(share: float | 
     manifest = gate(ERRORS, alpha=0.1, max_requests=1500)
     for every in (1, 500):
         design = Design(manifest, share=share, look_every=every, look_growth=0.0)
-        found = simulated(design, runs=100)
+        found = simulated(design, runs=60)
         assert all(one.ok for one in found.values())
         assert found["error_rate worse by 0.08, rolled back"].share > 0.9
 

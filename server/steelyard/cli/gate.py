@@ -14,7 +14,8 @@ from steelyard.errors import ConfigError
 
 if TYPE_CHECKING:
     from steelyard.models.rollout import GateManifest
-    from steelyard.rollout.simulate import Design, Finding
+    from steelyard.rollout.findings import Finding
+    from steelyard.rollout.simulate import Design
 
 # A run takes about 3 ms.
 MAX_RUNS = 1_000_000
@@ -219,7 +220,8 @@ def _manifest(
 
 
 def _run(design: "Design", harm_of: float, runs: int, seed: int, jobs: int) -> list["Finding"]:
-    from steelyard.rollout.simulate import finding, run_some, scenarios
+    from steelyard.rollout.findings import finding
+    from steelyard.rollout.simulate import run_some, scenarios
 
     shown = scenarios(design, harm_of)
     firsts = range(0, runs, _RUNS_A_TASK)
@@ -249,7 +251,7 @@ def _as_json(finding: "Finding") -> dict[str, Any]:
 
 
 def _print(design: "Design", findings: Sequence["Finding"]) -> None:
-    from steelyard.rollout.simulate import CONFIDENCE
+    from steelyard.rollout.findings import CONFIDENCE
 
     rows = []
     for found in findings:

@@ -1,12 +1,17 @@
 """The gate: whether a candidate is safe, harmful, or not yet known to be either."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from enum import Enum
 from typing import Any, Self
 
 from steelyard.models.rollout import GateManifest, Guardrail
 from steelyard.rollout.arms import TwoArms, rate
+from steelyard.rollout.look import (
+    TRANSITIONS,
+    GuardrailLook,
+    Look,
+    Verdict,
+    look_from_json,
+    look_to_json,
+)
 from steelyard.rollout.sequences import MeanSequence
 
 # Of what `Gate.to_json` gives.
@@ -19,53 +24,6 @@ MAX_STEPS = 100
 
 # A pair differs seldom in one direction more than this often, and a small one keeps the bounds narrow.
 PAIR_CENTRE = (-0.05, 0.05)
-
-
-class Verdict(Enum):
-    """What is known of a candidate."""
-
-    UNDECIDED = "undecided"
-    SAFE = "safe"
-    HARMFUL = "harmful"
-    EXHAUSTED = "exhausted"
-    """Undecided after the most requests that it may take: it is not promoted."""
-
-
-# Once decided, decided: a later look cannot take a promotion or a rollback back.
-TRANSITIONS: dict[Verdict, frozenset[Verdict]] = {
-    Verdict.UNDECIDED: frozenset({Verdict.SAFE, Verdict.HARMFUL, Verdict.EXHAUSTED}),
-    Verdict.SAFE: frozenset(),
-    Verdict.HARMFUL: frozenset(),
-    Verdict.EXHAUSTED: frozenset(),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class GuardrailLook:
-    """One guardrail at a look; means and bounds are of how much worse the candidate is."""
-
-    name: str
-    n: int
-    """Pairs, or requests of both arms."""
-    mean: float
-    lower: float
-    """Holds with its part of α for the harmful verdict."""
-    upper: float
-    """Holds with the step's part of α for the safe verdict."""
-    margin: float
-    harm: float
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """The gate at one moment."""
-
-    verdict: Verdict
-    n: int
-    """The most observations that any guardrail has."""
-    decided_by: str
-    """The guardrail whose harm was found; empty for the other verdicts, to which all belong."""
-    guardrails: tuple[GuardrailLook, ...]
 
 
 class Gate:
@@ -146,7 +104,7 @@ class Gate:
             ) from None
 
     def weigh(self) -> Verdict:
-        """The verdict by what has come so far, without bounds to show: a few microseconds a guardrail."""
+        """The verdict by what has come so far, without bounds to show: about 12 µs a guardrail."""
         if self.verdict is not Verdict.UNDECIDED or not self.guardrails:
             return self.verdict
         for guardrail in self.guardrails:
@@ -159,8 +117,7 @@ class Gate:
         return self.verdict
 
     def _decide(self, verdict: Verdict, by: str = "") -> Verdict:
-        if verdict not in TRANSITIONS[self.verdict]:
-            raise AssertionError(f"{self.verdict} does not become {verdict}")
+        assert verdict in TRANSITIONS[self.verdict]
         self.verdict, self.decided_by = verdict, by
         return verdict
 
@@ -244,7 +201,7 @@ class Gate:
         for name, sequence in gate._sequences.items():
             sequence.restore(sequences[name])
         gate.decided_by, gate._looks, gate._stride = by, looks, stride
-        gate._path = [_look_from_json(look) for look in path]
+        gate._path = [look_from_json(look) for look in path]
         return gate
 
 
@@ -252,40 +209,3 @@ def _sequence(guardrail: Guardrail, share: float | None) -> MeanSequence | TwoAr
     if share is not None:
         return TwoArms(share)
     return rate() if guardrail.on == "disagreement" else MeanSequence(-1.0, 1.0, PAIR_CENTRE)
-
-
-_FIELDS: Mapping[str, type] = {
-    "name": str,
-    "n": int,
-    "mean": float,
-    "lower": float,
-    "upper": float,
-    "margin": float,
-    "harm": float,
-}
-
-
-def look_to_json(look: Look) -> dict[str, Any]:
-    """A look as events and `--json` show it."""
-    return {
-        "verdict": look.verdict.value,
-        "n": look.n,
-        "decided_by": look.decided_by,
-        "guardrails": [{field: getattr(g, field) for field in _FIELDS} for g in look.guardrails],
-    }
-
-
-def _look_from_json(value: object) -> Look:
-    try:
-        match value:
-            case {"verdict": verdict, "n": int(n), "decided_by": str(by), "guardrails": list(guardrails)}:
-                return Look(Verdict(verdict), n, by, tuple(map(_guardrail_from_json, guardrails)))
-    except TypeError as exc:
-        raise ValueError(f"expected a look, got {repr(value)[:200]}") from exc
-    raise ValueError(f"expected a look, got {repr(value)[:200]}")
-
-
-def _guardrail_from_json(value: Any) -> GuardrailLook:
-    if not isinstance(value, dict) or any(type(value.get(f)) is not kind for f, kind in _FIELDS.items()):
-        raise ValueError(f"expected a guardrail's {', '.join(_FIELDS)}, got {repr(value)[:200]}")
-    return GuardrailLook(**value)
