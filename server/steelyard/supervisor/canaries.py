@@ -11,7 +11,8 @@ from steelyard.models.rollout import GateManifest
 from steelyard.observe.logs import log
 from steelyard.rollout import trials as kinds
 from steelyard.rollout.directive import Split
-from steelyard.rollout.gate import MAX_STEPS, Gate, Verdict, look_to_json
+from steelyard.rollout.gate import MAX_STEPS, Gate
+from steelyard.rollout.look import Verdict, look_to_json
 from steelyard.rollout.ratio import SampleRatio
 from steelyard.rollout.signature import check_fit
 from steelyard.rollout.trials import Canary
