@@ -24,6 +24,7 @@ from steelyard.models.digest import version_digest
 from steelyard.rollout.labels import fold
 from steelyard.wire.generated import admin as admin_pb
 from steelyard.wire.generated import grpc_service as pb
+from tests.services.operator import Operator
 from tests.support import models
 from tests.support.asking import Asker, Refusal, arrays, request
 from tests.support.metrics import metrics
@@ -37,38 +38,6 @@ NOT_FOUND = grpc.StatusCode.NOT_FOUND
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
 PRECONDITION = grpc.StatusCode.FAILED_PRECONDITION
 UNAVAILABLE = grpc.StatusCode.UNAVAILABLE
-WHO = admin_pb.Who(actor="ann@desk", reason="a test")
-
-
-class Operator:
-    """Calls of a server's admin service."""
-
-    def __init__(self, data: Path) -> None:
-        self.client = AdminClient(data, 30.0)
-
-    def set(self, model: str, label: str, version: str, expected: int = 0) -> Any:
-        message = admin_pb.SetLabelRequest(
-            model=model, label=label, version=version, who=WHO, expected=expected
-        )
-        return self.client.call("SetLabel", message, admin_pb.Event)
-
-    def remove(self, model: str, label: str) -> Any:
-        message = admin_pb.RemoveLabelRequest(model=model, label=label, who=WHO)
-        return self.client.call("RemoveLabel", message, admin_pb.Event)
-
-    def roll_back(self, model: str, label: str = "", **more: Any) -> Any:
-        message = admin_pb.RollbackRequest(model=model, label=label, who=WHO, **more)
-        return self.client.call("Rollback", message, admin_pb.Event)
-
-    def labels(self, model: str = "") -> dict[str, tuple[int, bool]]:
-        answer = self.client.call(
-            "ListLabels", admin_pb.ListLabelsRequest(model=model), admin_pb.ListLabelsResponse
-        )
-        return {found.label: (found.holder.version, found.follows) for found in answer.labels}
-
-    def events(self, model: str) -> list[Any]:
-        message = admin_pb.ListEventsRequest(model=model)
-        return list(self.client.call("ListEvents", message, admin_pb.ListEventsResponse).events)
 
 
 def fill(repository: Path, name: str, *factors: float, manifest: str = "") -> None:

@@ -14,6 +14,7 @@ from steelyard.fronts.grpcio import GrpcioFront
 from steelyard.rollout.labels import Holder, Label
 from steelyard.serving.control import serialized
 from steelyard.serving.methods import Methods
+from steelyard.supervisor.canaries import Canaries
 from steelyard.supervisor.drills import STAY_S, Drills
 from steelyard.supervisor.label_moves import LabelMoves
 from steelyard.supervisor.record import Record
@@ -31,10 +32,11 @@ MAX_STAY_MS = 60_000
 class Admin:
     """Handlers over labels and events."""
 
-    def __init__(self, record: Record, moves: LabelMoves, drills: Drills) -> None:
+    def __init__(self, record: Record, moves: LabelMoves, drills: Drills, canaries: Canaries) -> None:
         self._record = record
         self._moves = moves
         self._drills = drills
+        self._canaries = canaries
 
     def register(self, methods: Methods) -> None:
         """Puts the handlers into the table."""
@@ -44,6 +46,10 @@ class Admin:
             "RemoveLabel": (pb.RemoveLabelRequest, self._remove_label),
             "Rollback": (pb.RollbackRequest, self._roll_back),
             "ListEvents": (pb.ListEventsRequest, self._list_events),
+            "StartCanary": (pb.StartCanaryRequest, self._start_canary),
+            "StopCanary": (pb.StopCanaryRequest, self._stop_canary),
+            "PromoteCanary": (pb.StopCanaryRequest, self._promote_canary),
+            "GetTrials": (pb.GetTrialsRequest, self._get_trials),
         }
         for name, (message, handle) in handlers.items():
             methods.unary[SERVICE + name] = serialized(message, handle)
@@ -87,6 +93,25 @@ class Admin:
         ]
         limit = request.limit or EVENTS_LISTED
         return pb.ListEventsResponse(events=[event_message(event) for event in found[-limit:]])
+
+    async def _start_canary(self, request: Any) -> Any:
+        who = request.who
+        started = self._canaries.start(
+            request.model, request.candidate, list(request.shares), who.actor, who.reason
+        )
+        return event_message(await started)
+
+    async def _stop_canary(self, request: Any) -> Any:
+        who = request.who
+        return event_message(await self._canaries.stop(request.model, who.actor, who.reason))
+
+    async def _promote_canary(self, request: Any) -> Any:
+        who = request.who
+        return event_message(await self._canaries.promote(request.model, who.actor, who.reason))
+
+    async def _get_trials(self, request: Any) -> Any:
+        canary = self._canaries.status(request.model)
+        return pb.Trials(status=json.dumps({"canary": canary, "shadows": []}))
 
 
 def label_message(model: str, label: Label) -> Any:

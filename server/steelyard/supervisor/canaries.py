@@ -40,10 +40,17 @@ class Weighing:
         self.counts: dict[str, list[int]] = {"primary": [0, 0], "candidate": [0, 0]}
         """Of each arm: requests that ended, and those that failed."""
         self._looked_at = 0
+        self.told = bool(canary.verdict)
+        """Whether what was decided is being done, or has been."""
         if state is not None and state.get("step") == canary.step:
             self.gate = Gate.from_json(manifest, state["gate"], share=canary.share, steps=len(canary.shares))
             self.ratio.restore(state["ratio"])
             self.counts = state["counts"]
+
+    @property
+    def has_decided(self) -> bool:
+        """Whether the gate has, or requests are not split as was asked."""
+        return self.gate.verdict is not Verdict.UNDECIDED or self.ratio.mismatch
 
     def take(self, primary: Mapping[str, Any], candidate: Mapping[str, Any]) -> None:
         """Takes what a worker counted of both arms."""
@@ -176,10 +183,10 @@ class Canaries:
             weighing = self._weighings.get(counts["model"])
             if weighing is None or (weighing.number, weighing.step) != (counts["number"], counts["step"]):
                 continue
-            if weighing.gate.verdict is Verdict.UNDECIDED and not weighing.ratio.mismatch:
-                weighing.take(counts["primary"], counts["candidate"])
-                if weighing.gate.verdict is not Verdict.UNDECIDED or weighing.ratio.mismatch:
-                    self._directing.start(self._decide(counts["model"], weighing))
+            weighing.take(counts["primary"], counts["candidate"])
+            if weighing.has_decided and not weighing.told:
+                weighing.told = True
+                self._directing.start(self._decide(counts["model"], weighing))
         if self._messages % SAVED_EVERY == 0:
             self.save()
 

@@ -21,6 +21,8 @@ from steelyard.observe.segment import SlotCounts
 from steelyard.runtime.devices import installed_distributions, refuse_both_distributions
 from steelyard.serving.methods import Methods
 from steelyard.supervisor.admin import Admin, AdminSocket
+from steelyard.supervisor.canaries import Canaries
+from steelyard.supervisor.checkpoint import Checkpoints
 from steelyard.supervisor.datadir import DataDirectory, RunningServer
 from steelyard.supervisor.directing import Directing
 from steelyard.supervisor.drills import Drills
@@ -85,6 +87,8 @@ async def supervise(settings: Settings, when_ready: Started | None = None) -> No
     def told(message: Mapping[str, Any]) -> None:
         if "followed" in message:
             moves.followed(message["followed"])
+        if "arms" in message:
+            canaries.counted(message["arms"])
 
     clock = SystemClock()
     events = open_events(settings.data, clock)
@@ -92,8 +96,11 @@ async def supervise(settings: Settings, when_ready: Started | None = None) -> No
     directing = Directing(record, lambda: [worker])
     moves = LabelMoves(record, directing)
     drills = Drills(record, directing, moves, clock, counted)
+    canaries = Canaries(record, directing, moves, Checkpoints(settings.data))
+    directing.split_of = canaries.split_of
+    moves.left = canaries.left
     methods = Methods()
-    Admin(record, moves, drills).register(methods)
+    Admin(record, moves, drills, canaries).register(methods)
     admin = AdminSocket(settings.data, methods)
     worker = WorkerProcess(0, settings, grpc_port.address, changed, directing.all, told)
     registry = metrics_registry(lambda: [worker.view()], runtime)
@@ -130,6 +137,7 @@ async def supervise(settings: Settings, when_ready: Started | None = None) -> No
         log("server.stopped")
     finally:
         worker.kill()
+        canaries.save()
         directing.close()
         await admin.stop()
         await http.stop()

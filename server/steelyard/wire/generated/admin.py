@@ -3,7 +3,7 @@
 
 from steelyard.wire.pool import add_file, message
 
-SOURCE_SHA256 = "df6b4119908aca159f7235d7519ce57cc0cb8925c5215b927c0fc250e839404a"
+SOURCE_SHA256 = "af7ad0fea704123469bfdc590e2a806bf4b41de4e05e67cead3aa61e5dbfe8fa"
 SERIALIZED = (
     b'\n\x18steelyard/v1/admin.proto\x12\x0csteelyard.v1"3\n\x03Who\x12\x14\n\x05actor\x18\x01 \x01(\tR\x05'
     b'actor\x12\x16\n\x06reason\x18\x02 \x01(\tR\x06reason":\n\x06Holder\x12\x18\n\x07version\x18\x01 \x01(\x03R\x07versio'
@@ -25,12 +25,36 @@ SERIALIZED = (
     b'\x18\x07 \x01(\tR\x06digest\x12\x18\n\x07details\x18\x08 \x01(\tR\x07details"U\n\x11ListEventsRequest\x12\x14\n'
     b'\x05model\x18\x01 \x01(\tR\x05model\x12\x14\n\x05after\x18\x02 \x01(\x03R\x05after\x12\x14\n\x05limit\x18\x03 \x01(\x05R\x05limit"'
     b'A\n\x12ListEventsResponse\x12+\n\x06events\x18\x01 \x03(\x0b2\x13.steelyard.v1.EventR\x06even'
-    b'ts2\xef\x02\n\x05Admin\x12O\n\nListLabels\x12\x1f.steelyard.v1.ListLabelsRequest\x1a .st'
-    b'eelyard.v1.ListLabelsResponse\x12>\n\x08SetLabel\x12\x1d.steelyard.v1.SetLabe'
-    b'lRequest\x1a\x13.steelyard.v1.Event\x12D\n\x0bRemoveLabel\x12 .steelyard.v1.Remo'
-    b'veLabelRequest\x1a\x13.steelyard.v1.Event\x12>\n\x08Rollback\x12\x1d.steelyard.v1.R'
-    b'ollbackRequest\x1a\x13.steelyard.v1.Event\x12O\n\nListEvents\x12\x1f.steelyard.v1'
-    b'.ListEventsRequest\x1a .steelyard.v1.ListEventsResponseb\x06proto3'
+    b'ts"\x85\x01\n\x12StartCanaryRequest\x12\x14\n\x05model\x18\x01 \x01(\tR\x05model\x12\x1c\n\tcandidate\x18\x02 \x01'
+    b'(\tR\tcandidate\x12\x16\n\x06shares\x18\x03 \x03(\x01R\x06shares\x12#\n\x03who\x18\x04 \x01(\x0b2\x11.steelyard.v'
+    b'1.WhoR\x03who"N\n\x11StopCanaryRequest\x12\x14\n\x05model\x18\x01 \x01(\tR\x05model\x12#\n\x03who\x18\x02 \x01'
+    b'(\x0b2\x11.steelyard.v1.WhoR\x03who"\x88\x02\n\x06Remote\x12\x18\n\x07address\x18\x01 \x01(\tR\x07address\x12'
+    b'\x14\n\x05model\x18\x02 \x01(\tR\x05model\x12\x18\n\x07version\x18\x03 \x01(\tR\x07version\x12\x10\n\x03tls\x18\x04 \x01(\x08R\x03tl'
+    b's\x12\x1b\n\troot_file\x18\x05 \x01(\tR\x08rootFile\x12)\n\x10certificate_file\x18\x06 \x01(\tR\x0fcertif'
+    b'icateFile\x12\x19\n\x08key_file\x18\x07 \x01(\tR\x07keyFile\x12\x1d\n\ntoken_file\x18\x08 \x01(\tR\ttokenF'
+    b'ile\x12 \n\x0bconcurrency\x18\t \x01(\x05R\x0bconcurrency"\xc0\x01\n\x12StartShadowRequest\x12\x14\n\x05'
+    b'model\x18\x01 \x01(\tR\x05model\x12\x1a\n\x07version\x18\x02 \x01(\tH\x00R\x07version\x12.\n\x06remote\x18\x03 \x01(\x0b2\x14'
+    b'.steelyard.v1.RemoteH\x00R\x06remote\x12\x16\n\x06sample\x18\x04 \x01(\x01R\x06sample\x12#\n\x03who\x18\x05 '
+    b'\x01(\x0b2\x11.steelyard.v1.WhoR\x03whoB\x0b\n\tcandidate"l\n\x11StopShadowRequest\x12\x14\n'
+    b'\x05model\x18\x01 \x01(\tR\x05model\x12\x1c\n\tcandidate\x18\x02 \x01(\tR\tcandidate\x12#\n\x03who\x18\x03 \x01(\x0b2\x11'
+    b'.steelyard.v1.WhoR\x03who"\x88\x01\n\x10CalibrateRequest\x12\x14\n\x05model\x18\x01 \x01(\tR\x05mode'
+    b'l\x12\x1a\n\x08requests\x18\x02 \x01(\x03R\x08requests\x12\x1d\n\ntimeout_ms\x18\x03 \x01(\x03R\ttimeoutMs\x12#\n\x03'
+    b'who\x18\x04 \x01(\x0b2\x11.steelyard.v1.WhoR\x03who"(\n\x10GetTrialsRequest\x12\x14\n\x05model\x18\x01'
+    b' \x01(\tR\x05model" \n\x06Trials\x12\x16\n\x06status\x18\x01 \x01(\tR\x06status2\xcf\x06\n\x05Admin\x12O\n\nListL'
+    b'abels\x12\x1f.steelyard.v1.ListLabelsRequest\x1a .steelyard.v1.ListLabels'
+    b'Response\x12>\n\x08SetLabel\x12\x1d.steelyard.v1.SetLabelRequest\x1a\x13.steelyard.'
+    b'v1.Event\x12D\n\x0bRemoveLabel\x12 .steelyard.v1.RemoveLabelRequest\x1a\x13.stee'
+    b'lyard.v1.Event\x12>\n\x08Rollback\x12\x1d.steelyard.v1.RollbackRequest\x1a\x13.stee'
+    b'lyard.v1.Event\x12O\n\nListEvents\x12\x1f.steelyard.v1.ListEventsRequest\x1a .'
+    b'steelyard.v1.ListEventsResponse\x12D\n\x0bStartCanary\x12 .steelyard.v1.St'
+    b'artCanaryRequest\x1a\x13.steelyard.v1.Event\x12B\n\nStopCanary\x12\x1f.steelyard.'
+    b'v1.StopCanaryRequest\x1a\x13.steelyard.v1.Event\x12E\n\rPromoteCanary\x12\x1f.ste'
+    b'elyard.v1.StopCanaryRequest\x1a\x13.steelyard.v1.Event\x12D\n\x0bStartShadow\x12'
+    b' .steelyard.v1.StartShadowRequest\x1a\x13.steelyard.v1.Event\x12B\n\nStopSh'
+    b'adow\x12\x1f.steelyard.v1.StopShadowRequest\x1a\x13.steelyard.v1.Event\x12@\n\tCa'
+    b'librate\x12\x1e.steelyard.v1.CalibrateRequest\x1a\x13.steelyard.v1.Event\x12A\n\t'
+    b'GetTrials\x12\x1e.steelyard.v1.GetTrialsRequest\x1a\x14.steelyard.v1.Trialsb'
+    b'\x06proto3'
 )
 
 DESCRIPTOR = add_file(SERIALIZED)
@@ -46,3 +70,11 @@ RollbackRequest = message(DESCRIPTOR, "RollbackRequest")
 Event = message(DESCRIPTOR, "Event")
 ListEventsRequest = message(DESCRIPTOR, "ListEventsRequest")
 ListEventsResponse = message(DESCRIPTOR, "ListEventsResponse")
+StartCanaryRequest = message(DESCRIPTOR, "StartCanaryRequest")
+StopCanaryRequest = message(DESCRIPTOR, "StopCanaryRequest")
+Remote = message(DESCRIPTOR, "Remote")
+StartShadowRequest = message(DESCRIPTOR, "StartShadowRequest")
+StopShadowRequest = message(DESCRIPTOR, "StopShadowRequest")
+CalibrateRequest = message(DESCRIPTOR, "CalibrateRequest")
+GetTrialsRequest = message(DESCRIPTOR, "GetTrialsRequest")
+Trials = message(DESCRIPTOR, "Trials")

@@ -129,3 +129,93 @@ class ListEventsResponse(_message.Message):
     EVENTS_FIELD_NUMBER: _ClassVar[int]
     events: _containers.RepeatedCompositeFieldContainer[Event]
     def __init__(self, events: _Optional[_Iterable[_Union[Event, _Mapping[str, _Any]]]] = ...) -> None: ...
+
+class StartCanaryRequest(_message.Message):
+    __slots__ = ("model", "candidate", "shares", "who")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    CANDIDATE_FIELD_NUMBER: _ClassVar[int]
+    SHARES_FIELD_NUMBER: _ClassVar[int]
+    WHO_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    candidate: str
+    shares: _containers.RepeatedScalarFieldContainer[float]
+    who: Who
+    def __init__(self, model: _Optional[str] = ..., candidate: _Optional[str] = ..., shares: _Optional[_Iterable[float]] = ..., who: _Optional[_Union[Who, _Mapping[str, _Any]]] = ...) -> None: ...
+
+class StopCanaryRequest(_message.Message):
+    __slots__ = ("model", "who")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    WHO_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    who: Who
+    def __init__(self, model: _Optional[str] = ..., who: _Optional[_Union[Who, _Mapping[str, _Any]]] = ...) -> None: ...
+
+class Remote(_message.Message):
+    __slots__ = ("address", "model", "version", "tls", "root_file", "certificate_file", "key_file", "token_file", "concurrency")
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    TLS_FIELD_NUMBER: _ClassVar[int]
+    ROOT_FILE_FIELD_NUMBER: _ClassVar[int]
+    CERTIFICATE_FILE_FIELD_NUMBER: _ClassVar[int]
+    KEY_FILE_FIELD_NUMBER: _ClassVar[int]
+    TOKEN_FILE_FIELD_NUMBER: _ClassVar[int]
+    CONCURRENCY_FIELD_NUMBER: _ClassVar[int]
+    address: str
+    model: str
+    version: str
+    tls: bool
+    root_file: str
+    certificate_file: str
+    key_file: str
+    token_file: str
+    concurrency: int
+    def __init__(self, address: _Optional[str] = ..., model: _Optional[str] = ..., version: _Optional[str] = ..., tls: bool = ..., root_file: _Optional[str] = ..., certificate_file: _Optional[str] = ..., key_file: _Optional[str] = ..., token_file: _Optional[str] = ..., concurrency: _Optional[int] = ...) -> None: ...
+
+class StartShadowRequest(_message.Message):
+    __slots__ = ("model", "version", "remote", "sample", "who")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    REMOTE_FIELD_NUMBER: _ClassVar[int]
+    SAMPLE_FIELD_NUMBER: _ClassVar[int]
+    WHO_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    version: str
+    remote: Remote
+    sample: float
+    who: Who
+    def __init__(self, model: _Optional[str] = ..., version: _Optional[str] = ..., remote: _Optional[_Union[Remote, _Mapping[str, _Any]]] = ..., sample: _Optional[float] = ..., who: _Optional[_Union[Who, _Mapping[str, _Any]]] = ...) -> None: ...
+
+class StopShadowRequest(_message.Message):
+    __slots__ = ("model", "candidate", "who")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    CANDIDATE_FIELD_NUMBER: _ClassVar[int]
+    WHO_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    candidate: str
+    who: Who
+    def __init__(self, model: _Optional[str] = ..., candidate: _Optional[str] = ..., who: _Optional[_Union[Who, _Mapping[str, _Any]]] = ...) -> None: ...
+
+class CalibrateRequest(_message.Message):
+    __slots__ = ("model", "requests", "timeout_ms", "who")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    REQUESTS_FIELD_NUMBER: _ClassVar[int]
+    TIMEOUT_MS_FIELD_NUMBER: _ClassVar[int]
+    WHO_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    requests: int
+    timeout_ms: int
+    who: Who
+    def __init__(self, model: _Optional[str] = ..., requests: _Optional[int] = ..., timeout_ms: _Optional[int] = ..., who: _Optional[_Union[Who, _Mapping[str, _Any]]] = ...) -> None: ...
+
+class GetTrialsRequest(_message.Message):
+    __slots__ = ("model",)
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    def __init__(self, model: _Optional[str] = ...) -> None: ...
+
+class Trials(_message.Message):
+    __slots__ = ("status",)
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    status: str
+    def __init__(self, status: _Optional[str] = ...) -> None: ...
