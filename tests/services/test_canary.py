@@ -1,6 +1,7 @@
 """Canaries on a real server: who gets the candidate, what the gate does, and what ends it."""
 
 import os
+import re
 import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,9 +17,11 @@ from steelyard.rollout.bucket import bucket
 from tests.services.operator import Operator, details, kinds
 from tests.support import models
 from tests.support.asking import Asker, request
+from tests.support.metrics import metrics
 from tests.support.server import Server
 from tests.support.waiting import eventually
 
+DOCUMENT = Path(__file__).parents[2] / "docs" / "metrics.md"
 Start = Callable[..., Server]
 ALL = "[serving]\nversions = { all = true }\n"
 GATE = """
@@ -60,6 +63,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Each test uses a model of its own."""
     root = tmp_path_factory.mktemp("canaries")
     repository = root / "models"
+    fill(repository, "metered", margin=0.001)
     for name in ("keyed", "safe", "harmful", "moved", "stopped", "promoted", "streamed"):
         fill(repository, name)
     fill(repository, "automatic", promote="automatic")
@@ -370,6 +374,25 @@ def test_a_canary_outlives_the_worker_and_the_server(start: Start, tmp_path: Pat
         assert {key: version(asker, "m", key) for key in keys} == found
         operator.stop_canary("m")
         assert {version(asker, "m", key) for key in keys} == {"1"}
+
+
+def test_what_the_metrics_say(server: Server, operator: Operator) -> None:
+    operator.start_canary("metered", "2", 0.25)
+    load(server, "metered", 200)
+    eventually(lambda: metrics(server, model="metered", arm="candidate")["steelyard_canary_arm_requests"])
+    found = metrics(server, model="metered")
+    assert found["steelyard_canary_share"] == 0.25
+    assert metrics(server, model="metered", verdict="undecided")["steelyard_gate_verdict"] == 1
+    bounds = {
+        bound: metrics(server, model="metered", bound=bound)["steelyard_gate_worse"]
+        for bound in ("lower", "mean", "upper")
+    }
+    assert -1 <= bounds["lower"] < bounds["mean"] < bounds["upper"] <= 1
+    page = server.get("/metrics")[1]
+    kinds_there = set(re.findall(r"^# TYPE (steelyard_\w+) ", page, re.MULTILINE))
+    documented = set(re.findall(r"^\| `(steelyard_\w+)` \|", DOCUMENT.read_text(), re.MULTILINE))
+    assert {name for name in kinds_there if "info" not in name and "build" not in name} <= documented
+    operator.stop_canary("metered")
 
 
 def test_a_key_in_a_stream(server: Server, asker: Asker, operator: Operator) -> None:

@@ -195,6 +195,14 @@ class Canaries:
         for weighing in self._weighings.values():
             self._checkpoints.write(weighing.number, weighing.to_json())
 
+    def running(self) -> list[tuple[str, Canary, Weighing]]:
+        """Every canary, by model."""
+        return [
+            (model, canary, self._weighings[model])
+            for model in self._record.models
+            if (canary := self._record.trials(model).canary) is not None
+        ]
+
     def status(self, model: str) -> dict[str, Any] | None:
         """The canary of a model as JSON, None where there is none."""
         canary = self._record.trials(model).canary

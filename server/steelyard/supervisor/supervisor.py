@@ -104,7 +104,7 @@ async def supervise(settings: Settings, when_ready: Started | None = None) -> No
     admin = AdminSocket(settings.data, methods)
     worker = WorkerProcess(0, settings, grpc_port.address, changed, directing.all, told)
     registry = metrics_registry(lambda: [worker.view()], runtime)
-    registry.register(RolloutCollector(record))
+    registry.register(RolloutCollector(record, canaries))
     http = HttpFront(registry, is_ready)
     signals = 0
     stopping = asyncio.Event()
