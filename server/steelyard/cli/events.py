@@ -10,7 +10,18 @@ from steelyard.cli.output import print_json
 from steelyard.observe.logs import printable
 
 # Details that a line about an event shows, where it has them.
-_SHOWN = ("outcome", "away_ms", "back_ms", "answered", "failed", "verdict", "share", "candidate")
+_SHOWN = (
+    "share",
+    "sample",
+    "outcome",
+    "verdict",
+    "pairs",
+    "requests",
+    "away_ms",
+    "back_ms",
+    "answered",
+    "failed",
+)
 
 
 def when(unix_ms: int) -> str:
@@ -38,6 +49,9 @@ def told(event: dict[str, Any]) -> str:
     parts = []
     if "label" in details:
         parts.append(f"{details['label']}: {_version(details['from'])} -> {_version(details['to'])}")
+    if "candidate" in details:
+        candidate = details["candidate"]
+        parts.append(f"candidate {candidate.get('version') or candidate.get('address')}")
     parts += [f"{name} {details[name]}" for name in _SHOWN if name in details]
     return ", ".join(parts)
 

@@ -25,6 +25,8 @@ class Shadow:
 
     number: int
     """The sequence of the event that started it."""
+    key: str
+    """What its files are called."""
     model: str
     primary: Holder
     candidate: Mapping[str, Any]
@@ -79,6 +81,7 @@ def applied(trials: ModelTrials, event: Event) -> ModelTrials:
     if event.kind == SHADOW_STARTED:
         shadow = Shadow(
             number=event.sequence,
+            key=details["key"],
             model=event.model,
             primary=Holder.from_json(details["primary"]),
             candidate=details["candidate"],

@@ -33,7 +33,7 @@ class Calibration:
             name: OutputError(float(absolute), float(relative))
             for name, (absolute, relative) in checkpoint.get("errors", {}).items()
         }
-        self._requests = 0
+        self.requests = int(checkpoint.get("requests", 0))
         self._fillers: deque[Asked] = deque(maxlen=_FILLERS)
 
     def batches(self, asked: Asked) -> Iterator[list[Asked]]:
@@ -42,10 +42,10 @@ class Calibration:
         most = self._candidate.most_together(asked.body)
         if most > 1:
             sizes = [size for power in range(1, 17) if (size := 1 << power) < most] + [most]
-            size = sizes[self._requests % len(sizes)]
+            size = sizes[self.requests % len(sizes)]
             others = tuple(self._fillers) or (asked,)
             yield [asked, *(others[place % len(others)] for place in range(size - 1))]
-        self._requests += 1
+        self.requests += 1
         if len(asked.body) <= _FILLER_BYTES // _FILLERS:
             self._fillers.append(asked)
 
@@ -62,9 +62,10 @@ class Calibration:
             )
 
     def document(self) -> dict[str, Any]:
-        """For JSON: runs; unlike, those that could not be compared by value (it failed, other shapes, NaN on one side);
-        errors and tolerances by output, each the absolute and the relative one."""
+        """For JSON: requests; runs; unlike, those that could not be compared by value (it failed, other shapes, NaN on
+        one side); errors and tolerances by output, each the absolute and the relative one."""
         return {
+            "requests": self.requests,
             "runs": self.runs,
             "unlike": self.unlike,
             "errors": {

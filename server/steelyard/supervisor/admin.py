@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from steelyard.client.admin import ADMIN_SOCKET, SERVICE, socket_address
 from steelyard.errors import ConfigError, InvalidRequest
 from steelyard.evidence.event import Event
@@ -14,16 +16,24 @@ from steelyard.fronts.grpcio import GrpcioFront
 from steelyard.rollout.labels import Holder, Label
 from steelyard.serving.control import serialized
 from steelyard.serving.methods import Methods
+from steelyard.shadow.task import RemoteTarget
 from steelyard.supervisor.canaries import Canaries
 from steelyard.supervisor.drills import STAY_S, Drills
 from steelyard.supervisor.label_moves import LabelMoves
 from steelyard.supervisor.record import Record
+from steelyard.supervisor.shadows import Shadows
+from steelyard.toml import describe_problems
 from steelyard.wire.generated import admin as pb
 
 # Requests are names and reasons; what comes back is events, a few kilobytes each at most.
 MAX_MESSAGE_BYTES = 16 << 20
 
 EVENTS_LISTED = 1000
+
+CALIBRATED_REQUESTS = 200
+CALIBRATED_MS = 60_000
+MAX_CALIBRATED = 1_000_000
+MAX_CALIBRATED_MS = 86_400_000
 
 # A minute away shows whether the old version carries the load.
 MAX_STAY_MS = 60_000
@@ -32,11 +42,14 @@ MAX_STAY_MS = 60_000
 class Admin:
     """Handlers over labels and events."""
 
-    def __init__(self, record: Record, moves: LabelMoves, drills: Drills, canaries: Canaries) -> None:
+    def __init__(
+        self, record: Record, moves: LabelMoves, drills: Drills, canaries: Canaries, shadows: Shadows
+    ) -> None:
         self._record = record
         self._moves = moves
         self._drills = drills
         self._canaries = canaries
+        self._shadows = shadows
 
     def register(self, methods: Methods) -> None:
         """Puts the handlers into the table."""
@@ -49,6 +62,9 @@ class Admin:
             "StartCanary": (pb.StartCanaryRequest, self._start_canary),
             "StopCanary": (pb.StopCanaryRequest, self._stop_canary),
             "PromoteCanary": (pb.StopCanaryRequest, self._promote_canary),
+            "StartShadow": (pb.StartShadowRequest, self._start_shadow),
+            "StopShadow": (pb.StopShadowRequest, self._stop_shadow),
+            "Calibrate": (pb.CalibrateRequest, self._calibrate),
             "GetTrials": (pb.GetTrialsRequest, self._get_trials),
         }
         for name, (message, handle) in handlers.items():
@@ -109,9 +125,46 @@ class Admin:
         who = request.who
         return event_message(await self._canaries.promote(request.model, who.actor, who.reason))
 
+    async def _start_shadow(self, request: Any) -> Any:
+        who = request.who
+        candidate: str | RemoteTarget = request.version
+        if request.WhichOneof("candidate") == "remote":
+            candidate = _remote(request.remote, request.model)
+        started = self._shadows.start(request.model, candidate, request.sample, who.actor, who.reason)
+        return event_message(await started)
+
+    async def _stop_shadow(self, request: Any) -> Any:
+        who = request.who
+        stopped = self._shadows.stop(request.model, request.candidate, who.actor, who.reason)
+        return event_message(await stopped)
+
+    async def _calibrate(self, request: Any) -> Any:
+        requests = request.requests or CALIBRATED_REQUESTS
+        timeout_ms = request.timeout_ms or CALIBRATED_MS
+        if not 0 < requests <= MAX_CALIBRATED or not 0 < timeout_ms <= MAX_CALIBRATED_MS:
+            raise InvalidRequest(
+                f"expected 1 to {MAX_CALIBRATED} requests within {MAX_CALIBRATED_MS} ms, came {requests} "
+                f"within {timeout_ms}"
+            )
+        who = request.who
+        found = self._shadows.calibrate(request.model, requests, timeout_ms / 1000, who.actor, who.reason)
+        return event_message(await found)
+
     async def _get_trials(self, request: Any) -> Any:
-        canary = self._canaries.status(request.model)
-        return pb.Trials(status=json.dumps({"canary": canary, "shadows": []}))
+        status = {
+            "canary": self._canaries.status(request.model),
+            "shadows": self._shadows.status(request.model),
+        }
+        return pb.Trials(status=json.dumps(status))
+
+
+def _remote(message: Any, model: str) -> RemoteTarget:
+    """A candidate on another server. Raises InvalidRequest for what cannot be one."""
+    given = {field.name: value for field, value in message.ListFields()}
+    try:
+        return RemoteTarget.model_validate({"model": model, **given})
+    except ValidationError as error:
+        raise InvalidRequest(f"remote: {'; '.join(describe_problems(error, RemoteTarget))}") from None
 
 
 def label_message(model: str, label: Label) -> Any:

@@ -127,6 +127,8 @@ class Canaries:
         that do not rise between 0 and 1, Conflict where there is a canary, or more than one share and no guardrail.
         """
         _check_shares(shares)
+        # First without the model's lock: to load a version may take minutes, and a rollback must not wait for it.
+        await self._directing.make_ready(model, candidate)
         async with self._record.moving(model):
             running = self._record.trials(model).canary
             if running is not None:
@@ -254,7 +256,7 @@ class Canaries:
                 "look": look_to_json(look),
                 "path": [look_to_json(seen) for seen in weighing.gate.path],
             }
-            reason = _why(verdict, look.decided_by)
+            reason = why(verdict, look.decided_by)
             decided = Draft(
                 kinds.DECIDED, model, SERVER, reason, digest=canary.candidate.digest, details=details
             )
@@ -336,7 +338,7 @@ def _check_shares(shares: Sequence[float]) -> None:
         )
 
 
-def _why(verdict: Verdict, decided_by: str) -> str:
+def why(verdict: Verdict, decided_by: str) -> str:
     """A gate's decision in words."""
     if verdict is Verdict.SAFE:
         return "every guardrail is within its margin"

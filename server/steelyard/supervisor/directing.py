@@ -50,18 +50,17 @@ class Directing:
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self.split_of: Callable[[str], Split | None] = lambda model: None
+        self.away: dict[str, Mapping[str, Holder]] = {}
+        """Labels that stand elsewhere for a moment, which no event says, by model."""
         self.taps_of: Callable[[str], Sequence[Tap]] = lambda model: ()
 
     def all(self) -> list[Directive]:
         """What a worker has to know when it starts."""
         return [self._directive(model) for model in self._record.models]
 
-    async def direct(self, model: str, moved: Mapping[str, Holder] | None = None) -> None:
-        """Tells every worker where things stand, and returns when all of them route by it.
-
-        moved: labels that stand elsewhere for now.
-        """
-        directive = self._directive(model, moved)
+    async def direct(self, model: str) -> None:
+        """Tells every worker where things stand, and returns when all of them route by it."""
+        directive = self._directive(model)
         for worker in self._workers():
             try:
                 await worker.ask({"direct": directive.to_json()})
@@ -77,7 +76,12 @@ class Directing:
         """Does `work` beside everything else, until the end of the server."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log("rollout.fault", level=logging.ERROR, exception=repr(error)[:2000])
 
     async def make_ready(self, model: str, version: str) -> Ready:
         """The version that `version` names, when every worker serves it and its golden examples pass."""
@@ -109,7 +113,7 @@ class Directing:
         for task in self._tasks:
             task.cancel()
 
-    def _directive(self, model: str, moved: Mapping[str, Holder] | None = None) -> Directive:
+    def _directive(self, model: str) -> Directive:
         known = self._record.labels(model)
         keep_warm_ms = int(self._record.manifest(model).keep_warm_s * 1000) if known.left else 0
         now_unix_ms = self._record.now_unix_ms()
@@ -117,8 +121,9 @@ class Directing:
         self._wake_at(model, min(warm.values(), default=0), now_unix_ms)
         standing = {label.name: label.holder for label in known.labels.values() if not label.follows}
         stay = [*warm, *standing.values()]
+        moved = self.away.get(model)
         if moved:
-            # A label that is away for a moment comes back.
+            # Where it is away from, it comes back to.
             stay += [*moved.values(), *(known.labels[name].holder for name in moved)]
             standing.update(moved)
         split = None if moved else self.split_of(model)

@@ -54,11 +54,13 @@ class Drills:
             before = self._counts(model, str(earlier.number))
             try:
                 await self._directing.make_ready_again(model, earlier)
-                away_ms = await self._timed(self._directing.direct(model, {known.name: earlier}))
+                self._directing.away[model] = {known.name: earlier}
+                away_ms = await self._timed(self._directing.direct(model))
                 await self._record.wait(model, stay_s)
             except SteelyardError as error:
                 outcome = str(error)
             finally:
+                self._directing.away.pop(model, None)
                 back_ms = await self._timed(self._directing.direct(model))
             after = self._counts(model, str(earlier.number))
             failed = after.failed - before.failed

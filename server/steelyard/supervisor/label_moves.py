@@ -45,10 +45,12 @@ class LabelMoves:
             raise InvalidRequest(problem)
         if not version:
             raise InvalidRequest("expected a version, as its number, a label or a digest; came none")
+        # First without the model's lock: to load a version may take minutes, and a rollback must not wait for it.
+        await self._directing.make_ready(model, version)
         async with self._record.moving(model):
             known = self._record.labels(model).labels.get(label)
-            _expect(model, known, label, expected)
             try:
+                _expect(model, known, label, expected)
                 ready = await self._directing.make_ready(model, version)
                 return await self.move_to(model, label, ready.holder, actor, reason)
             except SteelyardError:

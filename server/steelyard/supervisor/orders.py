@@ -13,10 +13,11 @@ from steelyard.observe.logs import log
 from steelyard.rollout.directive import Directive
 from steelyard.serving.canary import Canaries
 from steelyard.serving.loader import Followed, Loader
+from steelyard.serving.taps import Taps
 from steelyard.supervisor.channel import Channel
 
-# Short enough that harm is seen at once, and a message a canary is nothing.
-ARMS_TOLD_S = 0.2
+# Short enough that harm is seen at once, and a message a canary or a tap is nothing.
+COUNTS_TOLD_S = 0.2
 
 
 class Orders:
@@ -25,9 +26,10 @@ class Orders:
     A directive is in force when `obey` returns: requests that are read later are routed by it.
     """
 
-    def __init__(self, loader: Loader, canaries: Canaries, channel: Channel) -> None:
+    def __init__(self, loader: Loader, canaries: Canaries, taps: Taps, channel: Channel) -> None:
         self._loader = loader
         self._canaries = canaries
+        self._taps = taps
         self._channel = channel
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -60,17 +62,20 @@ class Orders:
             }
         )
 
-    async def tell_arms(self) -> None:
-        """Tells the supervisor what the arms of canaries count, for ever."""
+    async def tell_counts(self) -> None:
+        """Tells the supervisor what canaries and taps count, for ever."""
         while True:
-            await asyncio.sleep(ARMS_TOLD_S)
-            if counts := self._canaries.take():
-                self._channel.send({"arms": counts})
+            await asyncio.sleep(COUNTS_TOLD_S)
+            if arms := self._canaries.take():
+                self._channel.send({"arms": arms})
+            if taps := self._taps.counts():
+                self._channel.send({"taps": taps})
 
     def _direct(self, directive: Directive) -> None:
         if self._loader.label(directive):
             self._start(self._loader.settle(directive.model))
         self._canaries.direct(directive.model, directive.split)
+        self._taps.direct(directive.model, directive.taps)
 
     async def _make_ready(self, number: int, model: str, version: str) -> None:
         try:

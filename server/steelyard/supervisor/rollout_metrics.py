@@ -1,21 +1,25 @@
 """Labels, drills and canaries as Prometheus metrics."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from steelyard.rollout.gate import Gate
+from steelyard.rollout.trials import Shadow
 from steelyard.supervisor.canaries import Canaries
 from steelyard.supervisor.record import Record
+from steelyard.supervisor.shadow_process import ShadowState
+from steelyard.supervisor.shadows import Running, Shadows
 
 
 class RolloutCollector(Collector):
     """Reads where things stand at each scrape."""
 
-    def __init__(self, record: Record, canaries: Canaries) -> None:
+    def __init__(self, record: Record, canaries: Canaries, shadows: Shadows) -> None:
         self._record = record
         self._canaries = canaries
+        self._shadows = shadows
 
     def describe(self) -> Iterator[Metric]:
         """Nothing: registering must not scrape."""
@@ -48,7 +52,10 @@ class RolloutCollector(Collector):
                 requests.add_metric([model, arm], ended)
                 failed.add_metric([model, arm], bad)
             gates.add(model, str(canary.candidate.number), weighing.gate)
-        return iter((share, requests, failed, gates.worse, gates.verdict))
+        for shadow, running in self._shadows.running():
+            gates.add(shadow.model, shadow.name, running.weighing.gate)
+        yield from ShadowFamilies(self._shadows.running()).families()
+        yield from (share, requests, failed, gates.worse, gates.verdict)
 
     def _labels(self) -> Iterator[Metric]:
         version = GaugeMetricFamily(
@@ -73,6 +80,68 @@ class RolloutCollector(Collector):
             if known.drilled_unix_ms:
                 drilled.add_metric([model], (now_unix_ms - known.drilled_unix_ms) / 1e3)
         return iter((version, since, drilled))
+
+
+class ShadowFamilies:
+    """What shadows have seen, and what of it never came to be compared."""
+
+    def __init__(self, running: Sequence[tuple[Shadow, Running]]) -> None:
+        self._running = running
+
+    def families(self) -> Iterator[Metric]:
+        labels = ("model", "candidate")
+        up = GaugeMetricFamily("steelyard_shadow_up", "1 where the candidate runs, else 0.", labels=labels)
+        paused = GaugeMetricFamily(
+            "steelyard_shadow_paused",
+            "1 while nothing is handed over, as the primary's own callers wait.",
+            labels=labels,
+        )
+        exits = CounterMetricFamily(
+            "steelyard_shadow_exits", "How often the candidate's process ended.", labels=(*labels, "how")
+        )
+        sampled = CounterMetricFamily(
+            "steelyard_shadow_sampled",
+            "Requests that were chosen, by what became of them.",
+            labels=(*labels, "outcome"),
+        )
+        pairs = CounterMetricFamily(
+            "steelyard_shadow_pairs", "Pairs, by what came of them.", labels=(*labels, "outcome")
+        )
+        agreement = GaugeMetricFamily(
+            "steelyard_shadow_agreement",
+            "The share of pairs of answers that agree, and its interval.",
+            labels=(*labels, "bound"),
+        )
+        for shadow, running in self._running:
+            names = [shadow.model, shadow.name]
+            tap = running.tap
+            up.add_metric(names, running.process.state is ShadowState.RUNNING)
+            paused.add_metric(names, tap["paused"])
+            for how in ("crashed", "hung", "leaked"):
+                exits.add_metric([*names, how], running.process.exits[how])
+            checkpoint = running.process.checkpoint
+            not_compared = checkpoint.get("not_compared", {})
+            for outcome, count in (
+                ("handed_over", tap["acknowledged"]),
+                *((name, tap[name]) for name in sorted(tap) if name.startswith("dropped_")),
+            ):
+                sampled.add_metric([*names, outcome], count)
+            if "pairs" in checkpoint:
+                seen = checkpoint["pairs"]
+                failures = seen["failures"]
+                for outcome, count in (
+                    ("agreed", seen["agreed"]),
+                    ("disagreed", seen["pairs"] - seen["agreed"]),
+                    *(
+                        (f"failed_{side}", failures[side])
+                        for side in ("primary_only", "candidate_only", "both")
+                    ),
+                    *((f"not_compared_{reason}", number) for reason, number in sorted(not_compared.items())),
+                ):
+                    pairs.add_metric([*names, outcome], count)
+                for bound, value in running.weighing.agreement().items():
+                    agreement.add_metric([*names, bound], value)
+        return iter((up, paused, exits, sampled, pairs, agreement))
 
 
 class GateFamilies:

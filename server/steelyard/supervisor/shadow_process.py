@@ -41,7 +41,6 @@ class ShadowProcess:
     """
 
     def __init__(self, task: ShadowTask, changed: Callable[[], None] = lambda: None) -> None:
-        """changed: called on the event loop whenever state or checkpoint are others."""
         self.task = task
         self.state = ShadowState.STARTING
         self.reason = ""
@@ -50,7 +49,8 @@ class ShadowProcess:
         self.checkpoint: dict[str, Any] = dict(task.checkpoint)
         self.exits: Counter[str] = Counter()
         self.pid = 0
-        self._changed = changed
+        self.changed = changed
+        """Called on the event loop whenever state or checkpoint are others."""
         self._process: asyncio.subprocess.Process | None = None
         self._running_fd = os.memfd_create("shadow", os.MFD_CLOEXEC)
         os.ftruncate(self._running_fd, 16)
@@ -149,7 +149,7 @@ class ShadowProcess:
                 self.reason = message["refused"]
             if "checkpoint" in message:
                 self.checkpoint = message["checkpoint"]
-                self._changed()
+                self.changed()
             if "started" in message:
                 self.digest = message["started"]["digest"]
                 self._ran_once = True
@@ -178,4 +178,4 @@ class ShadowProcess:
         self.state = state
         if state in (ShadowState.RUNNING, ShadowState.FAILED, ShadowState.STOPPED):
             self._settled.set()
-        self._changed()
+        self.changed()

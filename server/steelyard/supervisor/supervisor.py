@@ -31,6 +31,7 @@ from steelyard.supervisor.listening import ReservedPort, listen
 from steelyard.supervisor.process import WorkerProcess
 from steelyard.supervisor.record import Record
 from steelyard.supervisor.rollout_metrics import RolloutCollector
+from steelyard.supervisor.shadows import Shadows
 
 Started = Callable[[RunningServer], None]
 
@@ -75,6 +76,7 @@ async def supervise(settings: Settings, when_ready: Started | None = None) -> No
     def changed() -> None:
         if worker.ready:
             log("server.ready", grpc=announced.grpc_address, http=announced.http_address, worker=worker.pid)
+            directing.start(shadows.resume())
             if when_ready is not None:
                 when_ready(announced)
 
@@ -89,6 +91,8 @@ async def supervise(settings: Settings, when_ready: Started | None = None) -> No
             moves.followed(message["followed"])
         if "arms" in message:
             canaries.counted(message["arms"])
+        if "taps" in message:
+            shadows.counted(message["taps"])
 
     clock = SystemClock()
     events = open_events(settings.data, clock)
@@ -96,15 +100,23 @@ async def supervise(settings: Settings, when_ready: Started | None = None) -> No
     directing = Directing(record, lambda: [worker])
     moves = LabelMoves(record, directing)
     drills = Drills(record, directing, moves, clock, counted)
-    canaries = Canaries(record, directing, moves, Checkpoints(settings.data))
+    checkpoints = Checkpoints(settings.data)
+    canaries = Canaries(record, directing, moves, checkpoints)
+    shadows = Shadows(record, directing, moves, checkpoints, settings)
     directing.split_of = canaries.split_of
-    moves.left = canaries.left
+    directing.taps_of = shadows.taps_of
+
+    def left(model: str) -> None:
+        canaries.left(model)
+        shadows.left(model)
+
+    moves.left = left
     methods = Methods()
-    Admin(record, moves, drills, canaries).register(methods)
+    Admin(record, moves, drills, canaries, shadows).register(methods)
     admin = AdminSocket(settings.data, methods)
     worker = WorkerProcess(0, settings, grpc_port.address, changed, directing.all, told)
     registry = metrics_registry(lambda: [worker.view()], runtime)
-    registry.register(RolloutCollector(record, canaries))
+    registry.register(RolloutCollector(record, canaries, shadows))
     http = HttpFront(registry, is_ready)
     signals = 0
     stopping = asyncio.Event()
@@ -138,6 +150,8 @@ async def supervise(settings: Settings, when_ready: Started | None = None) -> No
     finally:
         worker.kill()
         canaries.save()
+        shadows.save()
+        await shadows.close()
         directing.close()
         await admin.stop()
         await http.stop()

@@ -34,6 +34,7 @@ from steelyard.serving.lifecycle import Lifecycle, Phase
 from steelyard.serving.loader import Loader
 from steelyard.serving.loading import Environment
 from steelyard.serving.methods import Methods
+from steelyard.serving.taps import Taps
 from steelyard.serving.verdicts import Verdicts
 from steelyard.supervisor.channel import EXIT_REFUSED, Channel
 from steelyard.supervisor.orders import Orders
@@ -80,7 +81,8 @@ async def serve(control: socket.socket, segment_fd: int) -> int:
         lambda names: channel.send({"kept_out": sorted(names)}),
         lambda moves: orders.tell_followed(moves),
     )
-    orders = Orders(loader, Canaries(catalog, clock), channel)
+    taps = Taps(catalog)
+    orders = Orders(loader, Canaries(catalog, clock), taps, channel)
     orders.begin(first["directives"])
     rounds = GoldenRounds(engine, catalog, clock)
     methods = Methods()
@@ -99,6 +101,7 @@ async def serve(control: socket.socket, segment_fd: int) -> int:
         await front.stop(grace_s)
         for task in background:
             task.cancel()
+        taps.close()
         engine.close(wait=drained)
         rounds.close()
         loader.close()
@@ -120,7 +123,7 @@ async def serve(control: socket.socket, segment_fd: int) -> int:
         lifecycle.move(Phase.READY)
         channel.send({"ready": True})
         background.add(loop.create_task(rounds.run()))
-        background.add(loop.create_task(orders.tell_arms()))
+        background.add(loop.create_task(orders.tell_counts()))
         if settings.poll_interval_s:
             background.add(loop.create_task(loader.watch(settings.poll_interval_s)))
     await stop.wait()
