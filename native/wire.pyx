@@ -54,6 +54,7 @@ def decode_request(bytes body not None):
     parse.output_count = 0
     parse.raw_count = 0
     parse.id_bytes = 0
+    request.body = body
     request.body_bytes = PyBytes_GET_SIZE(body)
     request.held_bytes = request.body_bytes
     request.inputs = []

@@ -96,6 +96,7 @@ def test_a_request_comes_out_as_it_went_in(codec: ModuleType) -> None:
     body = message.SerializeToString()
     request = codec.decode_request(body)
     assert (request.model_name, request.model_version, request.id) == ("tiny", "3", "request-7")
+    assert request.body is body, "nothing is copied"
     assert (request.body_bytes, request.held_bytes) == (len(body), len(body))
     assert request.parameters == {"priority": 2**64 - 1, "note": "é"}
     (tensor,) = request.inputs

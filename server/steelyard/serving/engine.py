@@ -243,6 +243,9 @@ class Engine:
         trailing = version.trailing
         log_request = ledger.log_request
         in_canary = version.in_canary
+        shadows = version.shadows
+        # Tickets lose their calls and requests below.
+        answers = [(ticket.call, ticket.request) for ticket in batch.tickets] if shadows else []
         for ticket, outcome, decision_id in zip(batch.tickets, job.outcomes, job.decision_ids, strict=True):
             ticket.state = State.DONE
             call = ticket.call
@@ -288,5 +291,7 @@ class Engine:
                 job.encoded_ns,
                 self._clock.unix_ns() // 1_000_000,
             )
+        for tap in shadows:
+            tap.offer(job, answers)
         self._ledger.released(version)
         self._ledger.ended()

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import onnxruntime as ort
 
@@ -16,6 +16,9 @@ from steelyard.scheduling.lane import Lane
 from steelyard.serving.call import MODEL_DIGEST, MODEL_VERSION, Metadata
 from steelyard.serving.takes import Takes
 from steelyard.wire import ResponseEncoder, Signature
+
+if TYPE_CHECKING:
+    from steelyard.serving.shadowing import ShadowTap
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +36,7 @@ class ServedVersion:
     `spec` is the model's own, `offered` what callers send and get: another one where there is a pipeline.
     `runners` is a free list: an executor thread takes one, or makes one where none is free, and puts it back.
     `golden_passed` counts the golden examples that passed at load. `failing` holds those that fail as things stand, by
-    name, with what is wrong; `examined` is set while one is run.
+    name, with what is wrong; `examined` is set while one is run. `shadows` are offered what has been answered.
     """
 
     model: str
@@ -62,6 +65,7 @@ class ServedVersion:
     name: str = field(init=False)
     golden_passed: int = 0
     failing: dict[str, str] = field(default_factory=dict)
+    shadows: "tuple[ShadowTap, ...]" = ()
     runners: list[Runner] = field(default_factory=list)
     in_flight: int = 0
     examined: bool = False

@@ -131,6 +131,10 @@ class InferRequest(Protocol):
         """Empty where the caller wants all."""
 
     @property
+    def body(self) -> bytes:
+        """The request as it came; the tensors are views into it, so that it is held in any case."""
+
+    @property
     def body_bytes(self) -> int:
         """Size of the request on the wire, bytes."""
 

@@ -65,6 +65,7 @@ class InferRequest:
     parameters: dict[str, Parameter]
     inputs: list[InputTensor]
     outputs: list[RequestedOutput]
+    body: bytes
     body_bytes: int
     held_bytes: int
 
@@ -111,6 +112,7 @@ def decode_request(body: bytes) -> InferRequest:
         parameters=_given(message.parameters),
         inputs=inputs,
         outputs=[RequestedOutput(output.name, _given(output.parameters)) for output in message.outputs],
+        body=body,
         body_bytes=len(body),
         held_bytes=len(body) + (0 if message.raw_input_contents else sum(len(each.data) for each in inputs)),
     )

@@ -1,0 +1,321 @@
+"""A shadow's tap: hands a sample of what the primary has answered to a candidate's process, after the answers have left."""
+
+import contextlib
+import os
+import select
+import socket
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from steelyard.errors import DataError
+from steelyard.rollout.frames import ACK, HEADER, Asked, Unit, connect, encode_unit, read_frame, send_frame
+from steelyard.rollout.sampling import Sampler
+from steelyard.serving.execution import Job
+from steelyard.wire.status import message_of, status_of
+
+# Units that the process may have before it has acknowledged the first of them: one that it works on and one that it
+# finds when it comes back. What is beyond waits here, where a pause or a stop can still keep it back.
+WINDOW = 2
+
+# What a request that waits costs beside its bytes: the tuple, two strings and a place in two queues, rounded up.
+ASKED_BYTES = 512
+
+# The queue wait and the run are averaged over this long. Shorter, and a single burst pauses; longer, and the pause comes
+# after the callers have felt it.
+SMOOTHED_NS = 100_000_000
+
+# A primary that has run nothing for so long is quiet, whatever its last batches waited.
+QUIET_NS = 250_000_000
+
+# Pauses where the oldest request of a batch waits longer than PAUSE_ABOVE runs and PAUSE_SLACK_NS, and goes on below
+# RESUME_BELOW runs and RESUME_SLACK_NS. Where runs follow each other without a gap, the oldest request waits for about
+# one run, which is half of the way; the slack keeps the loop's own jitter from pausing models that run for microseconds.
+PAUSE_ABOVE = 2.0
+PAUSE_SLACK_NS = 1_000_000
+RESUME_BELOW = 1.0
+RESUME_SLACK_NS = 500_000
+
+# How often a sender that holds units back looks whether it may go on.
+_PAUSED_LOOK_S = 0.02
+
+# A process that starts is there within a second or so; one that cannot load is away for long.
+_RECONNECT_S = (0.05, 1.0)
+_CONNECT_TIMEOUT_S = 0.5
+
+Answered = Sequence[tuple[Any, Any]]
+"""Call and request of each ticket of a job, in their order."""
+
+
+class Pressure:
+    """Whether the primary's own callers wait too long for anything else to run; times in ns, all monotonic."""
+
+    __slots__ = ("_execute_ns", "_last_ns", "_paused_ns", "_since_ns", "_wait_ns", "paused", "pauses")
+
+    def __init__(self) -> None:
+        self.paused = False
+        self.pauses = 0
+        self._wait_ns = self._execute_ns = 0.0
+        self._last_ns = self._since_ns = self._paused_ns = 0
+
+    def ran(self, now_ns: int, wait_ns: int, execute_ns: int) -> None:
+        """A batch has run: its oldest request waited for `wait_ns`, and the run took `execute_ns`."""
+        passed_ns = now_ns - self._last_ns
+        # Weighed by time, not by number: many small batches count for no more than the time that they cover, and after
+        # a quiet time the first batch stands for itself.
+        weight = passed_ns / (passed_ns + SMOOTHED_NS) if passed_ns > 0 else 0.0
+        self._wait_ns += weight * (wait_ns - self._wait_ns)
+        self._execute_ns += weight * (execute_ns - self._execute_ns)
+        if self.paused:
+            if self._wait_ns < RESUME_BELOW * self._execute_ns + RESUME_SLACK_NS:
+                self._paused_ns += self._lasted_ns(now_ns)
+                self.paused = False
+        elif self._wait_ns > PAUSE_ABOVE * self._execute_ns + PAUSE_SLACK_NS:
+            self.paused = True
+            self.pauses += 1
+            self._since_ns = now_ns
+        self._last_ns = now_ns
+
+    def holds(self, now_ns: int) -> bool:
+        """Whether to hold back at this moment: a primary that is quiet has resumed by itself."""
+        return self.paused and now_ns - self._last_ns < QUIET_NS
+
+    def paused_ns(self, now_ns: int) -> int:
+        """How long it has been paused in all."""
+        return self._paused_ns + (self._lasted_ns(now_ns) if self.paused else 0)
+
+    def _lasted_ns(self, now_ns: int) -> int:
+        return max(0, min(now_ns, self._last_ns + QUIET_NS) - self._since_ns)
+
+
+class ShadowTap:
+    """Takes a sample of a version's answered requests for one candidate; `offer` is called on the event loop.
+
+    What is taken waits in a queue that is bounded in bytes for a thread of the tap's own, which sends it and waits for
+    acknowledgements, always in calls that give up the GIL. Whatever becomes of the process, the loop never waits: what
+    cannot be had is dropped and counted.
+
+    Every sampled request ends in one of `acknowledged` and `dropped`, but for those that `waiting` holds.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        path: Path,
+        share: float,
+        max_bytes: int,
+        now_ns: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        """name: the candidate, for counts and the thread. path: the process's socket.
+
+        share: of decisions, 0 to 1. max_bytes: of bodies and answers that wait here.
+        """
+        self.name = name
+        self._path = path
+        self._sampler = Sampler(share)
+        self._max_bytes = max_bytes
+        self._now_ns = now_ns
+        self._pressure = Pressure()
+        self._units: deque[tuple[Unit, int]] = deque()
+        self._bell = _Bell()
+        self._asleep = False
+        self._closed = threading.Event()
+        self._connection: socket.socket | None = None
+        self._connected = False
+        self._sequence = 0
+        # Each is written by one thread only: by the loop, and by the sender.
+        self._sampled = self._put_bytes = 0
+        self._refused: Counter[str] = Counter()
+        self._sent = self._acknowledged = self._gone_bytes = self._reconnects = 0
+        self._lost: Counter[str] = Counter()
+        self._thread = threading.Thread(target=self._serve, name=f"shadow-{name}", daemon=True)
+        self._thread.start()
+
+    @property
+    def share(self) -> float:
+        """The share of decisions that is sampled."""
+        return self._sampler.share
+
+    def offer(self, job: Job, answered: Answered) -> None:
+        """Takes what is sampled of a batch whose callers have their answers."""
+        prepared = job.version.pipeline is not None
+        tickets = job.batch.tickets
+        first = tickets[0]
+        taken_ns = job.batch.taken_ns
+        pressure = self._pressure
+        pressure.ran(
+            job.encoded_ns, taken_ns - first.received_ns - first.decode_ns, job.encoded_ns - taken_ns
+        )
+        takes = self._sampler.takes
+        asked: list[Asked] = []
+        size = 0
+        for (call, request), outcome, decision_id in zip(
+            answered, job.outcomes, job.decision_ids, strict=True
+        ):
+            if call.cancelled or not takes(decision_id):
+                continue
+            body = request.request.body if prepared else request.body
+            if type(outcome) is bytes:
+                asked.append(Asked(decision_id, body, outcome))
+                size += len(body) + len(outcome) + ASKED_BYTES
+            else:
+                told = message_of(outcome).encode()  # type: ignore[arg-type]
+                asked.append(Asked(decision_id, body, told, int(status_of(outcome))))  # type: ignore[arg-type]
+                size += len(body) + len(told) + ASKED_BYTES
+        if not asked:
+            return
+        self._sampled += len(asked)
+        if not self._connected:
+            self._refused["down"] += len(asked)
+        elif pressure.paused:
+            self._refused["paused"] += len(asked)
+        elif self._put_bytes - self._gone_bytes + size > self._max_bytes:
+            self._refused["budget"] += len(asked)
+        else:
+            whole = job.runs == 1 and not job.failed
+            self._sequence += 1
+            self._put_bytes += size
+            execute_ns = job.executed_ns - job.assembled_ns if whole else 0
+            self._units.append((Unit(self._sequence, job.batch.rows, execute_ns, asked), size))
+            if self._asleep:
+                self._asleep = False
+                self._bell.ring()
+
+    def counts(self) -> dict[str, int]:
+        """Requests, but for what ends in _ns, _bytes, and pauses and connections; for metrics and status.
+
+        sampled; sent; acknowledged: compared, or said why not, by the process; dropped_budget, dropped_paused,
+        dropped_down, dropped_lost (sent to a process that ended), dropped_closed; pauses; paused_ns; connections;
+        waiting_bytes; connected; paused.
+        """
+        now_ns = self._now_ns()
+        dropped = {
+            f"dropped_{reason}": self._refused[reason] + self._lost[reason]
+            for reason in ("budget", "paused", "down", "lost", "closed")
+        }
+        return {
+            "sampled": self._sampled,
+            "sent": self._sent,
+            "acknowledged": self._acknowledged,
+            **dropped,
+            "pauses": self._pressure.pauses,
+            "paused_ns": self._pressure.paused_ns(now_ns),
+            "paused": int(self._pressure.holds(now_ns)),
+            "connected": int(self._connected),
+            "connections": self._reconnects,
+            "waiting_bytes": self._put_bytes - self._gone_bytes,
+        }
+
+    def close(self) -> None:
+        """Ends at once, whatever the process does; what waits is dropped. Nothing is sent after this returns."""
+        self._connected = False
+        self._closed.set()
+        connection = self._connection
+        if connection is not None:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        self._bell.ring()
+
+    def join(self, timeout_s: float) -> bool:
+        """Waits for the sender's end after `close`; says whether it came."""
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def _serve(self) -> None:
+        pause_s, longest_s = _RECONNECT_S
+        while not self._closed.is_set():
+            try:
+                connection = connect(self._path, _CONNECT_TIMEOUT_S)
+            except OSError:
+                self._closed.wait(pause_s)
+                pause_s = min(2 * pause_s, longest_s)
+                continue
+            pause_s = _RECONNECT_S[0]
+            self._connection = connection
+            self._reconnects += 1
+            self._connected = not self._closed.is_set()
+            # A peer that is no process of ours, or none any longer.
+            with contextlib.suppress(OSError, DataError), connection:
+                self._converse(connection)
+            self._connected = False
+            self._connection = None
+            self._drop_all("closed" if self._closed.is_set() else "down")
+        self._drop_all("closed")
+
+    def _converse(self, connection: socket.socket) -> None:
+        """Sends units as they come until the connection or the tap ends."""
+        window: deque[tuple[int, int]] = deque()
+        acks = select.poll()
+        acks.register(connection, select.POLLIN)
+        anything = select.poll()
+        anything.register(connection, select.POLLIN)
+        anything.register(self._bell.fd, select.POLLIN)
+        try:
+            while not self._closed.is_set():
+                if self._is_idle(window):
+                    for fd, _ in (acks if len(window) >= WINDOW else anything).poll():
+                        if fd == self._bell.fd:
+                            self._bell.clear()
+                        else:
+                            self._take_ack(connection, window)
+                elif self._pressure.holds(self._now_ns()):
+                    self._closed.wait(_PAUSED_LOOK_S)
+                else:
+                    self._send_next(connection, window)
+        finally:
+            self._lost["closed" if self._closed.is_set() else "lost"] += sum(count for _, count in window)
+
+    def _is_idle(self, window: Sequence[object]) -> bool:
+        """Whether there is nothing to send now. Where units may be what is missing, the next one rings the bell."""
+        if len(window) >= WINDOW:
+            return True
+        # Said before it is looked: a unit that comes between the two rings once too often, never once too few.
+        self._asleep = True
+        if not self._units:
+            return True
+        self._asleep = False
+        return False
+
+    def _send_next(self, connection: socket.socket, window: deque[tuple[int, int]]) -> None:
+        unit, size = self._units.popleft()
+        window.append((unit.sequence, len(unit.asked)))
+        self._sent += len(unit.asked)
+        try:
+            send_frame(connection, encode_unit(unit))
+        finally:
+            self._gone_bytes += size
+
+    def _take_ack(self, connection: socket.socket, window: deque[tuple[int, int]]) -> None:
+        frame = read_frame(connection, HEADER.size)
+        if frame is None:
+            raise ConnectionResetError("the process has ended")
+        kind, sequence, _ = frame
+        if kind != ACK or sequence != window[0][0]:
+            raise DataError(f"expected the acknowledgement of unit {window[0][0]}, got {sequence}")
+        self._acknowledged += window.popleft()[1]
+
+    def _drop_all(self, reason: str) -> None:
+        while self._units:
+            unit, size = self._units.popleft()
+            self._gone_bytes += size
+            self._lost[reason] += len(unit.asked)
+
+
+class _Bell:
+    """Wakes a thread that polls; the descriptor lives as long as anybody who might ring."""
+
+    def __init__(self) -> None:
+        self.fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+
+    def ring(self) -> None:
+        os.eventfd_write(self.fd, 1)
+
+    def clear(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_read(self.fd)
+
+    def __del__(self) -> None:
+        os.close(self.fd)

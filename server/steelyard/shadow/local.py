@@ -1,0 +1,212 @@
+"""A candidate in this process: loaded as a server loads it, and run in batches as the engine runs them."""
+
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from steelyard._native.observe import Segment
+from steelyard.errors import ExecutionFailed, LoadFailed, SteelyardError
+from steelyard.models.manifest import ModelManifest
+from steelyard.models.spec import ModelSpec, TensorSpec
+from steelyard.observe.segment import create_segment
+from steelyard.rollout.frames import Asked
+from steelyard.runtime.runner import Array, Runner, Shape
+from steelyard.scheduling.lane import Batch, Lane
+from steelyard.scheduling.ticket import Ticket
+from steelyard.serving.execution import Job, execute, now_ns
+from steelyard.serving.fit import fit
+from steelyard.serving.loading import Environment, LoadedVersion, load_version
+from steelyard.serving.preparing import prepare_request
+from steelyard.serving.verdicts import Verdicts
+from steelyard.serving.version import ServedVersion
+from steelyard.shadow.candidate import Outcome, Ran
+from steelyard.wire import decode_request
+from steelyard.wire.status import message_of, status_of
+
+
+class TimedRunner(Runner):
+    """Also says what the processor spent on the last run.
+
+    A candidate runs only where nobody else wants the processor: the time that passes would say how busy the machine is.
+    """
+
+    run_cpu_ns = 0
+
+    def run(self, shape: Shape | None, arrays: list[Array], rows: int) -> list[Array]:
+        began_ns = time.thread_time_ns()
+        try:
+            return super().run(shape, arrays, rows)
+        finally:
+            self.run_cpu_ns = time.thread_time_ns() - began_ns
+
+
+class LocalCandidate:
+    """A version's directory, loaded; used by one thread."""
+
+    def __init__(
+        self,
+        name: str,
+        number: int,
+        path: Path,
+        manifest: ModelManifest,
+        threads: int = 1,
+        profile: str = "dev",
+        verdicts: Path | None = None,
+    ) -> None:
+        """Raises a `SteelyardError` that says why the version cannot be served."""
+        loaded = load_version(name, path, manifest, Environment(threads, profile, Verdicts(verdicts)))
+        self._version = _served(name, number, path, manifest, loaded)
+        version = self._version
+        self._runner = TimedRunner(
+            version.session,
+            version.spec,
+            version.lane.limit_rows,
+            version.batching.allowed,
+            version.pipeline is not None,
+        )
+        self._runner.may_bind = self._runner.may_bind and version.bindable
+        # There is one thread: it borrows this one each time.
+        version.return_runner(self._runner)
+        # On other devices, and where a run has threads of its own, this thread's time is not the run's.
+        self._by_cpu = loaded.device == "cpu" and loaded.policy.threads == 1
+
+    @property
+    def digest(self) -> str:
+        return self._version.digest
+
+    @property
+    def offered(self) -> ModelSpec:
+        """What it takes and gives."""
+        return self._version.offered
+
+    @property
+    def limit_rows(self) -> int:
+        """Most rows in one run."""
+        return self._version.lane.limit_rows
+
+    def run(self, asked: Sequence[Asked]) -> Ran:
+        """Runs what has the same key together; a request that does not fit, or cannot be prepared, has failed alone."""
+        outcomes: list[Outcome | None] = [None] * len(asked)
+        groups: dict[object, list[tuple[int, Ticket]]] = {}
+        together = self._version.batching.allowed
+        for place, one in enumerate(asked):
+            try:
+                ticket = self._ticket(one.body)
+            except SteelyardError as error:
+                outcomes[place] = _failed(error)
+            except Exception as error:  # a fault of a step's, which is this request's failure and nobody else's
+                outcomes[place] = _failed(ExecutionFailed(f"{type(error).__name__}: {error}"))
+            else:
+                groups.setdefault(ticket.key if together else place, []).append((place, ticket))
+        execute_ns = 0
+        for group in groups.values():
+            took_ns = self._run([ticket for _, ticket in group], [place for place, _ in group], outcomes)
+            execute_ns = took_ns if len(group) == len(asked) else 0
+        return Ran([outcome or Outcome(unmet="down") for outcome in outcomes], execute_ns)
+
+    def close(self) -> None:
+        self._version.release()
+
+    def _ticket(self, body: bytes) -> Ticket:
+        version = self._version
+        request: Any = decode_request(body)
+        rows, key, direct = fit(version, request)
+        if version.pipeline is not None:
+            request = prepare_request(version, request, rows, version.pipeline.tally(), direct)
+            rows, key = request.rows, request.key
+        return Ticket(None, request, rows, key, now_ns(), 0)
+
+    def _run(self, tickets: list[Ticket], places: list[int], outcomes: list[Outcome | None]) -> int:
+        """Runs a batch and writes what came of it; gives what the run took in ns, 0 where it was taken apart."""
+        batch = Batch(self._version.lane, tickets, sum(ticket.rows for ticket in tickets), 0)
+        job = Job(batch, self._version)
+        execute(job)
+        for place, outcome in zip(places, job.outcomes, strict=True):
+            outcomes[place] = Outcome(outcome) if isinstance(outcome, bytes) else _failed(outcome)
+        if job.runs != 1 or job.failed:
+            return 0
+        return self._runner.run_cpu_ns if self._by_cpu else job.executed_ns - job.assembled_ns
+
+
+def _failed(error: SteelyardError) -> Outcome:
+    return Outcome(error=message_of(error), status=int(status_of(error)))
+
+
+def _served(
+    name: str, number: int, path: Path, manifest: ModelManifest, loaded: LoadedVersion
+) -> ServedVersion:
+    # Counts have to go somewhere: nobody reads this one.
+    descriptor = create_segment("shadow")
+    try:
+        slot = Segment(descriptor, os.getpid(), time.time_ns()).slot(name, str(number))
+    finally:
+        os.close(descriptor)
+    version = ServedVersion(
+        model=name,
+        number=number,
+        path=path,
+        digest=loaded.digest,
+        manifest=manifest,
+        version_manifest=loaded.version_manifest,
+        spec=loaded.spec,
+        device=loaded.device,
+        session=loaded.session,
+        pipeline=loaded.pipeline,
+        batching=loaded.batching,
+        lane=Lane(name, loaded.policy, loaded.cost),
+        prepare_lane=None,
+        slot=slot,
+        bindable=loaded.bindable,
+        default_timeout_ns=0,
+    )
+    version.lane.owner = version
+    return version
+
+
+def misfits(primary: ModelSpec, candidate: ModelSpec) -> list[str]:
+    """How what the candidate takes and gives differs from the primary's; empty where requests of one fit the other.
+
+    What the primary offers has to be there with the same datatype, rank and sizes, a size that one of them leaves open
+    fitting any; beyond it, the candidate may have further outputs, and no further inputs.
+    """
+    found = []
+    for kind, wanted, has, extra in (
+        ("input", primary.inputs, candidate.inputs, True),
+        ("output", primary.outputs, candidate.outputs, False),
+    ):
+        by_name = {tensor.name: tensor for tensor in has}
+        for tensor in wanted:
+            other = by_name.pop(tensor.name, None)
+            if other is None:
+                found.append(f"{kind} {tensor.name!r}: expected {_shown(tensor)}, the candidate has none")
+            elif not _fits(tensor, other):
+                found.append(f"{kind} {tensor.name!r}: expected {_shown(tensor)}, got {_shown(other)}")
+        if extra:
+            found += [f"{kind} {name!r}: only the candidate has it" for name in by_name]
+    if primary.batched != candidate.batched:
+        found.append(
+            f"batch axis: expected {'one' if primary.batched else 'none'}, "
+            f"got {'one' if candidate.batched else 'none'}"
+        )
+    return found
+
+
+def _fits(one: TensorSpec, other: TensorSpec) -> bool:
+    return (
+        one.datatype == other.datatype
+        and len(one.dims) == len(other.dims)
+        and all(a == b or a < 0 or b < 0 for a, b in zip(one.dims, other.dims, strict=True))
+    )
+
+
+def _shown(tensor: TensorSpec) -> str:
+    return f"{tensor.datatype} {list(tensor.dims)}"
+
+
+def check_fit(primary: ModelSpec, candidate: ModelSpec) -> None:
+    """Raises `LoadFailed` that names what differs where the candidate cannot stand in for the primary."""
+    found = misfits(primary, candidate)
+    if found:
+        raise LoadFailed(f"the candidate does not fit the version in production: {'; '.join(found)}")
