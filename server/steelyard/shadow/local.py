@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from steelyard._native.observe import Segment
-from steelyard.errors import ExecutionFailed, LoadFailed, SteelyardError
+from steelyard.errors import ExecutionFailed, SteelyardError
 from steelyard.models.manifest import ModelManifest
-from steelyard.models.spec import ModelSpec, TensorSpec
+from steelyard.models.spec import ModelSpec
 from steelyard.observe.segment import create_segment
 from steelyard.rollout.frames import Asked
 from steelyard.runtime.runner import Array, Runner, Shape
@@ -164,49 +164,3 @@ def _served(
     version.lane.owner = version
     return version
 
-
-def misfits(primary: ModelSpec, candidate: ModelSpec) -> list[str]:
-    """How what the candidate takes and gives differs from the primary's; empty where requests of one fit the other.
-
-    What the primary offers has to be there with the same datatype, rank and sizes, a size that one of them leaves open
-    fitting any; beyond it, the candidate may have further outputs, and no further inputs.
-    """
-    found = []
-    for kind, wanted, has, extra in (
-        ("input", primary.inputs, candidate.inputs, True),
-        ("output", primary.outputs, candidate.outputs, False),
-    ):
-        by_name = {tensor.name: tensor for tensor in has}
-        for tensor in wanted:
-            other = by_name.pop(tensor.name, None)
-            if other is None:
-                found.append(f"{kind} {tensor.name!r}: expected {_shown(tensor)}, the candidate has none")
-            elif not _fits(tensor, other):
-                found.append(f"{kind} {tensor.name!r}: expected {_shown(tensor)}, got {_shown(other)}")
-        if extra:
-            found += [f"{kind} {name!r}: only the candidate has it" for name in by_name]
-    if primary.batched != candidate.batched:
-        found.append(
-            f"batch axis: expected {'one' if primary.batched else 'none'}, "
-            f"got {'one' if candidate.batched else 'none'}"
-        )
-    return found
-
-
-def _fits(one: TensorSpec, other: TensorSpec) -> bool:
-    return (
-        one.datatype == other.datatype
-        and len(one.dims) == len(other.dims)
-        and all(a == b or a < 0 or b < 0 for a, b in zip(one.dims, other.dims, strict=True))
-    )
-
-
-def _shown(tensor: TensorSpec) -> str:
-    return f"{tensor.datatype} {list(tensor.dims)}"
-
-
-def check_fit(primary: ModelSpec, candidate: ModelSpec) -> None:
-    """Raises `LoadFailed` that names what differs where the candidate cannot stand in for the primary."""
-    found = misfits(primary, candidate)
-    if found:
-        raise LoadFailed(f"the candidate does not fit the version in production: {'; '.join(found)}")

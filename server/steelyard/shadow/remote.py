@@ -1,0 +1,136 @@
+"""A candidate on another server: the same bytes, addressed to its model and version there."""
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+import grpc
+
+from steelyard.client.channel import channel_options
+from steelyard.client.failures import error_of, failure_of
+from steelyard.client.rpcs import INFER
+from steelyard.errors import ConfigError, Overloaded, SteelyardError, Unavailable
+from steelyard.rollout.frames import Asked
+from steelyard.serving.call import MODEL_DIGEST
+from steelyard.shadow.candidate import Outcome, Ran
+from steelyard.shadow.task import RemoteTarget
+from steelyard.wire.status import message_of, status_of
+
+# Fields 1 and 2 of ModelInferRequest, model_name and model_version, with a length.
+_MODEL_TAG = b"\x0a"
+_VERSION_TAG = b"\x12"
+
+# A token is a line; more is another file.
+_MAX_TOKEN_BYTES = 16 << 10
+
+
+class RemoteCandidate:
+    """Asks a server by address; at most `concurrency` calls are under way, and the unit's end is waited for.
+
+    That wait is the back-pressure: a server that is slow gets no more than it answers.
+    """
+
+    def __init__(self, target: RemoteTarget, timeout_s: float, max_message_bytes: int) -> None:
+        """Connects with the first call. Raises `ConfigError` for credentials that cannot be read or do not fit.
+
+        timeout_s: of each call.
+        """
+        self._timeout_s = timeout_s
+        self._concurrency = target.concurrency
+        self._suffix = readdressed(target.model, target.version)
+        self._metadata = _call_metadata(target)
+        options = channel_options(max_message_bytes)
+        if target.tls:
+            self._channel = grpc.secure_channel(target.address, _credentials(target), options=options)
+        else:
+            self._channel = grpc.insecure_channel(target.address, options=options)
+        self._infer: Any = self._channel.unary_unary(INFER)
+        self._address = target.address
+        self._digest = ""
+
+    @property
+    def digest(self) -> str:
+        """As the server said it with its last answer."""
+        return self._digest
+
+    def run(self, asked: Sequence[Asked]) -> Ran:
+        outcomes: list[Outcome] = []
+        under_way: deque[Any] = deque()
+        for one in asked:
+            if len(under_way) == self._concurrency:
+                outcomes.append(self._outcome(under_way.popleft()))
+            under_way.append(
+                self._infer.future(
+                    one.body + self._suffix, timeout=self._timeout_s, metadata=self._metadata
+                )
+            )
+        outcomes += [self._outcome(call) for call in under_way]
+        return Ran(outcomes, 0)
+
+    def close(self) -> None:
+        self._channel.close()
+
+    def _outcome(self, call: Any) -> Outcome:
+        try:
+            answer: bytes = call.result()
+        except grpc.RpcError as failed:
+            error: SteelyardError = error_of(failure_of(failed), self._address)
+            if isinstance(error, Unavailable):
+                return Outcome(error=message_of(error), status=int(status_of(error)), unmet="down")
+            if isinstance(error, Overloaded):
+                return Outcome(error=message_of(error), status=int(status_of(error)), unmet="overloaded")
+            return Outcome(error=message_of(error), status=int(status_of(error)))
+        for name, value in call.trailing_metadata() or ():
+            if name == MODEL_DIGEST and isinstance(value, str):
+                self._digest = value
+        return Outcome(answer)
+
+
+def readdressed(model: str, version: str) -> bytes:
+    """What is appended to a serialized ModelInferRequest to address it anew: of a field that is not repeated, and comes
+    more than once, the last one holds (protobuf's encoding, "Last One Wins")."""
+    return _field(_MODEL_TAG, model) + _field(_VERSION_TAG, version)
+
+
+def _field(tag: bytes, text: str) -> bytes:
+    encoded = text.encode()
+    left = len(encoded)
+    size = bytearray()
+    while left > 0x7F:
+        size.append(left & 0x7F | 0x80)
+        left >>= 7
+    size.append(left)
+    return tag + bytes(size) + encoded
+
+
+def _call_metadata(target: RemoteTarget) -> tuple[tuple[str, str], ...]:
+    if target.token_file is None:
+        return ()
+    if not target.tls:
+        raise ConfigError(f"token: expected TLS to {target.address}, as anybody on the way could read it")
+    token = _read(target.token_file, "token").strip()
+    if not token or len(token) > _MAX_TOKEN_BYTES or not token.isascii() or any(c <= 32 for c in token):
+        raise ConfigError(f"{target.token_file}: expected one token of printable ASCII")
+    return (("authorization", f"Bearer {token.decode('ascii')}"),)
+
+
+def _credentials(target: RemoteTarget) -> grpc.ChannelCredentials:
+    if (target.certificate_file is None) != (target.key_file is None):
+        raise ConfigError("certificate and key: expected both or none")
+    root, certificate, key = (
+        None if path is None else _read(path, what)
+        for path, what in (
+            (target.root_file, "root certificates"),
+            (target.certificate_file, "certificate"),
+            (target.key_file, "key"),
+        )
+    )
+    return grpc.ssl_channel_credentials(root, key, certificate)
+
+
+def _read(path: Any, what: str) -> bytes:
+    try:
+        content: bytes = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot read the {what}: {error.strerror}") from None
+    return content

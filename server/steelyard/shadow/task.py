@@ -1,0 +1,70 @@
+"""What a shadow's process is told when it starts."""
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from steelyard.models.manifest import ModelManifest
+from steelyard.models.spec import ModelSpec
+from steelyard.wire.types import MAX_MESSAGE_BYTES
+
+
+class _Message(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class LocalTarget(_Message):
+    """A version in a directory on this machine."""
+
+    number: int
+    path: Path
+    threads: int = 1
+    """Most threads of one run; the manifest may ask for fewer."""
+
+
+class RemoteTarget(_Message):
+    """A version on another server that speaks the protocol."""
+
+    address: str
+    """"host:port"."""
+    model: str
+    version: str = ""
+    """Empty leaves the choice to that server."""
+    tls: bool = False
+    root_file: Path | None = None
+    """Certificates that the server's is checked against, PEM; None: the system's."""
+    certificate_file: Path | None = None
+    """The client's own certificate, PEM, with `key_file`."""
+    key_file: Path | None = None
+    token_file: Path | None = None
+    """A bearer token, sent with each call; with TLS only."""
+    concurrency: int = Field(default=8, ge=1, le=256)
+    """Most calls under way at the same time."""
+
+
+class ShadowTask(_Message):
+    """The first message on the line to a shadow's process."""
+
+    name: str
+    """What the shadow is called in logs."""
+    model: str
+    primary_digest: str
+    """Of the version whose answers are compared."""
+    offered: ModelSpec
+    """What that version takes and gives."""
+    manifest: ModelManifest
+    candidate: LocalTarget | RemoteTarget
+    socket: Path
+    """Where the worker finds the process."""
+    tolerances: dict[str, tuple[float, float]] = {}
+    """By output, absolute and relative, of the last calibration."""
+    calibrate: bool = False
+    """Whether the candidate is the primary's own version, and what is looked for its noise."""
+    checkpoint: dict[str, Any] = {}
+    """What an earlier life of the process has counted."""
+    profile: str = "dev"
+    verdicts: Path | None = None
+    max_message_bytes: int = MAX_MESSAGE_BYTES
+    log_level: str = "info"
+    log_format: str = "json"
