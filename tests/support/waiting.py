@@ -1,5 +1,6 @@
 """Waiting for something that another process does, with an end."""
 
+import asyncio
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -29,3 +30,13 @@ def eventually(probe: Callable[[], T], *, within_s: float = DEADLINE_S, every_s:
                 raise failure
             raise AssertionError(f"{probe} gave {result!r} for {within_s} s")
         time.sleep(every_s)
+
+
+async def until(probe: Callable[[], T], *, within_s: float = DEADLINE_S, every_s: float = 0.01) -> T:
+    """As `eventually`, while the event loop goes on."""
+    end = time.monotonic() + within_s
+    while not (result := probe()):
+        if time.monotonic() > end:
+            raise AssertionError(f"{probe} gave {result!r} for {within_s} s")
+        await asyncio.sleep(every_s)
+    return result

@@ -104,6 +104,14 @@ class Shadowing(Table):
         description="A candidate that takes longer over a batch counts as hung: the pair is an error on its side, "
         "and it is started again.",
     )
+    # A candidate that leaks would in the end be killed by the system, and with it perhaps the server.
+    max_memory: Bytes = Field(
+        default=0,
+        ge=0,
+        le=1 << 44,
+        description="Resident memory beyond which a candidate's process counts as leaking, and is started again; "
+        "0: no bound.",
+    )
     kept: int = Field(
         default=64, ge=0, le=10_000, description="Disagreements that are kept, over all grades of severity."
     )

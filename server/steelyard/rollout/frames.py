@@ -1,7 +1,8 @@
 """What a worker and a shadow's process say to each other: frames over a Unix stream socket.
 
-A frame is a header of 16 bytes (magic, kind, and a number) and, where the kind has one, a payload of as many bytes as the
-number says. The worker sends units, the process acknowledges each by its sequence number. All numbers are little-endian.
+A frame is a header of 16 bytes (magic, kind, and a number) and, where the kind has one, a payload of as many bytes as
+the number says. The worker sends units, the process acknowledges each by its sequence number. All numbers are
+little-endian.
 """
 
 import os
@@ -133,7 +134,7 @@ def _read(connection: socket.socket, size: int) -> bytes | None:
 
 
 def send_frame(connection: socket.socket, buffers: list[bytes]) -> None:
-    """Sends all of `buffers`, however many system calls that takes; blocks. Raises OSError where the other side ended."""
+    """Sends all of `buffers`, however many system calls that takes; blocks. Raises OSError where nobody reads."""
     for start in range(0, len(buffers), _MOST_BUFFERS):
         some: list[bytes | memoryview] = list(buffers[start : start + _MOST_BUFFERS])
         left = sum(map(len, some))

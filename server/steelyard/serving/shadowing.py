@@ -1,4 +1,4 @@
-"""A shadow's tap: hands a sample of what the primary has answered to a candidate's process, after the answers have left."""
+"""A shadow's tap: hands a sample of what was answered to a candidate's process, after the answers have left."""
 
 import contextlib
 import os
@@ -24,8 +24,8 @@ WINDOW = 2
 # What a request that waits costs beside its bytes: the tuple, two strings and a place in two queues, rounded up.
 ASKED_BYTES = 512
 
-# The queue wait and the run are averaged over this long. Shorter, and a single burst pauses; longer, and the pause comes
-# after the callers have felt it.
+# The queue wait and the run are averaged over this long. Shorter, and a single burst pauses; longer, and the pause
+# comes after the callers have felt it.
 SMOOTHED_NS = 100_000_000
 
 # A primary that has run nothing for so long is quiet, whatever its last batches waited.
@@ -33,7 +33,7 @@ QUIET_NS = 250_000_000
 
 # Pauses where the oldest request of a batch waits longer than PAUSE_ABOVE runs and PAUSE_SLACK_NS, and goes on below
 # RESUME_BELOW runs and RESUME_SLACK_NS. Where runs follow each other without a gap, the oldest request waits for about
-# one run, which is half of the way; the slack keeps the loop's own jitter from pausing models that run for microseconds.
+# one run, which is half of the way; the slack keeps the loop's own jitter from pausing models of microseconds.
 PAUSE_ABOVE = 2.0
 PAUSE_SLACK_NS = 1_000_000
 RESUME_BELOW = 1.0

@@ -18,9 +18,9 @@ class Account:
     Of each guardrail the paired differences, each -1, 0 or 1, as the numbers of `better`, `same` and `worse`:
 
     - `error_rate`: the candidate failed, less the primary failed. Of every pair.
-    - `slower_than`: the candidate's run was slower than the threshold, less the primary's was. Both are of the whole batch:
-      only pairs count whose batch was sampled whole and ran in one piece on both sides. The primary's is the time that
-      passed; the candidate's is what its thread spent on the processor, where it runs by itself on one.
+    - `slower_than`: the candidate's run was slower than the threshold, less the primary's was. Both runs are of the
+      whole batch: only pairs count whose batch was sampled whole and ran in one piece on both sides. The primary's is
+      the time that passed; the candidate's is what its thread spent on the processor, where it runs by itself on one.
     - `disagreement`: 1 where two answers disagree. Of pairs with two answers.
     """
 
@@ -33,7 +33,9 @@ class Account:
         """The candidate's, in the order in which they were seen."""
         kept = checkpoint.get("guardrails", {})
         self._differences = {
-            guardrail.name: Counter({name: int(kept.get(guardrail.name, {}).get(name, 0)) for name in _DIFFERENCES})
+            guardrail.name: Counter(
+                {name: int(kept.get(guardrail.name, {}).get(name, 0)) for name in _DIFFERENCES}
+            )
             for guardrail in self._guardrails
         }
 

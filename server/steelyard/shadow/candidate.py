@@ -26,8 +26,10 @@ class Ran:
 
     outcomes: Sequence[Outcome]
     """One for each request, in order."""
-    execute_ns: int
+    execute_ns: int = 0
     """What the run took; 0 where the requests did not run in one piece, or it is not known."""
+    rows: int = 0
+    """Of that run."""
 
 
 class Candidate(Protocol):

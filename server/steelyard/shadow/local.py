@@ -96,15 +96,19 @@ class LocalCandidate:
                 ticket = self._ticket(one.body)
             except SteelyardError as error:
                 outcomes[place] = _failed(error)
-            except Exception as error:  # a fault of a step's, which is this request's failure and nobody else's
+            except (
+                Exception
+            ) as error:  # a fault of a step's, which is this request's failure and nobody else's
                 outcomes[place] = _failed(ExecutionFailed(f"{type(error).__name__}: {error}"))
             else:
                 groups.setdefault(ticket.key if together else place, []).append((place, ticket))
-        execute_ns = 0
+        execute_ns = rows = 0
         for group in groups.values():
-            took_ns = self._run([ticket for _, ticket in group], [place for place, _ in group], outcomes)
-            execute_ns = took_ns if len(group) == len(asked) else 0
-        return Ran([outcome or Outcome(unmet="down") for outcome in outcomes], execute_ns)
+            tickets = [ticket for _, ticket in group]
+            took_ns = self._run(tickets, [place for place, _ in group], outcomes)
+            if len(group) == len(asked):
+                execute_ns, rows = took_ns, sum(ticket.rows for ticket in tickets)
+        return Ran([outcome for outcome in outcomes if outcome is not None], execute_ns, rows)
 
     def close(self) -> None:
         self._version.release()
@@ -163,4 +167,3 @@ def _served(
     )
     version.lane.owner = version
     return version
-

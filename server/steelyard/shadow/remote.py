@@ -60,12 +60,10 @@ class RemoteCandidate:
             if len(under_way) == self._concurrency:
                 outcomes.append(self._outcome(under_way.popleft()))
             under_way.append(
-                self._infer.future(
-                    one.body + self._suffix, timeout=self._timeout_s, metadata=self._metadata
-                )
+                self._infer.future(one.body + self._suffix, timeout=self._timeout_s, metadata=self._metadata)
             )
         outcomes += [self._outcome(call) for call in under_way]
-        return Ran(outcomes, 0)
+        return Ran(outcomes)
 
     def close(self) -> None:
         self._channel.close()

@@ -13,6 +13,10 @@ MAX_LINE_BYTES = 32 << 20
 # What a worker exits with that could not begin to serve, after it has said on the line why.
 EXIT_REFUSED = 2
 
+# What a shadow's process exits with whose candidate took too long over a batch, or has grown beyond its bound.
+EXIT_SHADOW_HUNG = 3
+EXIT_SHADOW_LEAKED = 4
+
 
 class Channel:
     """One end of the line. The end of the other process is the end of the iteration."""
