@@ -20,7 +20,7 @@ from steelyard.serving.catalog import Catalog
 from steelyard.serving.engine import Engine
 from steelyard.serving.loader import Loader
 from steelyard.serving.loading import Environment
-from steelyard.serving.shadowing import ShadowTap
+from steelyard.serving.shadowing import Pressure, ShadowTap
 from steelyard.serving.verdicts import Verdicts
 from steelyard.serving.version import ServedVersion
 from steelyard.shadow.task import LocalTarget, RemoteTarget, ShadowTask
@@ -57,6 +57,13 @@ def body_of(model: str, array: np.ndarray, name: str = "x", datatype: str = "FP3
     return request.SerializeToString()
 
 
+class Unpressed(Pressure):
+    """Never pauses, however busy the machine is that a test runs on."""
+
+    def ran(self, now_ns: int, wait_ns: int, execute_ns: int) -> None:
+        pass
+
+
 class Primary:
     """An engine over a repository whose versions can be given shadows."""
 
@@ -82,7 +89,7 @@ class Primary:
         self, model: str, path: Path, share: float = 1.0, max_bytes: int = 64 << 20, name: str = "two"
     ) -> ShadowTap:
         """A tap of the model's version, in force from now on."""
-        tap = ShadowTap(name, path, share, max_bytes)
+        tap = ShadowTap(name, path, share, max_bytes, Unpressed())
         self.taps.append(tap)
         self.version(model).shadows += (tap,)
         return tap

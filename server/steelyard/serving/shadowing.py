@@ -63,10 +63,13 @@ class Pressure:
 
     def ran(self, now_ns: int, wait_ns: int, execute_ns: int) -> None:
         """A batch has run: its oldest request waited for `wait_ns`, and the run took `execute_ns`."""
-        passed_ns = now_ns - self._last_ns
-        # Weighed by time, not by number: many small batches count for no more than the time that they cover, and after
-        # a quiet time the first batch stands for itself.
-        weight = passed_ns / (passed_ns + SMOOTHED_NS) if passed_ns > 0 else 0.0
+        passed_ns = max(0, now_ns - self._last_ns)
+        # Weighed by time, not by number: a batch counts for the time that it covers, many that overlap for no more than
+        # the time that they cover together, and in between nobody waits. One slow batch alone is no pressure.
+        covered_ns = min(passed_ns, wait_ns + execute_ns)
+        idle_ns = passed_ns - covered_ns
+        weight = covered_ns / (covered_ns + SMOOTHED_NS)
+        self._wait_ns *= SMOOTHED_NS / (idle_ns + SMOOTHED_NS)
         self._wait_ns += weight * (wait_ns - self._wait_ns)
         self._execute_ns += weight * (execute_ns - self._execute_ns)
         if self.paused:
@@ -107,18 +110,19 @@ class ShadowTap:
         path: Path,
         share: float,
         max_bytes: int,
+        pressure: Pressure | None = None,
         now_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
-        """name: the candidate, for counts and the thread. path: the process's socket.
+        """name: the candidate, for the thread's name. path: the process's socket.
 
-        share: of decisions, 0 to 1. max_bytes: of bodies and answers that wait here.
+        share: of decisions, 0 to 1. max_bytes: of bodies and answers that wait here. pressure: when to pause.
         """
         self.name = name
         self._path = path
         self._sampler = Sampler(share)
         self._max_bytes = max_bytes
         self._now_ns = now_ns
-        self._pressure = Pressure()
+        self._pressure = pressure or Pressure()
         self._units: deque[tuple[Unit, int]] = deque()
         self._bell = _Bell()
         self._asleep = False
