@@ -102,7 +102,7 @@ class Primary:
         else:
             target = candidate
         return ShadowTask(
-            name="two",
+            rollout="two",
             model=model,
             primary_digest=version.digest,
             offered=version.offered,
@@ -144,6 +144,7 @@ class Primary:
         for process, running in self.processes:
             process.stop()
             await running
+            process.close()
         await self.engine.drain()
         self.engine.close()
         self.loader.close()

@@ -81,10 +81,15 @@ class LocalCandidate:
         """What it takes and gives."""
         return self._version.offered
 
-    @property
-    def limit_rows(self) -> int:
-        """Most rows in one run."""
-        return self._version.lane.limit_rows
+    def most_together(self, body: bytes) -> int:
+        """How many requests like this one a batch may hold; 1 for one that does not fit."""
+        if not self._version.batching.allowed:
+            return 1
+        try:
+            rows, _, _ = fit(self._version, decode_request(body))
+        except SteelyardError:
+            return 1
+        return max(1, self._version.lane.limit_rows // max(1, rows))
 
     def run(self, asked: Sequence[Asked]) -> Ran:
         """Runs what has the same key together; a request that does not fit, or cannot be prepared, has failed alone."""

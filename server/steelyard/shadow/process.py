@@ -1,11 +1,13 @@
 """A shadow's work: units come over a socket, are run by the candidate, compared, counted and acknowledged."""
 
 import contextlib
+import logging
+import math
 import os
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +16,12 @@ from steelyard.client.results import Result, decode_response
 from steelyard.errors import DataError, SteelyardError
 from steelyard.observe.logs import log
 from steelyard.rollout.comparison import Comparison
+from steelyard.rollout.disagreements import Disagreements
 from steelyard.rollout.frames import Asked, Unit, decode_unit, encode_ack, read_frame
 from steelyard.shadow.account import Account
+from steelyard.shadow.calibration import Calibration
 from steelyard.shadow.candidate import Candidate, Outcome, Ran
+from steelyard.shadow.running import RunningUnit
 from steelyard.wire.status import Status
 
 # Workers, and what is left of ones that have just ended.
@@ -37,7 +42,7 @@ class _UnderWay:
 class ShadowWork:
     """Takes units from every connection, one at a time; threads of its own do the work.
 
-    Account and checkpoint may be read from other threads, by way of `document`.
+    What is counted may be read from other threads, by way of `document`.
     """
 
     def __init__(
@@ -47,14 +52,24 @@ class ShadowWork:
         account: Account,
         max_bytes: int,
         batched: bool,
+        calibration: Calibration | None = None,
+        disagreements: Disagreements | None = None,
+        running: RunningUnit | None = None,
         now_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
-        """max_bytes: of one unit. batched: whether the first axis of what the version offers counts rows."""
+        """max_bytes: of one unit. batched: whether the first axis of what the version offers counts rows.
+
+        calibration: where the candidate is the primary's own version. running: where whoever started the process sees
+        what was being run when it ended.
+        """
         self._candidate = candidate
         self._comparison = comparison
         self._account = account
         self._max_bytes = max_bytes
         self._batched = batched
+        self._calibration = calibration
+        self._disagreements = disagreements
+        self._running = running or RunningUnit()
         self._now_ns = now_ns
         self._turn = threading.Lock()
         self._books = threading.Lock()
@@ -71,7 +86,10 @@ class ShadowWork:
     def document(self) -> dict[str, Any]:
         """The checkpoint as it stands."""
         with self._books:
-            return self._account.document()
+            document = self._account.document()
+            if self._calibration is not None:
+                document["calibration"] = self._calibration.document()
+            return document
 
     def busy_ns(self) -> int:
         """For how long the candidate has been at the unit that it runs now, less what its thread waited for a processor
@@ -91,9 +109,11 @@ class ShadowWork:
             under_way, self._under_way = self._under_way, None
             if under_way is None:
                 return False
-            failed = Outcome(error=reason, status=int(Status.DEADLINE_EXCEEDED))
             unit = under_way.unit
-            self._count(unit, Ran([failed] * len(unit.asked)))
+            failed = Outcome(error=reason, status=int(Status.DEADLINE_EXCEEDED))
+            if self._calibration is None:
+                self._count(unit, Ran([failed] * len(unit.asked)))
+            self._running.done()
         with contextlib.suppress(OSError):
             under_way.connection.send(encode_ack(unit.sequence), socket.MSG_DONTWAIT)
         return True
@@ -115,52 +135,122 @@ class ShadowWork:
 
     def _take(self, unit: Unit, connection: socket.socket) -> None:
         with self._turn:
-            thread = threading.get_native_id()
-            with self._books:
-                self._under_way = under_way = _UnderWay(
-                    unit, connection, thread, self._now_ns(), run_delay_ns(thread)
-                )
-            ran = self._candidate.run(unit.asked)
-            with self._books:
-                if self._under_way is not under_way:
-                    # It was given up, and counted as such: the process is about to end.
-                    raise ConnectionAbortedError
-                self._under_way = None
-                self._count(unit, ran)
+            if self._calibration is None:
+                ran = self._run(unit, connection, unit.asked)
+                with self._done():
+                    self._count(unit, ran)
+                return
+            for asked in unit.asked:
+                primary = decoded(asked.answer) if asked.status == 0 else None
+                if primary is None:
+                    continue
+                for batch in self._calibration.batches(asked):
+                    ran = self._run(unit, connection, batch)
+                    with self._done():
+                        self._calibrate(self._calibration, primary, ran.outcomes[0])
+
+    def _run(self, unit: Unit, connection: socket.socket, asked: Sequence[Asked]) -> Ran:
+        """Lets the candidate run requests, under the eye of whoever asks how long it has been at them."""
+        thread = threading.get_native_id()
+        failed = sum(one.status != 0 for one in unit.asked)
+        self._running.begins(len(unit.asked) - failed, failed)
+        self._under_way = _UnderWay(unit, connection, thread, self._now_ns(), run_delay_ns(thread))
+        return self._candidate.run(asked)
+
+    @contextlib.contextmanager
+    def _done(self) -> Iterator[None]:
+        """For counting what was run. Raises ConnectionAbortedError where it was given up and counted meanwhile: the
+        process is about to end."""
+        with self._books:
+            under_way, self._under_way = self._under_way, None
+            if under_way is None:
+                raise ConnectionAbortedError
+            self._running.done()
+            yield
+
+    def _calibrate(self, calibration: Calibration, primary: Result, outcome: Outcome) -> None:
+        candidate = decoded(outcome.answer) if outcome.status == 0 else None
+        pair = None
+        if candidate is not None:
+            pair = self._comparison.compare(primary.outputs, candidate.outputs, self._rows(primary))
+        calibration.add(pair)
 
     def _count(self, unit: Unit, ran: Ran) -> None:
-        self._account.ran(self._candidate.digest)
         # Times say something of each other only where both are of the same batch.
-        same = ran.rows == unit.rows
-        times_ns = (unit.execute_ns, ran.execute_ns) if same else (0, 0)
+        same = ran.rows == unit.rows and ran.execute_ns > 0 and unit.execute_ns > 0
+        primary_ns, candidate_ns = (unit.execute_ns, ran.execute_ns) if same else (0, 0)
+        self._account.ran(self._candidate.digest, unit.rows, primary_ns, candidate_ns)
+        pairs = 0
         for asked, outcome in zip(unit.asked, ran.outcomes, strict=True):
-            self._pair(asked, outcome, *times_ns)
+            pairs += self._pair(asked, outcome)
+        if same:
+            self._account.took(pairs, primary_ns, candidate_ns)
 
-    def _pair(self, asked: Asked, outcome: Outcome, primary_ns: int, candidate_ns: int) -> None:
+    def _pair(self, asked: Asked, outcome: Outcome) -> bool:
+        """Counts what became of a request on both sides; whether that was a pair."""
         account = self._account
         if outcome.unmet:
             account.not_compared[outcome.unmet] += 1
+            return False
+        primary = decoded(asked.answer) if asked.status == 0 else None
+        if primary is None and asked.status == 0:
+            account.not_compared["unreadable"] += 1
+            return False
+        candidate = decoded(outcome.answer) if outcome.status == 0 else None
+        if primary is None or candidate is None:
+            kinds = (
+                None if primary is not None else kind_of(asked.status),
+                None if candidate is not None else kind_of(outcome.status),
+            )
+            account.failed(*kinds)
+            if kinds[0] is None:
+                self._keep(asked, outcome, math.inf, ("the candidate failed",), {})
+            elif kinds[1] is None:
+                self._keep(asked, outcome, math.inf, ("the primary failed",), {})
+            return True
+        pair = self._comparison.compare(primary.outputs, candidate.outputs, self._rows(primary))
+        account.seen.add(pair, primary.outputs, candidate.outputs)
+        account.answered(not pair.agrees)
+        if not pair.agrees:
+            self._keep(asked, outcome, pair.severity, pair.broken, dict(pair.why))
+        return True
+
+    def _keep(
+        self, asked: Asked, outcome: Outcome, severity: float, broken: Sequence[str], why: dict[str, str]
+    ) -> None:
+        if self._disagreements is None:
             return
-        primary_failed = asked.status != 0
-        candidate_failed = outcome.status != 0
-        disagrees: bool | None = None
-        if not primary_failed and not candidate_failed:
-            primary = decoded(asked.answer)
-            if primary is None:
-                account.not_compared["unreadable"] += 1
-                return
-            candidate = decoded(outcome.answer)
-            if candidate is None:
-                candidate_failed = True
-            else:
-                pair = self._comparison.compare(primary.outputs, candidate.outputs, self._rows(primary))
-                disagrees = not pair.agrees
-        account.pair(primary_failed, candidate_failed, disagrees, primary_ns, candidate_ns)
+        primary = asked.answer if asked.status == 0 else asked.answer.decode("utf-8", "replace")
+        candidate = outcome.answer if outcome.status == 0 else outcome.error
+        about = {"why": why, "candidate": self._candidate.digest}
+        try:
+            self._disagreements.keep(
+                asked.decision_id,
+                self._account.seen.rollout,
+                severity,
+                broken,
+                asked.body,
+                primary,
+                candidate,
+                about,
+            )
+        except (DataError, ValueError) as error:
+            # What is counted stays true without it.
+            log("shadow.not_kept", level=logging.WARNING, reason=str(error))
+            self._disagreements = None
 
     def _rows(self, answer: Result) -> int | None:
         """What the first axis of the answer counts; None where it counts no rows."""
         first = next(iter(answer.outputs.values()), None)
         return first.shape[0] if self._batched and first is not None and first.ndim else None
+
+
+def kind_of(status: int) -> str:
+    """What an error is called among those of its side."""
+    try:
+        return Status(status).name
+    except ValueError:
+        return f"status {status}"
 
 
 def decoded(answer: bytes) -> Result | None:

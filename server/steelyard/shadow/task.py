@@ -46,8 +46,8 @@ class RemoteTarget(_Message):
 class ShadowTask(_Message):
     """The first message on the line to a shadow's process."""
 
-    name: str
-    """What the shadow is called in logs."""
+    rollout: str
+    """What the shadow is called, in logs and among disagreements; it also seeds what is sampled of values."""
     model: str
     primary_digest: str
     """Of the version whose answers are compared."""
@@ -60,9 +60,11 @@ class ShadowTask(_Message):
     tolerances: dict[str, tuple[float, float]] = {}
     """By output, absolute and relative, of the last calibration."""
     calibrate: bool = False
-    """Whether the candidate is the primary's own version, and what is looked for its noise."""
+    """Whether the candidate is the primary's own version, to learn how far its answers differ by themselves."""
     checkpoint: dict[str, Any] = {}
     """What an earlier life of the process has counted."""
+    disagreements: Path | None = None
+    """The file in which the worst are kept, which only this process writes; None: none are."""
     profile: str = "dev"
     verdicts: Path | None = None
     max_message_bytes: int = MAX_MESSAGE_BYTES

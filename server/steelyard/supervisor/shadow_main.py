@@ -1,4 +1,4 @@
-"""A shadow's process: a candidate beside the version in production. Run as `python -m ...supervisor.shadow_main FD`."""
+"""A shadow's process: a candidate, run and compared. Run as `python -m steelyard.supervisor.shadow_main FD FD`."""
 
 import asyncio
 import contextlib
@@ -13,13 +13,16 @@ from typing import Any
 from steelyard.errors import SteelyardError
 from steelyard.observe.logs import configure_logs, log
 from steelyard.rollout.comparison import compile_rules
+from steelyard.rollout.disagreements import Disagreements
 from steelyard.rollout.frames import listen
 from steelyard.rollout.signature import check_fit
 from steelyard.shadow.account import Account
+from steelyard.shadow.calibration import Calibration
 from steelyard.shadow.candidate import Candidate
 from steelyard.shadow.local import LocalCandidate
 from steelyard.shadow.process import ShadowWork, be_idle, resident_bytes
 from steelyard.shadow.remote import RemoteCandidate
+from steelyard.shadow.running import RunningUnit
 from steelyard.shadow.task import LocalTarget, ShadowTask
 from steelyard.supervisor.channel import EXIT_REFUSED, EXIT_SHADOW_HUNG, EXIT_SHADOW_LEAKED, Channel
 
@@ -45,38 +48,55 @@ def load(task: ShadowTask) -> Candidate:
     return candidate
 
 
-async def serve(control: socket.socket) -> int:
+async def serve(control: socket.socket, running_fd: int) -> int:
     """Works until the supervisor says stop or is gone; returns the exit status."""
     channel = await Channel.open(control)
     first = await channel.receive()
     if first is None:
         return 0
     task = ShadowTask.model_validate_json(first["task"])
-    configure_logs(f"shadow-{task.name}", task.log_level, task.log_format)  # type: ignore[arg-type]
+    configure_logs(f"shadow-{task.rollout}", task.log_level, task.log_format)  # type: ignore[arg-type]
     rollout = task.manifest.rollout
     stopped = asyncio.ensure_future(_until_told(channel))
     try:
         comparison = compile_rules(rollout.compare, task.offered.outputs, task.tolerances)
-        account = Account(rollout.gate.guardrail, task.checkpoint)
+        account = Account(
+            task.rollout, rollout.gate.guardrail, task.offered.outputs, comparison, task.checkpoint
+        )
         # Loading may take minutes, and cannot be broken off: the process ends all the same when it is told to.
         loading = asyncio.ensure_future(asyncio.to_thread(load, task))
         await asyncio.wait({loading, stopped}, return_when=asyncio.FIRST_COMPLETED)
         if not loading.done():
             return 0
         candidate = loading.result()
+        calibration = None
+        if task.calibrate:
+            assert isinstance(candidate, LocalCandidate)
+            calibration = Calibration(candidate, task.offered.outputs, task.checkpoint.get("calibration", {}))
+        shadow = rollout.shadow
+        disagreements = None
+        if task.disagreements is not None and calibration is None:
+            disagreements = Disagreements(task.disagreements, shadow.kept, shadow.kept_bytes)
         listener = listen(task.socket)
     except (SteelyardError, OSError) as error:
         channel.send({"refused": str(error)})
         await channel.close()
         return EXIT_REFUSED
     work = ShadowWork(
-        candidate, comparison, account, rollout.shadow.max_bytes + _HEADERS_BYTES, task.offered.batched
+        candidate,
+        comparison,
+        account,
+        shadow.max_bytes + _HEADERS_BYTES,
+        task.offered.batched,
+        calibration,
+        disagreements,
+        RunningUnit(running_fd),
     )
     threading.Thread(target=work.serve, args=(listener,), name="accept", daemon=True).start()
     channel.send({"started": {"digest": candidate.digest}, "checkpoint": work.document()})
     log("shadow.started", candidate=candidate.digest, socket=str(task.socket))
-    timeout_ns = int(rollout.shadow.timeout_s * 1e9) if isinstance(task.candidate, LocalTarget) else 0
-    status = await _watch(channel, work, stopped, timeout_ns, rollout.shadow.max_memory)
+    timeout_ns = int(shadow.timeout_s * 1e9) if isinstance(task.candidate, LocalTarget) else 0
+    status = await _watch(channel, work, stopped, timeout_ns, shadow.max_memory)
     channel.send({"checkpoint": work.document()})
     await channel.close()
     return status
@@ -119,15 +139,15 @@ async def _until_told(channel: Channel) -> None:
 
 
 def main() -> None:
-    """Takes the file descriptor of the control socket as its argument."""
+    """Takes the file descriptors of the control socket and of a `RunningUnit` as arguments."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     be_idle()
-    status = asyncio.run(_serve_and_leave(socket.socket(fileno=int(sys.argv[1]))))
+    status = asyncio.run(_serve_and_leave(socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2])))
     sys.exit(status)
 
 
-async def _serve_and_leave(control: socket.socket) -> int:
-    status = await serve(control)
+async def _serve_and_leave(control: socket.socket, running_fd: int) -> int:
+    status = await serve(control, running_fd)
     # Threads that hang in the candidate must not keep the process: nothing here is worth an orderly end.
     logging.shutdown()
     sys.stderr.flush()

@@ -14,6 +14,7 @@ from typing import Any
 
 from steelyard.errors import LoadFailed
 from steelyard.observe.logs import log
+from steelyard.shadow.running import RunningUnit
 from steelyard.shadow.task import ShadowTask
 from steelyard.supervisor.backoff import Backoff
 from steelyard.supervisor.channel import EXIT_REFUSED, EXIT_SHADOW_HUNG, EXIT_SHADOW_LEAKED, Channel
@@ -51,6 +52,9 @@ class ShadowProcess:
         self.pid = 0
         self._changed = changed
         self._process: asyncio.subprocess.Process | None = None
+        self._running_fd = os.memfd_create("shadow", os.MFD_CLOEXEC)
+        os.ftruncate(self._running_fd, 16)
+        self._running = RunningUnit(self._running_fd)
         self._stopping = asyncio.Event()
         self._settled = asyncio.Event()
         self._ran_once = False
@@ -84,11 +88,13 @@ class ShadowProcess:
                 return
             kind = {EXIT_SHADOW_HUNG: "hung", EXIT_SHADOW_LEAKED: "leaked"}.get(status, "crashed")
             self.exits[kind] += 1
+            if kind == "crashed":
+                self._blame()
             pause_s = backoff.after_life_of(time.monotonic() - began_s)
             log(
                 "shadow.ended",
                 level=logging.ERROR,
-                shadow=self.task.name,
+                shadow=self.task.rollout,
                 model=self.task.model,
                 how=kind,
                 status=status,
@@ -117,9 +123,10 @@ class ShadowProcess:
                 "-m",
                 "steelyard.supervisor.shadow_main",
                 str(theirs.fileno()),
+                str(self._running_fd),
                 stdin=asyncio.subprocess.DEVNULL,
                 env=MALLOC_SETTINGS | os.environ,
-                pass_fds=(theirs.fileno(),),
+                pass_fds=(theirs.fileno(), self._running_fd),
             )
         self._process = process
         self.pid = process.pid
@@ -144,6 +151,21 @@ class ShadowProcess:
                 self._move(ShadowState.RUNNING)
         await channel.close()
         return await process.wait()
+
+    def close(self) -> None:
+        """Gives back what it holds; call after `run` has returned."""
+        os.close(self._running_fd)
+
+    def _blame(self) -> None:
+        """Leaves it to the next life to count what the process was running when it died."""
+        answered, failed = self._running.read()
+        self._running.done()
+        if answered or failed:
+            before = self.checkpoint.get("crashed", {})
+            self.checkpoint["crashed"] = {
+                "answered": before.get("answered", 0) + answered,
+                "failed": before.get("failed", 0) + failed,
+            }
 
     def _move(self, state: ShadowState) -> None:
         self.state = state
