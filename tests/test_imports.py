@@ -77,7 +77,9 @@ def test_imports_point_one_way(path: Path) -> None:
 
 def same_level(room: str) -> set[str]:
     """What a room may use beside it: serving counts with observe, and nothing the other way round."""
-    return {"serving": {"observe", "rpc"}, "rollout": {"evidence"}, "fronts": set(), "observe": set()}.get(room, set())
+    return {"serving": {"observe", "rpc"}, "rollout": {"evidence"}, "fronts": set(), "observe": set()}.get(
+        room, set()
+    )
 
 
 def is_constant(module: str) -> bool:

@@ -49,10 +49,16 @@ class RecordedCall:
         self.outcome.set_result(error)
 
 
-def body_of(model: str, array: np.ndarray, name: str = "x", datatype: str = "FP32") -> bytes:
+def body_of(
+    model: str,
+    array: np.ndarray,
+    name: str = "x",
+    datatype: str = "FP32",
+    shape: tuple[int, ...] | None = None,
+) -> bytes:
     """A serialized request of one input."""
     request = pb.ModelInferRequest(model_name=model)
-    request.inputs.add(name=name, datatype=datatype, shape=array.shape)
+    request.inputs.add(name=name, datatype=datatype, shape=array.shape if shape is None else shape)
     request.raw_input_contents.append(array.tobytes())
     return request.SerializeToString()
 

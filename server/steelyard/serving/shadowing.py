@@ -133,7 +133,7 @@ class ShadowTap:
         # Each is written by one thread only: by the loop, and by the sender.
         self._sampled = self._put_bytes = 0
         self._refused: Counter[str] = Counter()
-        self._sent = self._acknowledged = self._gone_bytes = self._reconnects = 0
+        self._sent = self._acknowledged = self._gone_bytes = self._connections = 0
         self._lost: Counter[str] = Counter()
         self._thread = threading.Thread(target=self._serve, name=f"shadow-{name}", daemon=True)
         self._thread.start()
@@ -209,7 +209,7 @@ class ShadowTap:
             "paused_ns": self._pressure.paused_ns(now_ns),
             "paused": int(self._pressure.holds(now_ns)),
             "connected": int(self._connected),
-            "connections": self._reconnects,
+            "connections": self._connections,
             "waiting_bytes": self._put_bytes - self._gone_bytes,
         }
 
@@ -239,14 +239,16 @@ class ShadowTap:
                 continue
             pause_s = _RECONNECT_S[0]
             self._connection = connection
-            self._reconnects += 1
             self._connected = not self._closed.is_set()
+            self._connections += 1
             # A peer that is no process of ours, or none any longer.
             with contextlib.suppress(OSError, DataError), connection:
                 self._converse(connection)
             self._connected = False
             self._connection = None
             self._drop_all("closed" if self._closed.is_set() else "down")
+            # A process that dies may let go of its listening socket after this connection.
+            self._closed.wait(pause_s)
         self._drop_all("closed")
 
     def _converse(self, connection: socket.socket) -> None:

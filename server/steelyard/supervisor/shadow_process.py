@@ -64,6 +64,11 @@ class ShadowProcess:
         """How often it was started again."""
         return self.exits.total()
 
+    @property
+    def running(self) -> int:
+        """Requests that the candidate is running at this moment."""
+        return sum(self._running.read())
+
     async def started(self) -> str:
         """Waits until the candidate runs for the first time; gives its digest, empty where only a call will tell.
 
