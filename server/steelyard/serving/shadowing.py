@@ -69,7 +69,7 @@ class Pressure:
         covered_ns = min(passed_ns, wait_ns + execute_ns)
         idle_ns = passed_ns - covered_ns
         weight = covered_ns / (covered_ns + SMOOTHED_NS)
-        self._wait_ns *= SMOOTHED_NS / (idle_ns + SMOOTHED_NS)
+        self._wait_ns *= SMOOTHED_NS / (idle_ns + SMOOTHED_NS) if idle_ns < QUIET_NS else 0.0
         self._wait_ns += weight * (wait_ns - self._wait_ns)
         self._execute_ns += weight * (execute_ns - self._execute_ns)
         if self.paused:
