@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from steelyard.errors import DataError
+from steelyard.errors import DataError, SteelyardError
 from steelyard.rollout.frames import ACK, HEADER, Asked, Unit, connect, encode_unit, read_frame, send_frame
 from steelyard.rollout.sampling import Sampler
 from steelyard.serving.execution import Job
@@ -145,7 +145,6 @@ class ShadowTap:
 
     def offer(self, job: Job, answered: Answered) -> None:
         """Takes what is sampled of a batch whose callers have their answers."""
-        prepared = job.version.pipeline is not None
         tickets = job.batch.tickets
         first = tickets[0]
         taken_ns = job.batch.taken_ns
@@ -154,39 +153,47 @@ class ShadowTap:
             job.encoded_ns, taken_ns - first.received_ns - first.decode_ns, job.encoded_ns - taken_ns
         )
         takes = self._sampler.takes
+        chosen = [
+            (request, outcome, decision_id)
+            for (call, request), outcome, decision_id in zip(
+                answered, job.outcomes, job.decision_ids, strict=True
+            )
+            if takes(decision_id) and not call.cancelled
+        ]
+        if not chosen:
+            return
+        self._sampled += len(chosen)
+        if not self._connected:
+            self._refused["down"] += len(chosen)
+        elif pressure.paused:
+            self._refused["paused"] += len(chosen)
+        else:
+            self._queue(job, chosen)
+
+    def _queue(self, job: Job, chosen: list[tuple[Any, bytes | SteelyardError, str]]) -> None:
+        """Queues what was sampled of a batch, where it fits into the budget."""
+        prepared = job.version.pipeline is not None
         asked: list[Asked] = []
         size = 0
-        for (call, request), outcome, decision_id in zip(
-            answered, job.outcomes, job.decision_ids, strict=True
-        ):
-            if call.cancelled or not takes(decision_id):
-                continue
+        for request, outcome, decision_id in chosen:
             body = request.request.body if prepared else request.body
-            if type(outcome) is bytes:
-                asked.append(Asked(decision_id, body, outcome))
-                size += len(body) + len(outcome) + ASKED_BYTES
+            if isinstance(outcome, SteelyardError):
+                answer, status = message_of(outcome).encode(), int(status_of(outcome))
             else:
-                told = message_of(outcome).encode()  # type: ignore[arg-type]
-                asked.append(Asked(decision_id, body, told, int(status_of(outcome))))  # type: ignore[arg-type]
-                size += len(body) + len(told) + ASKED_BYTES
-        if not asked:
-            return
-        self._sampled += len(asked)
-        if not self._connected:
-            self._refused["down"] += len(asked)
-        elif pressure.paused:
-            self._refused["paused"] += len(asked)
-        elif self._put_bytes - self._gone_bytes + size > self._max_bytes:
+                answer, status = outcome, 0
+            asked.append(Asked(decision_id, body, answer, status))
+            size += len(body) + len(answer) + ASKED_BYTES
+        if self._put_bytes - self._gone_bytes + size > self._max_bytes:
             self._refused["budget"] += len(asked)
-        else:
-            whole = job.runs == 1 and not job.failed
-            self._sequence += 1
-            self._put_bytes += size
-            execute_ns = job.executed_ns - job.assembled_ns if whole else 0
-            self._units.append((Unit(self._sequence, job.batch.rows, execute_ns, asked), size))
-            if self._asleep:
-                self._asleep = False
-                self._bell.ring()
+            return
+        whole = job.runs == 1 and not job.failed
+        execute_ns = job.executed_ns - job.assembled_ns if whole else 0
+        self._sequence += 1
+        self._put_bytes += size
+        self._units.append((Unit(self._sequence, job.batch.rows, execute_ns, asked), size))
+        if self._asleep:
+            self._asleep = False
+            self._bell.ring()
 
     def counts(self) -> dict[str, int]:
         """Requests, but for what ends in _ns, _bytes, and pauses and connections; for metrics and status.
