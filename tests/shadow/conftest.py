@@ -110,7 +110,6 @@ class Primary:
         return ShadowTask(
             rollout="two",
             model=model,
-            primary_digest=version.digest,
             offered=version.offered,
             manifest=read_model_manifest(self.root / model / "model.toml"),
             candidate=target,

@@ -269,6 +269,24 @@ async def test_several_candidates_at_once_each_get_their_own_share(tmp_path: Pat
         assert (await counted(other, sampled))["disagreement"] == differences(worse=sampled)
 
 
+async def test_times_are_of_batches_of_the_same_size_whatever_is_sampled(
+    tmp_path: Path, socket_path: Path
+) -> None:
+    manifest = MANIFEST.replace("[serving]", "[serving]\nbatching = true")
+    second = two_versions(tmp_path / "models", models.scaled(2.0), models.scaled(2.0), manifest)
+    async with primary_of(tmp_path / "models") as primary:
+        tap, process = await primary.shadow("m", second, socket_path, share=0.5)
+        for seed in range(20):
+            await primary.ask(rows(8, seed=seed))
+        sampled = tap.counts()["sampled"]
+        await counted(process, sampled)
+        seen = pairs_of(process)
+        assert seen.primary_ns.keys() == seen.candidate_ns.keys()
+        assert max(seen.primary_ns) > 1, "some were put together"
+        timed = sum(process.checkpoint["guardrails"]["slower_than_60000ms"].values())
+        assert 0 < timed <= sampled
+
+
 async def test_requests_go_through_the_candidates_own_pipeline(tmp_path: Path, socket_path: Path) -> None:
     about = '[[input]]\nname = "file"\nsteps = [{ step = "windows", begin = 4, end = 0, block = 16, pad = 256 }]\n'
     root = tmp_path / "models"

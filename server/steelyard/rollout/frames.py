@@ -27,7 +27,7 @@ _PAIR = struct.Struct("<36siQQ")
 # More than any batch: 65,536 rows is the most that a manifest may ask for, each a request by itself.
 MAX_PAIRS = 1 << 16
 
-# Below this a copy costs less than what a system call does about each buffer, by a factor of two at 64 requests of a few
+# Below this a copy costs less than what a system call does about each buffer: less than half at 64 requests of a few
 # hundred bytes.
 _JOINED_BYTES = 64 << 10
 

@@ -24,8 +24,9 @@ class Account:
 
     - `error_rate`: the candidate failed, less the primary failed. Of every pair.
     - `slower_than`: the candidate's run was slower than the threshold, less the primary's was. Both runs are of the
-      whole batch: only pairs count whose batch was sampled whole and ran in one piece on both sides. The primary's is
-      the time that passed; the candidate's is what its thread spent on the processor, where it runs by itself on one.
+      whole batch: only pairs count whose batch ran in one piece on both sides, with as many rows (what was not sampled
+      is made up for by running the others again). The primary's is the time that passed; the candidate's is what its
+      thread spent on the processor, where it runs by itself on one.
     - `disagreement`: 1 where two answers disagree. Of pairs with two answers.
     """
 

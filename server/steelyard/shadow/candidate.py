@@ -40,8 +40,11 @@ class Candidate(Protocol):
         """Its content digest, "sha256:..."; empty while it is not known, or where the server does not say."""
         ...
 
-    def run(self, asked: Sequence[Asked]) -> Ran:
-        """Runs requests of one batch together as far as they fit each other. Raises nothing: errors are outcomes."""
+    def run(self, asked: Sequence[Asked], rows: int = 0) -> Ran:
+        """Runs requests of one batch, which had `rows` rows, together as far as they fit each other.
+
+        Raises nothing: errors are outcomes.
+        """
         ...
 
     def close(self) -> None:

@@ -25,6 +25,9 @@ from steelyard.shadow.candidate import Outcome, Ran
 from steelyard.wire import decode_request
 from steelyard.wire.status import message_of, status_of
 
+# A long time of small batches must not be saved up for one in which large ones are all filled.
+_MOST_SPARE_ROWS = 1024
+
 
 class TimedRunner(Runner):
     """Also says what the processor spent on the last run.
@@ -69,6 +72,7 @@ class LocalCandidate:
         self._runner.may_bind = self._runner.may_bind and version.bindable
         # There is one thread: it borrows this one each time.
         version.return_runner(self._runner)
+        self._spare_rows = 0
         # On other devices, and where a run has threads of its own, this thread's time is not the run's.
         self._by_cpu = loaded.device == "cpu" and loaded.policy.threads == 1
 
@@ -91,8 +95,12 @@ class LocalCandidate:
             return 1
         return max(1, self._version.lane.limit_rows // max(1, rows))
 
-    def run(self, asked: Sequence[Asked]) -> Ran:
-        """Runs what has the same key together; a request that does not fit, or cannot be prepared, has failed alone."""
+    def run(self, asked: Sequence[Asked], rows: int = 0) -> Ran:
+        """Runs what has the same key together; a request that does not fit, or cannot be prepared, has failed alone.
+
+        Where the primary's batch had more `rows`, now and then the batch is filled up with the same requests again, so
+        that times can be compared that are of the same size: at most as many rows are run again as were sampled.
+        """
         outcomes: list[Outcome | None] = [None] * len(asked)
         groups: dict[object, list[tuple[int, Ticket]]] = {}
         together = self._version.batching.allowed
@@ -107,13 +115,16 @@ class LocalCandidate:
                 outcomes[place] = _failed(ExecutionFailed(f"{type(error).__name__}: {error}"))
             else:
                 groups.setdefault(ticket.key if together else place, []).append((place, ticket))
-        execute_ns = rows = 0
+        execute_ns = ran_rows = 0
         for group in groups.values():
             tickets = [ticket for _, ticket in group]
+            whole = len(group) == len(asked)
+            if whole and together:
+                tickets += self._filling(tickets, rows)
             took_ns = self._run(tickets, [place for place, _ in group], outcomes)
-            if len(group) == len(asked):
-                execute_ns, rows = took_ns, sum(ticket.rows for ticket in tickets)
-        return Ran([outcome for outcome in outcomes if outcome is not None], execute_ns, rows)
+            if whole:
+                execute_ns, ran_rows = took_ns, sum(ticket.rows for ticket in tickets)
+        return Ran([outcome for outcome in outcomes if outcome is not None], execute_ns, ran_rows)
 
     def close(self) -> None:
         self._version.release()
@@ -127,12 +138,32 @@ class LocalCandidate:
             rows, key = request.rows, request.key
         return Ticket(None, request, rows, key, now_ns(), 0)
 
+    def _filling(self, tickets: list[Ticket], rows: int) -> list[Ticket]:
+        """The same tickets again until there are `rows` rows; none where that is not to be had, or not yet."""
+        own_rows = sum(ticket.rows for ticket in tickets)
+        self._spare_rows = min(self._spare_rows + own_rows, _MOST_SPARE_ROWS)
+        missing = rows - own_rows
+        if not 0 < missing <= self._spare_rows:
+            return []
+        filling: list[Ticket] = []
+        # Each round takes at least one, or ends: requests of one row fit to the last.
+        while fitting := [ticket for ticket in tickets if 0 < ticket.rows <= missing]:
+            for ticket in fitting:
+                if ticket.rows <= missing:
+                    filling.append(ticket)
+                    missing -= ticket.rows
+        if missing:
+            return []
+        self._spare_rows -= rows - own_rows
+        return filling
+
     def _run(self, tickets: list[Ticket], places: list[int], outcomes: list[Outcome | None]) -> int:
         """Runs a batch and writes what came of it; gives what the run took in ns, 0 where it was taken apart."""
         batch = Batch(self._version.lane, tickets, sum(ticket.rows for ticket in tickets), 0)
         job = Job(batch, self._version)
         execute(job)
-        for place, outcome in zip(places, job.outcomes, strict=True):
+        # What fills the batch stands last.
+        for place, outcome in zip(places, job.outcomes, strict=False):
             outcomes[place] = Outcome(outcome) if isinstance(outcome, bytes) else _failed(outcome)
         if job.runs != 1 or job.failed:
             return 0

@@ -119,24 +119,26 @@ class ShadowWork:
         return True
 
     def _converse(self, connection: socket.socket) -> None:
-        with connection:
-            try:
+        try:
+            with connection:
                 while (frame := read_frame(connection, self._max_bytes)) is not None:
                     unit = decode_unit(frame[2])
                     del frame
                     self._take(unit, connection)
                     connection.sendall(encode_ack(unit.sequence))
+                    # A unit may be large, and the next one may be long in coming.
                     del unit
-            except DataError as error:
-                log("shadow.refused_unit", reason=str(error))
-            except OSError:
-                pass
-        self._room.release()
+        except DataError as error:
+            log("shadow.unit_refused", level=logging.ERROR, reason=str(error))
+        except OSError:
+            pass
+        finally:
+            self._room.release()
 
     def _take(self, unit: Unit, connection: socket.socket) -> None:
         with self._turn:
             if self._calibration is None:
-                ran = self._run(unit, connection, unit.asked)
+                ran = self._run(unit, connection, unit.asked, unit.rows)
                 with self._done():
                     self._count(unit, ran)
                 return
@@ -149,13 +151,13 @@ class ShadowWork:
                     with self._done():
                         self._calibrate(self._calibration, primary, ran.outcomes[0])
 
-    def _run(self, unit: Unit, connection: socket.socket, asked: Sequence[Asked]) -> Ran:
+    def _run(self, unit: Unit, connection: socket.socket, asked: Sequence[Asked], rows: int = 0) -> Ran:
         """Lets the candidate run requests, under the eye of whoever asks how long it has been at them."""
         thread = threading.get_native_id()
         failed = sum(one.status != 0 for one in unit.asked)
         self._running.begins(len(unit.asked) - failed, failed)
         self._under_way = _UnderWay(unit, connection, thread, self._now_ns(), run_delay_ns(thread))
-        return self._candidate.run(asked)
+        return self._candidate.run(asked, rows)
 
     @contextlib.contextmanager
     def _done(self) -> Iterator[None]:

@@ -53,7 +53,7 @@ class RemoteCandidate:
         """As the server said it with its last answer."""
         return self._digest
 
-    def run(self, asked: Sequence[Asked]) -> Ran:
+    def run(self, asked: Sequence[Asked], rows: int = 0) -> Ran:
         outcomes: list[Outcome] = []
         under_way: deque[Any] = deque()
         for one in asked:

@@ -49,10 +49,8 @@ class ShadowTask(_Message):
     rollout: str
     """What the shadow is called, in logs and among disagreements; it also seeds what is sampled of values."""
     model: str
-    primary_digest: str
-    """Of the version whose answers are compared."""
     offered: ModelSpec
-    """What that version takes and gives."""
+    """What the version in production takes and gives."""
     manifest: ModelManifest
     candidate: LocalTarget | RemoteTarget
     socket: Path

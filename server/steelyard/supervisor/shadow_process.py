@@ -160,6 +160,8 @@ class ShadowProcess:
     def close(self) -> None:
         """Gives back what it holds; call after `run` has returned."""
         os.close(self._running_fd)
+        with contextlib.suppress(OSError):
+            self.task.socket.unlink()
 
     def _blame(self) -> None:
         """Leaves it to the next life to count what the process was running when it died."""
