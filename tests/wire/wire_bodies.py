@@ -48,7 +48,6 @@ def content(request: Any) -> tuple[Any, ...]:
         request.model_name,
         request.model_version,
         request.id,
-        request.body,
         request.body_bytes,
         parameters(request.parameters),
         [
