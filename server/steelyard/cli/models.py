@@ -65,7 +65,7 @@ def models(
     """
     found = resolved(config_file, {"repository": repository, "data": data})
     asked = dialled(address) if address is not None else running_server(found.settings)
-    rows = list(_from_server(asked)) if asked is not None else list(_from_disk(_repository(found)))
+    rows = list(_from_server(asked)) if asked is not None else list(_from_disk(repository_of(found)))
     if as_json:
         print_json({"server": asked, "models": [asdict(row) for row in rows]})
         return
@@ -104,7 +104,7 @@ def _from_server(address: str) -> Iterator[Row]:
             )
 
 
-def _repository(found: Resolved) -> Path:
+def repository_of(found: Resolved) -> Path:
     """Where the stopped server's models are: data directories lie in their repository unless told otherwise."""
     settings = found.settings
     if found.origins["repository"] != "default" or found.origins["data"] == "default":

@@ -9,6 +9,7 @@ from steelyard.cli.asking import admin, reason_option, who
 from steelyard.cli.events import document, moved
 from steelyard.cli.output import json_option, print_json, print_table
 from steelyard.cli.settings import settings_options
+from steelyard.cli.shadow_worst import replay, worst
 from steelyard.errors import ModelNotFound
 
 # A candidate may take minutes to load; a calibration waits for traffic.
@@ -124,21 +125,25 @@ def stop(
 @settings_options("data")
 @json_option
 def status(model: str, config_file: Path | None, data: Path | None, as_json: bool) -> int:
-    """Show how MODEL's shadows do. Ends with 1 where a gate has found harm."""
-    from steelyard.cli.shadow_status import print_shadow
+    """Show how MODEL's shadows do, or how the last one did. Ends with 1 where a gate has found harm."""
+    from steelyard.cli.shadow_status import print_ended, print_shadow
     from steelyard.wire.generated import admin as pb
 
     with admin(config_file, data) as server:
         found = server.call("GetTrials", pb.GetTrialsRequest(model=model), pb.Trials)
-    shadows = json.loads(found.status)["shadows"]
-    if not shadows:
-        raise ModelNotFound(f"model {model!r} has no shadow")
+    status = json.loads(found.status)
+    shadows, last = status["shadows"], status["last_shadow"]
+    if not shadows and last is None:
+        raise ModelNotFound(f"model {model!r} has no shadow, and had none")
     if as_json:
-        print_json({"shadows": shadows})
+        print_json({"shadows": shadows, "last": last})
     else:
         for one in shadows:
             print_shadow(one)
-    return 1 if any(one["verdict"] == "harmful" for one in shadows) else 0
+        if not shadows:
+            print_ended(last)
+    verdicts = [one["verdict"] for one in shadows] or [last["gate"]["verdict"] if "gate" in last else ""]
+    return 1 if "harmful" in verdicts else 0
 
 
 @shadow.command("calibrate")
@@ -187,3 +192,7 @@ def calibrate(
     print_table(["output", "absolute", "relative"], rows, right=["absolute", "relative"])
     if found["unlike"]:
         click.echo(f"{found['unlike']} runs gave something that cannot be compared by value")
+
+
+shadow.add_command(worst)
+shadow.add_command(replay)

@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from steelyard.cli.events import when
 from steelyard.cli.gate_look import print_look
 from steelyard.cli.output import print_table
 from steelyard.observe.logs import printable
@@ -44,6 +45,17 @@ def print_shadow(found: Mapping[str, Any]) -> None:
     _print_errors(pairs["outputs"])
     _print_latency(pairs["latency"])
     print_look(found["gate"])
+
+
+def print_ended(last: Mapping[str, Any]) -> None:
+    """Prints how a shadow ended, and what it had seen."""
+    click.echo(
+        printable(
+            f"no shadow runs; the last one ended {when(last['unix_ms'])}, {last['outcome']}: {last['reason']}"
+        )
+    )
+    if last["seen"] is not None:
+        print_shadow(last["seen"])
 
 
 def _print_handed_over(found: Mapping[str, Any]) -> None:
@@ -86,7 +98,7 @@ def _print_latency(latency: list[Mapping[str, Any]]) -> None:
         [
             str(one["rows"]),
             f"{one['candidate']['count']:,}",
-            *(f"{one[side][key]:.3f}" for side in ("primary", "candidate") for key in ("p50", "p99")),
+            *(f"{one[side][key]:.3f}" for side in ("primary", "candidate") for key in ("p50_ms", "p99_ms")),
         ]
         for one in sorted(shown, key=lambda one: one["rows"])
     ]

@@ -174,7 +174,9 @@ class ShadowWork:
         candidate = decoded(outcome.answer) if outcome.status == 0 else None
         pair = None
         if candidate is not None:
-            pair = self._comparison.compare(primary.outputs, candidate.outputs, self._rows(primary))
+            pair = self._comparison.compare(
+                primary.outputs, candidate.outputs, rows_of(primary, self._batched)
+            )
         calibration.add(pair)
 
     def _count(self, unit: Unit, ran: Ran) -> None:
@@ -210,7 +212,7 @@ class ShadowWork:
             elif kinds[1] is None:
                 self._keep(asked, outcome, math.inf, ("the primary failed",), {})
             return True
-        pair = self._comparison.compare(primary.outputs, candidate.outputs, self._rows(primary))
+        pair = self._comparison.compare(primary.outputs, candidate.outputs, rows_of(primary, self._batched))
         account.seen.add(pair, primary.outputs, candidate.outputs)
         account.answered(not pair.agrees)
         if not pair.agrees:
@@ -241,10 +243,11 @@ class ShadowWork:
             log("shadow.not_kept", level=logging.WARNING, reason=str(error))
             self._disagreements = None
 
-    def _rows(self, answer: Result) -> int | None:
-        """What the first axis of the answer counts; None where it counts no rows."""
-        first = next(iter(answer.outputs.values()), None)
-        return first.shape[0] if self._batched and first is not None and first.ndim else None
+
+def rows_of(answer: Result, batched: bool) -> int | None:
+    """What the first axis of the answer counts; None where it counts no rows."""
+    first = next(iter(answer.outputs.values()), None)
+    return first.shape[0] if batched and first is not None and first.ndim else None
 
 
 def kind_of(status: int) -> str:

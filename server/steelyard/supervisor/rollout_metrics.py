@@ -10,7 +10,8 @@ from steelyard.rollout.trials import Shadow
 from steelyard.supervisor.canaries import Canaries
 from steelyard.supervisor.record import Record
 from steelyard.supervisor.shadow_process import ShadowState
-from steelyard.supervisor.shadows import Running, Shadows
+from steelyard.supervisor.shadow_run import ShadowRun
+from steelyard.supervisor.shadows import Shadows
 
 
 class RolloutCollector(Collector):
@@ -85,7 +86,7 @@ class RolloutCollector(Collector):
 class ShadowFamilies:
     """What shadows have seen, and what of it never came to be compared."""
 
-    def __init__(self, running: Sequence[tuple[Shadow, Running]]) -> None:
+    def __init__(self, running: Sequence[tuple[Shadow, ShadowRun]]) -> None:
         self._running = running
 
     def families(self) -> Iterator[Metric]:

@@ -21,6 +21,7 @@ from steelyard.observe.segment import SlotCounts
 from steelyard.runtime.devices import installed_distributions, refuse_both_distributions
 from steelyard.serving.methods import Methods
 from steelyard.supervisor.admin import Admin, AdminSocket
+from steelyard.supervisor.calibrations import Calibrations
 from steelyard.supervisor.canaries import Canaries
 from steelyard.supervisor.checkpoint import Checkpoints
 from steelyard.supervisor.datadir import DataDirectory, RunningServer
@@ -31,7 +32,9 @@ from steelyard.supervisor.listening import ReservedPort, listen
 from steelyard.supervisor.process import WorkerProcess
 from steelyard.supervisor.record import Record
 from steelyard.supervisor.rollout_metrics import RolloutCollector
+from steelyard.supervisor.shadow_targets import ShadowTargets
 from steelyard.supervisor.shadows import Shadows
+from steelyard.supervisor.trials_admin import TrialsAdmin
 
 Started = Callable[[RunningServer], None]
 
@@ -102,9 +105,11 @@ async def supervise(settings: Settings, when_ready: Started | None = None) -> No
     drills = Drills(record, directing, moves, clock, counted)
     checkpoints = Checkpoints(settings.data)
     canaries = Canaries(record, directing, moves, checkpoints)
-    shadows = Shadows(record, directing, moves, checkpoints, settings)
+    targets = ShadowTargets(settings)
+    shadows = Shadows(record, directing, moves, checkpoints, targets)
+    calibrations = Calibrations(record, directing, moves, targets)
     directing.split_of = canaries.split_of
-    directing.taps_of = shadows.taps_of
+    directing.taps_of = lambda model: [*shadows.taps_of(model), *calibrations.tap_of(model)]
 
     def left(model: str) -> None:
         canaries.left(model)
@@ -112,7 +117,8 @@ async def supervise(settings: Settings, when_ready: Started | None = None) -> No
 
     moves.left = left
     methods = Methods()
-    Admin(record, moves, drills, canaries, shadows).register(methods)
+    Admin(record, moves, drills).register(methods)
+    TrialsAdmin(canaries, shadows, calibrations).register(methods)
     admin = AdminSocket(settings.data, methods)
     worker = WorkerProcess(0, settings, grpc_port.address, changed, directing.all, told)
     registry = metrics_registry(lambda: [worker.view()], runtime)

@@ -1,0 +1,85 @@
+"""A shadow whose process runs, and all that is known of it."""
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from steelyard.rollout.look import look_to_json
+from steelyard.rollout.pairs import PairCounts
+from steelyard.rollout.trials import Shadow
+from steelyard.supervisor.shadow_process import ShadowProcess
+from steelyard.supervisor.shadow_weighing import ShadowWeighing
+
+
+class ShadowRun:
+    """Keeps a shadow's process running from when it is made until `end`."""
+
+    def __init__(
+        self, process: ShadowProcess, weighing: ShadowWeighing, tap: Mapping[str, int] | None = None
+    ) -> None:
+        """tap: what the tap had counted before the server was started again."""
+        self.process = process
+        self.weighing = weighing
+        self.tap: Counter[str] = Counter(tap or {})
+        """What the tap has counted, over all lives of the worker."""
+        self.told = False
+        """Whether what the gate decided is being done, or has been."""
+        self.checkpoints = 0
+        self._tap_before = Counter(self.tap)
+        self._life = asyncio.get_running_loop().create_task(process.run())
+
+    def counted(self, counts: Mapping[str, int]) -> None:
+        """Takes what the worker's tap has counted since it was opened."""
+        if counts["sampled"] < self.tap["sampled"] - self._tap_before["sampled"]:
+            # Another worker's tap, which began anew.
+            self._tap_before = Counter(self.tap)
+        now = {"paused", "connected", "waiting_bytes"}
+        self.tap = Counter(
+            {name: count + (0 if name in now else self._tap_before[name]) for name, count in counts.items()}
+        )
+
+    async def end(self) -> None:
+        """Ends the process at once."""
+        self.process.stop()
+        await self._life
+        self.process.close()
+
+    def status(self, shadow: Shadow) -> dict[str, Any]:
+        """All that is known, as JSON."""
+        process, weighing = self.process, self.weighing
+        checkpoint = process.checkpoint
+        pairs = (
+            PairCounts.from_json(json.dumps(checkpoint["pairs"])).summary() if "pairs" in checkpoint else None
+        )
+        return {
+            "number": shadow.number,
+            "key": shadow.key,
+            "model": shadow.model,
+            "name": shadow.name,
+            "primary": shadow.primary.to_json(),
+            "candidate": dict(shadow.candidate),
+            "digests": checkpoint.get("digests", []),
+            "sample": shadow.sample,
+            "state": process.state.value,
+            "reason": process.reason,
+            "exits": dict(process.exits),
+            "tap": dict(self.tap),
+            "not_compared": checkpoint.get("not_compared", {}),
+            "pairs": pairs,
+            "agreement": weighing.agreement(),
+            "verdict": shadow.verdict or weighing.gate.verdict.value,
+            "gate": look_to_json(weighing.gate.look()),
+            "max_requests": weighing.gate.manifest.max_requests,
+            "promote": weighing.gate.manifest.promote,
+            "tolerances": shadow.plan["tolerances"],
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        """What a server that starts again takes up."""
+        return {
+            "process": self.process.checkpoint,
+            "weighing": self.weighing.to_json(),
+            "tap": dict(self.tap),
+        }
