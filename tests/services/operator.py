@@ -56,6 +56,23 @@ class Operator:
     def promote_canary(self, model: str) -> Any:
         return self.client.call("PromoteCanary", pb.StopCanaryRequest(model=model, who=WHO), pb.Event)
 
+    def start_shadow(self, model: str, candidate: str, sample: float = 1.0) -> Any:
+        message = pb.StartShadowRequest(model=model, version=candidate, sample=sample, who=WHO)
+        return self.client.call("StartShadow", message, pb.Event)
+
+    def start_remote_shadow(self, model: str, address: str, **more: Any) -> Any:
+        remote = pb.Remote(address=address, **more)
+        message = pb.StartShadowRequest(model=model, remote=remote, sample=1.0, who=WHO)
+        return self.client.call("StartShadow", message, pb.Event)
+
+    def stop_shadow(self, model: str, candidate: str = "") -> Any:
+        message = pb.StopShadowRequest(model=model, candidate=candidate, who=WHO)
+        return self.client.call("StopShadow", message, pb.Event)
+
+    def calibrate(self, model: str, requests: int, timeout_ms: int = 30_000) -> Any:
+        message = pb.CalibrateRequest(model=model, requests=requests, timeout_ms=timeout_ms, who=WHO)
+        return self.client.call("Calibrate", message, pb.Event)
+
     def trials(self, model: str) -> dict[str, Any]:
         """What runs beside the model's version in production."""
         found = self.client.call("GetTrials", pb.GetTrialsRequest(model=model), pb.Trials)

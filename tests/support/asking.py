@@ -95,6 +95,7 @@ class Asker:
         given = {"grpc.max_receive_message_length": -1, "grpc.max_send_message_length": -1, **options}
         # A channel of its own each: gRPC shares connections between channels to one address otherwise.
         given.setdefault("grpc.use_local_subchannel_pool", 1)
+        self.address = address
         self.channel = grpc.insecure_channel(address, options=list(given.items()))
 
     def __enter__(self) -> "Asker":
