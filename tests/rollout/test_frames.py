@@ -42,6 +42,10 @@ units = st.builds(
 )
 
 
+def encoded(unit: Unit) -> list[bytes]:
+    return encode_unit(unit.sequence, unit.rows, unit.execute_ns, unit.asked)
+
+
 @contextlib.contextmanager
 def sockets() -> Iterator[tuple[socket.socket, socket.socket]]:
     ours, theirs = socket.socketpair()
@@ -59,7 +63,7 @@ def read_all(content: bytes, limit: int = LIMIT) -> tuple[int, int, bytes] | Non
 
 @given(units)
 def test_a_unit_comes_back_as_it_was(unit: Unit) -> None:
-    frame = read_all(b"".join(encode_unit(unit)))
+    frame = read_all(b"".join(encoded(unit)))
     assert frame is not None
     assert frame[0] == UNIT
     assert decode_unit(frame[2]) == unit
@@ -72,13 +76,13 @@ def test_an_acknowledgement_comes_back(sequence: int) -> None:
 
 @given(units, st.data())
 def test_a_stream_that_ends_within_a_frame_is_no_frame(unit: Unit, data: st.DataObject) -> None:
-    whole = b"".join(encode_unit(unit))
+    whole = b"".join(encoded(unit))
     assert read_all(whole[: data.draw(st.integers(0, len(whole) - 1))]) is None
 
 
 @given(units, st.data())
 def test_a_unit_that_was_cut_or_lengthened_is_refused(unit: Unit, data: st.DataObject) -> None:
-    payload = b"".join(encode_unit(unit))[HEADER.size :]
+    payload = b"".join(encoded(unit))[HEADER.size :]
     with pytest.raises(DataError):
         decode_unit(payload[: data.draw(st.integers(0, len(payload) - 1))])
     with pytest.raises(DataError):
@@ -95,7 +99,7 @@ def test_garbage_is_refused_or_no_unit(content: bytes) -> None:
 
 @given(units, st.integers(0, 10_000), st.integers(0, 255))
 def test_a_unit_with_a_wrong_byte_is_refused_or_another_unit(unit: Unit, place: int, byte: int) -> None:
-    payload = bytearray(b"".join(encode_unit(unit))[HEADER.size :])
+    payload = bytearray(b"".join(encoded(unit))[HEADER.size :])
     payload[place % len(payload)] = byte
     with contextlib.suppress(DataError):
         decode_unit(bytes(payload))
@@ -115,7 +119,7 @@ def test_a_unit_of_more_requests_than_it_has_room_for_is_refused(count: int) -> 
 def test_a_unit_of_many_large_requests_arrives_whole() -> None:
     unit = Unit(7, 3000, 5, [Asked(f"{i:036d}", bytes([i % 256]) * 3000, b"a" * i) for i in range(3000)])
     with sockets() as (ours, theirs):
-        sender = threading.Thread(target=send_frame, args=(ours, encode_unit(unit)))
+        sender = threading.Thread(target=send_frame, args=(ours, encoded(unit)))
         sender.start()
         frame = read_frame(theirs, 1 << 30)
         sender.join()

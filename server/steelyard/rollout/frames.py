@@ -39,7 +39,7 @@ _MAX_ADDRESS_BYTES = 107
 
 
 class Asked(NamedTuple):
-    """One request that the primary has answered: a tuple, since one is made for each on the way of all others."""
+    """One request that the primary has answered."""
 
     decision_id: str
     body: bytes
@@ -62,13 +62,17 @@ class Unit:
     asked: Sequence[Asked]
 
 
-def encode_unit(unit: Unit) -> list[bytes]:
+Plain = tuple[str, bytes, bytes, int]
+"""What `Asked` holds; exact tuples of such things the garbage collector lets go of, all others it walks through."""
+
+
+def encode_unit(sequence: int, rows: int, execute_ns: int, asked: Sequence[Plain]) -> list[bytes]:
     """The frame as buffers to be sent one after the other; bodies and answers are not copied where they are large."""
-    heads = [_UNIT.pack(unit.sequence, unit.rows, unit.execute_ns, len(unit.asked))]
+    heads = [_UNIT.pack(sequence, rows, execute_ns, len(asked))]
     contents: list[bytes] = []
-    for one in unit.asked:
-        heads.append(_PAIR.pack(one.decision_id.encode("ascii"), one.status, len(one.body), len(one.answer)))
-        contents += (one.body, one.answer)
+    for decision_id, body, answer, status in asked:
+        heads.append(_PAIR.pack(decision_id.encode("ascii"), status, len(body), len(answer)))
+        contents += (body, answer)
     head = b"".join(heads)
     size = len(head) + sum(map(len, contents))
     buffers = [HEADER.pack(MAGIC, UNIT, size), head, *contents]

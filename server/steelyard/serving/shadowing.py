@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from steelyard.errors import DataError, SteelyardError
-from steelyard.rollout.frames import ACK, HEADER, Asked, Unit, connect, encode_unit, read_frame, send_frame
+from steelyard.rollout.frames import ACK, HEADER, Plain, connect, encode_unit, read_frame, send_frame
 from steelyard.rollout.sampling import Sampler
 from steelyard.serving.execution import Job
 from steelyard.wire.status import message_of, status_of
@@ -45,6 +45,11 @@ _PAUSED_LOOK_S = 0.02
 # A process that starts is there within a second or so; one that cannot load is away for long.
 _RECONNECT_S = (0.05, 1.0)
 _CONNECT_TIMEOUT_S = 0.5
+
+# A unit that waits: sequence, rows of the batch, ns that it ran, its requests, and the bytes that they take. Tuples all
+# the way down: tens of thousands of small requests may wait, and whatever the collector had to walk through would hold
+# up the loop.
+Waiting = tuple[int, int, int, tuple[Plain, ...], int]
 
 Answered = Sequence[tuple[Any, Any]]
 """Call and request of each ticket of a job, in their order."""
@@ -123,7 +128,7 @@ class ShadowTap:
         self._max_bytes = max_bytes
         self._now_ns = now_ns
         self._pressure = pressure or Pressure()
-        self._units: deque[tuple[Unit, int]] = deque()
+        self._units: deque[Waiting] = deque()
         self._bell = _Bell()
         self._asleep = False
         self._closed = threading.Event()
@@ -173,7 +178,7 @@ class ShadowTap:
     def _queue(self, job: Job, chosen: list[tuple[Any, bytes | SteelyardError, str]]) -> None:
         """Queues what was sampled of a batch, where it fits into the budget."""
         prepared = job.version.pipeline is not None
-        asked: list[Asked] = []
+        asked: list[Plain] = []
         size = 0
         for request, outcome, decision_id in chosen:
             body = request.request.body if prepared else request.body
@@ -181,7 +186,7 @@ class ShadowTap:
                 answer, status = message_of(outcome).encode(), int(status_of(outcome))
             else:
                 answer, status = outcome, 0
-            asked.append(Asked(decision_id, body, answer, status))
+            asked.append((decision_id, body, answer, status))
             size += len(body) + len(answer) + ASKED_BYTES
         if self._put_bytes - self._gone_bytes + size > self._max_bytes:
             self._refused["budget"] += len(asked)
@@ -190,7 +195,7 @@ class ShadowTap:
         execute_ns = job.executed_ns - job.assembled_ns if whole else 0
         self._sequence += 1
         self._put_bytes += size
-        self._units.append((Unit(self._sequence, job.batch.rows, execute_ns, asked), size))
+        self._units.append((self._sequence, job.batch.rows, execute_ns, tuple(asked), size))
         if self._asleep:
             self._asleep = False
             self._bell.ring()
@@ -293,11 +298,11 @@ class ShadowTap:
         return False
 
     def _send_next(self, connection: socket.socket, window: deque[tuple[int, int]]) -> None:
-        unit, size = self._units.popleft()
-        window.append((unit.sequence, len(unit.asked)))
-        self._sent += len(unit.asked)
+        sequence, rows, execute_ns, asked, size = self._units.popleft()
+        window.append((sequence, len(asked)))
+        self._sent += len(asked)
         try:
-            send_frame(connection, encode_unit(unit))
+            send_frame(connection, encode_unit(sequence, rows, execute_ns, asked))
         finally:
             self._gone_bytes += size
 
@@ -312,9 +317,9 @@ class ShadowTap:
 
     def _drop_all(self, reason: str) -> None:
         while self._units:
-            unit, size = self._units.popleft()
+            *_, asked, size = self._units.popleft()
             self._gone_bytes += size
-            self._lost[reason] += len(unit.asked)
+            self._lost[reason] += len(asked)
 
 
 class _Bell:

@@ -3,24 +3,23 @@
 import contextlib
 import logging
 import math
-import os
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from steelyard.client.results import Result, decode_response
-from steelyard.errors import DataError, SteelyardError
+from steelyard.errors import DataError
 from steelyard.observe.logs import log
 from steelyard.rollout.comparison import Comparison
 from steelyard.rollout.disagreements import Disagreements
 from steelyard.rollout.frames import Asked, Unit, decode_unit, encode_ack, read_frame
 from steelyard.shadow.account import Account
+from steelyard.shadow.answers import Outputs, decoded
 from steelyard.shadow.calibration import Calibration
 from steelyard.shadow.candidate import Candidate, Outcome, Ran
+from steelyard.shadow.processor import ProcessorWait
 from steelyard.shadow.running import RunningUnit
 from steelyard.wire.status import Status
 
@@ -30,13 +29,13 @@ MAX_CONNECTIONS = 16
 
 @dataclass(slots=True)
 class _UnderWay:
-    """A unit that the candidate is running, on which thread, and since when."""
+    """A unit that the candidate is running, whose thread it holds, and since when."""
 
     unit: Unit
     connection: socket.socket
-    thread: int
+    wait: "ProcessorWait"
     began_ns: int
-    delay_ns: int
+    waited_ns: int
 
 
 class ShadowWork:
@@ -97,7 +96,7 @@ class ShadowWork:
         under_way = self._under_way
         if under_way is None:
             return 0
-        waited_ns = run_delay_ns(under_way.thread) - under_way.delay_ns
+        waited_ns = under_way.wait.ns() - under_way.waited_ns
         return max(0, self._now_ns() - under_way.began_ns - waited_ns)
 
     def give_up(self, reason: str) -> bool:
@@ -119,12 +118,13 @@ class ShadowWork:
         return True
 
     def _converse(self, connection: socket.socket) -> None:
+        wait = ProcessorWait()
         try:
             with connection:
                 while (frame := read_frame(connection, self._max_bytes)) is not None:
                     unit = decode_unit(frame[2])
                     del frame
-                    self._take(unit, connection)
+                    self._take(unit, connection, wait)
                     connection.sendall(encode_ack(unit.sequence))
                     # A unit may be large, and the next one may be long in coming.
                     del unit
@@ -133,12 +133,13 @@ class ShadowWork:
         except OSError:
             pass
         finally:
+            wait.close()
             self._room.release()
 
-    def _take(self, unit: Unit, connection: socket.socket) -> None:
+    def _take(self, unit: Unit, connection: socket.socket, wait: ProcessorWait) -> None:
         with self._turn:
             if self._calibration is None:
-                ran = self._run(unit, connection, unit.asked, unit.rows)
+                ran = self._run(unit, connection, wait, unit.asked, unit.rows)
                 with self._done():
                     self._count(unit, ran)
                 return
@@ -147,16 +148,22 @@ class ShadowWork:
                 if primary is None:
                     continue
                 for batch in self._calibration.batches(asked):
-                    ran = self._run(unit, connection, batch)
+                    ran = self._run(unit, connection, wait, batch)
                     with self._done():
                         self._calibrate(self._calibration, primary, ran.outcomes[0])
 
-    def _run(self, unit: Unit, connection: socket.socket, asked: Sequence[Asked], rows: int = 0) -> Ran:
+    def _run(
+        self,
+        unit: Unit,
+        connection: socket.socket,
+        wait: ProcessorWait,
+        asked: Sequence[Asked],
+        rows: int = 0,
+    ) -> Ran:
         """Lets the candidate run requests, under the eye of whoever asks how long it has been at them."""
-        thread = threading.get_native_id()
         failed = sum(one.status != 0 for one in unit.asked)
         self._running.begins(len(unit.asked) - failed, failed)
-        self._under_way = _UnderWay(unit, connection, thread, self._now_ns(), run_delay_ns(thread))
+        self._under_way = _UnderWay(unit, connection, wait, self._now_ns(), wait.ns())
         return self._candidate.run(asked, rows)
 
     @contextlib.contextmanager
@@ -170,13 +177,11 @@ class ShadowWork:
             self._running.done()
             yield
 
-    def _calibrate(self, calibration: Calibration, primary: Result, outcome: Outcome) -> None:
+    def _calibrate(self, calibration: Calibration, primary: Outputs, outcome: Outcome) -> None:
         candidate = decoded(outcome.answer) if outcome.status == 0 else None
         pair = None
         if candidate is not None:
-            pair = self._comparison.compare(
-                primary.outputs, candidate.outputs, rows_of(primary, self._batched)
-            )
+            pair = self._comparison.compare(primary, candidate, rows_of(primary, self._batched))
         calibration.add(pair)
 
     def _count(self, unit: Unit, ran: Ran) -> None:
@@ -212,8 +217,8 @@ class ShadowWork:
             elif kinds[1] is None:
                 self._keep(asked, outcome, math.inf, ("the primary failed",), {})
             return True
-        pair = self._comparison.compare(primary.outputs, candidate.outputs, rows_of(primary, self._batched))
-        account.seen.add(pair, primary.outputs, candidate.outputs)
+        pair = self._comparison.compare(primary, candidate, rows_of(primary, self._batched))
+        account.seen.add(pair, primary, candidate)
         account.answered(not pair.agrees)
         if not pair.agrees:
             self._keep(asked, outcome, pair.severity, pair.broken, dict(pair.why))
@@ -244,9 +249,9 @@ class ShadowWork:
             self._disagreements = None
 
 
-def rows_of(answer: Result, batched: bool) -> int | None:
+def rows_of(answer: Outputs, batched: bool) -> int | None:
     """What the first axis of the answer counts; None where it counts no rows."""
-    first = next(iter(answer.outputs.values()), None)
+    first = next(iter(answer.values()), None)
     return first.shape[0] if batched and first is not None and first.ndim else None
 
 
@@ -256,34 +261,3 @@ def kind_of(status: int) -> str:
         return Status(status).name
     except ValueError:
         return f"status {status}"
-
-
-def decoded(answer: bytes) -> Result | None:
-    """The answer's tensors; None for what is no answer."""
-    try:
-        return decode_response(answer, 0, 1)
-    except (SteelyardError, ValueError):
-        return None
-
-
-def run_delay_ns(thread: int) -> int:
-    """How long a thread of this process has waited for a processor so far, in ns; 0 where the kernel does not say."""
-    try:
-        return int(Path(f"/proc/self/task/{thread}/schedstat").read_text().split()[1])
-    except (OSError, IndexError, ValueError):
-        return 0
-
-
-def resident_bytes() -> int:
-    """Memory of this process that is in use."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
-def be_idle() -> None:
-    """Lets this process, and its threads to come, run only where nobody else wants the processor."""
-    try:
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-    except OSError:
-        # The niceness of threads that are there does not follow; there is one so far.
-        with contextlib.suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, 0, 19)

@@ -42,7 +42,7 @@ def replay(
         left, right = decoded(one), decoded(other)
         if left is None or right is None:
             return None
-        return comparison.compare(left.outputs, right.outputs, rows_of(left, batched))
+        return comparison.compare(left, right, rows_of(left, batched))
 
     answers = [_answer(outcome) for outcome in now]
     return Replay(

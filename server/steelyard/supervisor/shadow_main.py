@@ -20,7 +20,8 @@ from steelyard.shadow.account import Account
 from steelyard.shadow.calibration import Calibration
 from steelyard.shadow.candidate import Candidate
 from steelyard.shadow.local import LocalCandidate
-from steelyard.shadow.process import ShadowWork, be_idle, resident_bytes
+from steelyard.shadow.process import ShadowWork
+from steelyard.shadow.processor import be_idle, resident_bytes
 from steelyard.shadow.remote import RemoteCandidate
 from steelyard.shadow.running import RunningUnit
 from steelyard.shadow.task import LocalTarget, ShadowTask
