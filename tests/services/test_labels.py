@@ -65,6 +65,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     fill(repository, "twice", 1.0, 1.0, manifest=ALL)
     fill(repository, "drilled", 1.0, 2.0)
     fill(repository, "often", 1.0, 2.0, manifest="[rollout]\ndrill_every_s = 0.1\n")
+    fill(repository, "listed", 1.0, 2.0, 3.0, manifest="[serving]\nversions = { list = [1] }\n")
     fill(repository, "stale", 1.0, 2.0)
     fill(repository, "cold", 1.0, 2.0, 3.0, manifest="[rollout]\nkeep_warm_s = 0.0\n")
     fill(repository, "renamed", 1.0, 2.0, manifest='[rollout]\ndefault_label = "live"\n')
@@ -213,6 +214,20 @@ def test_where_nobody_has_set_it_a_rollback_goes_back_to_what_was_there_before(
     operator.roll_back("fresh")
     assert answer(asker, "fresh") == ("1", 1.0)
     assert operator.labels("fresh") == {"champion": (1, False)}
+
+
+def test_a_default_label_that_nobody_has_set_does_not_follow_to_what_is_loaded_for_another_label(
+    asker: Asker, operator: Operator
+) -> None:
+    assert answer(asker, "listed") == ("1", 1.0)
+    operator.set("listed", "challenger", "2")
+    assert answer(asker, "listed") == ("1", 1.0)
+    assert answer(asker, "listed", "challenger") == ("2", 2.0)
+    with pytest.raises(LoadFailed):
+        operator.set("listed", "challenger", "3", expected=1)
+    assert answer(asker, "listed") == ("1", 1.0)
+    assert operator.labels("listed") == {"challenger": (2, False), "champion": (1, True)}
+    assert [event.kind for event in operator.events("listed")] == ["label.followed", "label.set"]
 
 
 def test_another_default_label(asker: Asker, operator: Operator) -> None:

@@ -83,7 +83,7 @@ def test_a_version_that_appears_whole(own: Asker, repository: Path) -> None:
     eventually(lambda: entries(own, "whole")["1"][0] == "UNAVAILABLE")
     assert "policy" in entries(own, "whole")["1"][1]
     refusal = own.refused(request("whole", ONES, version="1"))
-    assert refusal.code is grpc.StatusCode.UNAVAILABLE
+    assert refusal.code is grpc.StatusCode.FAILED_PRECONDITION
     for part in ("'whole'", "version 1", "policy"):
         assert part in refusal.message
 

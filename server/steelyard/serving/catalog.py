@@ -1,6 +1,6 @@
 """Names to versions: what answers a request."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 
 from steelyard.errors import ModelNotFound, Unavailable
 from steelyard.rollout.labels import Holder
@@ -60,6 +60,13 @@ class Catalog:
         entry = self._models.get(name)
         if entry is not None:
             entry.labels = labels
+            self._reroute(entry)
+
+    def set_aside(self, name: str, aside: Set[int]) -> None:
+        """These versions are loaded for a label or a rollout only."""
+        entry = self.ensure(name)
+        if entry.aside != aside:
+            entry.aside = aside
             self._reroute(entry)
 
     def begin(self, name: str, number: int) -> None:

@@ -1,6 +1,6 @@
 """A model and its versions as the server knows them, and in which state each is."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -52,7 +52,9 @@ class VersionEntry:
 class ModelEntry:
     """A model that the server knows of, and why nothing of it can be loaded, where that is so.
 
-    `labels` are those that somebody has set. `default_label` answers where a caller names no version.
+    `labels` are those that somebody has set. `default_label` answers where a caller names no version. `aside` are
+    versions that are loaded for a label or a rollout, and not because the version policy wants them: a default label
+    that nobody has set does not follow to one of these.
     """
 
     name: str
@@ -60,6 +62,7 @@ class ModelEntry:
     reason: str = ""
     labels: Mapping[str, Holder] = field(default_factory=dict)
     default_label: str = DEFAULT_LABEL
+    aside: Set[int] = frozenset()
 
     @property
     def follows(self) -> bool:
@@ -72,7 +75,15 @@ class ModelEntry:
         if holder is not None:
             return self.standing(holder)
         served = [entry.served for entry in self.versions.values() if entry.served is not None]
-        return max(served, key=lambda version: version.number, default=None)
+        wanted = [version for version in served if version.number not in self.aside]
+        # One that is aside is better than none.
+        return max(wanted or served, key=lambda version: version.number, default=None)
+
+    def has_wanted(self) -> bool:
+        """Whether a version is served that is not aside."""
+        return any(
+            known.served is not None and known.number not in self.aside for known in self.versions.values()
+        )
 
     def standing(self, holder: Holder) -> ServedVersion | None:
         """The version that a label stands for, where it is served with the content that was labelled."""

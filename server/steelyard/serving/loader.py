@@ -309,6 +309,7 @@ class Loader:
             present = {version.number: version for version in directory.versions if version.number in settled}
             numbers = wanted(manifest.serving.versions, present)
             stay = self._stays.of(name)
+            self._catalog.set_aside(name, stay - set(numbers))
             loads = []
             for number in sorted({*numbers, *(stay & present.keys())}):
                 known = entry.versions.get(number)
@@ -325,7 +326,7 @@ class Loader:
             if manifest.serving.versions.latest is not None:
                 # The highest that can be loaded: a new version that cannot must not leave the model without any.
                 for number in sorted(present.keys() - set(numbers), reverse=True):
-                    if entry.default() is not None:
+                    if entry.has_wanted():
                         break
                     await self._load(name, present[number], manifest)
             default = entry.default()

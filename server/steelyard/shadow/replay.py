@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from steelyard.rollout.comparison import Comparison, Pair
 from steelyard.rollout.disagreement_file import Disagreement
 from steelyard.rollout.frames import Asked
+from steelyard.shadow.answers import decoded
 from steelyard.shadow.candidate import Candidate, Outcome
-from steelyard.shadow.process import decoded, rows_of
+from steelyard.shadow.process import rows_of
 
 
 @dataclass(frozen=True, slots=True)

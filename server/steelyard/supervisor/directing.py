@@ -9,8 +9,9 @@ from typing import Any, Protocol
 
 from pydantic import TypeAdapter
 
-from steelyard.errors import Conflict, LoadFailed, Unavailable
+from steelyard.errors import Conflict, InvalidRequest, LoadFailed, Unavailable
 from steelyard.models.golden import show_failing
+from steelyard.models.names import name_problem
 from steelyard.models.spec import ModelSpec
 from steelyard.observe.logs import log
 from steelyard.rollout.directive import Directive, Split, Tap
@@ -85,6 +86,8 @@ class Directing:
 
     async def make_ready(self, model: str, version: str) -> Ready:
         """The version that `version` names, when every worker serves it and its golden examples pass."""
+        if problem := name_problem(model):
+            raise InvalidRequest(problem)
         ready: Ready | None = None
         for worker in self._workers():
             found = await worker.ask({"ready": version, "model": model})

@@ -279,6 +279,8 @@ class Shadows:
         except SteelyardError as error:
             log("promotion.failed", level=logging.ERROR, model=model, shadow=shadow.name, reason=str(error))
             return
+        if shadow.number not in self._record.trials(model).shadows:
+            return
         self._end(shadow, "promoted", SERVER, reason)
         label = self._moves.default(model).name
         await self._moves.move_to(model, label, ready.holder, SERVER, f"{reason}; promote = automatic")
