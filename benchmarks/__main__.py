@@ -19,9 +19,12 @@ from benchmarks import (
     observe,
     overlap,
     real,
+    rollback,
     rooms,
     serving,
+    shadowed,
     soak,
+    swap,
     tabular,
     wire,
 )
@@ -97,6 +100,18 @@ def main() -> None:
         print("\nmany models")
         found["many"] = many.run(200 if quick else many.MODELS)
         print("\n".join(many.report(found["many"])))
+    if not names or "rollback" in names:
+        print("\nrollbacks under full load")
+        found["rollback"] = rollback.run(10) if quick else rollback.run()
+        print("\n".join(rollback.report(found["rollback"])))
+    if not names or "swap" in names:
+        print("\na large version swapped beside another model's load")
+        found["swap"] = swap.run(swaps=2) if quick else swap.run()
+        print("\n".join(swap.report(found["swap"])))
+    if not names or "shadowed" in names:
+        print("\na shadow beside the version in production")
+        found["shadowed"] = shadowed.run(rounds=1, seconds=3.0) if quick else shadowed.run()
+        print("\n".join(shadowed.report(found["shadowed"])))
     if not names or "soak" in names:
         print("\nsoak")
         found["soak"] = soak.run(25.0 if quick else 120.0)

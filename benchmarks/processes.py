@@ -29,6 +29,7 @@ class Served:
     pid: int
     worker_pid: int
     ready_after_s: float
+    data: Path
 
     def metric(self, name: str, **labels: str) -> float:
         """The sum of a metric's samples that carry `labels`, read from the server itself."""
@@ -64,7 +65,7 @@ def steelyard(repository: Path, *flags: str) -> Iterator[Served]:
                 time.sleep(0.02)
             ready_after_s = time.monotonic() - started
             port = int(server["grpc_address"].rpartition(":")[2])
-            yield Served(port, http, process.pid, children(process.pid)[0], ready_after_s)
+            yield Served(port, http, process.pid, children(process.pid)[0], ready_after_s, Path(data))
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(60)
