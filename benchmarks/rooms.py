@@ -20,8 +20,8 @@ from steelyard._native.decision import new_ids
 from steelyard._native.observe import Segment, Ticket
 from steelyard.models.manifest import ModelManifest
 from steelyard.observe.segment import create_segment
-from steelyard.scheduling.lane import Lane
 from steelyard.scheduling.scheduler import Scheduler
+from steelyard.serving.entering import enter
 from steelyard.serving.loading import Environment, load_version
 from steelyard.serving.verdicts import Verdicts
 from steelyard.serving.version import ServedVersion
@@ -40,25 +40,7 @@ def served_tiny(repository: Path) -> ServedVersion:
     descriptor = create_segment("rooms")
     slot = Segment(descriptor, os.getpid(), time.time_ns()).slot("tiny", "1")
     os.close(descriptor)
-    version = ServedVersion(
-        model="tiny",
-        number=1,
-        path=path,
-        digest=loaded.digest,
-        manifest=manifest,
-        version_manifest=loaded.version_manifest,
-        spec=loaded.spec,
-        device=loaded.device,
-        session=loaded.session,
-        pipeline=None,
-        batching=loaded.batching,
-        lane=Lane("tiny", loaded.policy, loaded.cost),
-        prepare_lane=None,
-        slot=slot,
-        bindable=loaded.bindable,
-        default_timeout_ns=0,
-    )
-    version.lane.owner = version
+    version = enter("tiny", 1, path, manifest, loaded, slot, 0)
     version.lane.limit_rows = BATCH
     return version
 

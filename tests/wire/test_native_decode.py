@@ -109,7 +109,7 @@ def test_a_request_comes_out_as_it_went_in(codec: ModuleType) -> None:
 
 def test_an_empty_body_is_an_empty_request(codec: ModuleType) -> None:
     request = codec.decode_request(b"")
-    assert content(request) == ("", "", "", 0, [], [], [])
+    assert content(request) == ("", "", "", b"", 0, [], [], [])
 
 
 def test_parameters_and_outputs_of_one_request_are_not_those_of_another(codec: ModuleType) -> None:

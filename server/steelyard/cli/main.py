@@ -18,10 +18,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "models": ("steelyard.cli.models:models", "Show the models of a server, running or stopped."),
     "label": ("steelyard.cli.label:label", "Show and move the labels of models."),
     "rollback": ("steelyard.cli.rollback:rollback", "Go back to the version that a label stood for before."),
-    "shadow": (
-        "steelyard.cli.shadow:shadow",
-        "Run a candidate beside the version in production, and weigh its answers.",
-    ),
+    "shadow": ("steelyard.cli.shadow:shadow", "Run a candidate beside production, and weigh its answers."),
     "canary": ("steelyard.cli.canary:canary", "Let a candidate answer a share of the requests."),
     "history": ("steelyard.cli.history:history", "Show what happened to models, by whom and why."),
     "add": ("steelyard.cli.add:add", "Put an ONNX file into a repository as a version of a model."),

@@ -22,7 +22,7 @@ MARGIN_S = 60.0
     "  steelyard shadow status prices --data models/.steelyard"
 )
 def shadow() -> None:
-    """Run a candidate beside the version in production, and weigh its answers.
+    """Run a candidate beside production, and weigh its answers.
 
     A candidate is another version of the model, in a process of its own, or a server elsewhere. It gets a sample of
     the requests after they have been answered; callers get nothing of it. Every command of it takes --json.

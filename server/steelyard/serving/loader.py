@@ -27,11 +27,10 @@ from steelyard.observe.logs import log
 from steelyard.rollout.directive import Directive
 from steelyard.rollout.labels import Holder
 from steelyard.runtime.pace import Pace
-from steelyard.scheduling.lane import Lane
 from steelyard.serving.catalog import Catalog
+from steelyard.serving.entering import enter
 from steelyard.serving.entries import ModelEntry, VersionState
 from steelyard.serving.loading import Environment, LoadedVersion, load_version
-from steelyard.serving.preparing import prepare_lane
 from steelyard.serving.stays import Stays
 from steelyard.serving.version import ServedVersion
 
@@ -383,7 +382,8 @@ class Loader:
         try:
             loaded = await self._load_files(name, version.path, manifest)
             self._refuse_other_content(name, number, loaded)
-            served = self._serve(name, number, Path(version.path), manifest, loaded)
+            slot = self._segment.slot(name, str(number))
+            served = enter(name, number, version.path, manifest, loaded, slot, self._environment.threads)
         except Exception as error:
             reason = self._told(error)
             self._catalog.fail(name, number, reason)
@@ -426,35 +426,6 @@ class Loader:
                 f"its files have changed to {loaded.digest[:19]}, and a label or a rollout stands for {held[:19]}: "
                 "give new content a new number"
             )
-
-    def _serve(
-        self, name: str, number: int, path: Path, manifest: ModelManifest, loaded: LoadedVersion
-    ) -> ServedVersion:
-        lane = Lane(name, loaded.policy, loaded.cost)
-        served = ServedVersion(
-            model=name,
-            number=number,
-            path=path,
-            digest=loaded.digest,
-            manifest=manifest,
-            version_manifest=loaded.version_manifest,
-            spec=loaded.spec,
-            device=loaded.device,
-            session=loaded.session,
-            pipeline=loaded.pipeline,
-            batching=loaded.batching,
-            lane=lane,
-            prepare_lane=prepare_lane(name, loaded, lane, self._environment.threads),
-            slot=self._segment.slot(name, str(number)),
-            bindable=loaded.bindable,
-            default_timeout_ns=manifest.serving.default_timeout_ms * 1_000_000,
-            golden_passed=loaded.golden_passed,
-            failing=loaded.failing,
-        )
-        served.lane.owner = served
-        if served.prepare_lane is not None:
-            served.prepare_lane.owner = served
-        return served
 
     def _remove_all(self, name: str) -> None:
         if name not in self._catalog:

@@ -13,8 +13,9 @@ from steelyard.models.spec import ModelSpec
 from steelyard.observe.segment import create_segment
 from steelyard.rollout.frames import Asked
 from steelyard.runtime.runner import Array, Runner, Shape
-from steelyard.scheduling.lane import Batch, Lane
+from steelyard.scheduling.lane import Batch
 from steelyard.scheduling.ticket import Ticket
+from steelyard.serving.entering import enter
 from steelyard.serving.execution import Job, execute, now_ns
 from steelyard.serving.fit import fit
 from steelyard.serving.loading import Environment, LoadedVersion, load_version
@@ -183,23 +184,4 @@ def _served(
         slot = Segment(descriptor, os.getpid(), time.time_ns()).slot(name, str(number))
     finally:
         os.close(descriptor)
-    version = ServedVersion(
-        model=name,
-        number=number,
-        path=path,
-        digest=loaded.digest,
-        manifest=manifest,
-        version_manifest=loaded.version_manifest,
-        spec=loaded.spec,
-        device=loaded.device,
-        session=loaded.session,
-        pipeline=loaded.pipeline,
-        batching=loaded.batching,
-        lane=Lane(name, loaded.policy, loaded.cost),
-        prepare_lane=None,
-        slot=slot,
-        bindable=loaded.bindable,
-        default_timeout_ns=0,
-    )
-    version.lane.owner = version
-    return version
+    return enter(name, number, path, manifest, loaded, slot, 0)
