@@ -62,11 +62,12 @@ class Catalog:
             entry.labels = labels
             self._reroute(entry)
 
-    def set_aside(self, name: str, aside: Set[int]) -> None:
-        """These versions are loaded for a label or a rollout only."""
+    def arrange(self, name: str, default_label: str, aside: Set[int]) -> None:
+        """Says which label answers where a caller names no version, and which versions are loaded for a label or a
+        rollout only."""
         entry = self.ensure(name)
-        if entry.aside != aside:
-            entry.aside = aside
+        if (entry.default_label, entry.aside) != (default_label, aside):
+            entry.default_label, entry.aside = default_label, aside
             self._reroute(entry)
 
     def begin(self, name: str, number: int) -> None:

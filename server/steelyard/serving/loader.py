@@ -22,7 +22,6 @@ from steelyard.models.manifest import ModelManifest, read_model_manifest, unowne
 from steelyard.models.names import name_problem, parse_version
 from steelyard.models.repository import Fingerprint, Listing, VersionDir, scan
 from steelyard.models.versions import wanted
-from steelyard.models.watcher import ManifestChanged, Removed, Watcher
 from steelyard.observe.logs import log
 from steelyard.rollout.directive import Directive
 from steelyard.rollout.labels import Holder
@@ -31,6 +30,7 @@ from steelyard.serving.catalog import Catalog
 from steelyard.serving.entering import enter
 from steelyard.serving.entries import ModelEntry, VersionState
 from steelyard.serving.loading import Environment, LoadedVersion, load_version
+from steelyard.serving.sightings import Sightings
 from steelyard.serving.stays import Stays
 from steelyard.serving.version import ServedVersion
 
@@ -84,25 +84,22 @@ class Loader:
         # Held from a scan until its listing is in force: an older listing must not take the place of a newer one.
         self._scanning = asyncio.Lock()
         self._one_at_a_time = asyncio.Lock()
-        self._watcher = Watcher()
-        # Versions that stood still when they were last looked at, by model: others may be half written.
-        self._settled: dict[str, set[int]] = {}
+        self._sightings = Sightings()
         # What was loaded, or tried, of each version: its files and its model's manifest.
         self._taken: dict[tuple[str, int], tuple[Fingerprint, Fingerprint | None]] = {}
-        self._absent: Set[tuple[str, int]] = frozenset()
-        self.listing = Listing({}, ())
         self.ready = False
+
+    @property
+    def listing(self) -> Listing:
+        """What the repository held at the last look."""
+        return self._sightings.listing
 
     async def load_all(self) -> None:
         """Loads what the repository holds now; afterwards the loader is ready, whatever failed to load."""
-        self.listing = await self._scan()
-        self._watcher = Watcher(self.listing)
+        self._sightings.begin(await self._scan())
         for name in self.listing.models:
             self._catalog.ensure(name)
-            self._settle(name)
         self._catalog.complete = True
-        for problem in self.listing.problems:
-            log("repository.problem", level=logging.WARNING, path=str(problem.path), reason=problem.message)
         await asyncio.gather(*(self._apply(name) for name in self.listing.models))
         self.ready = True
         self._tell_followed()
@@ -124,55 +121,13 @@ class Loader:
         """Looks at the repository once, and takes up what has changed and stood still since the last look."""
         try:
             async with self._scanning:
-                changed = self._compare(await self._scan())
+                listing = await self._scan()
+                known = [(entry.name, number) for entry in self._catalog for number in entry.versions]
+                changed = self._sightings.compare(listing, known)
         except RepositoryError as error:
             log("repository.unreadable", level=logging.ERROR, reason=str(error))
             return
         await asyncio.gather(*(self._apply(name, touched) for name, touched in changed.items()))
-
-    def _compare(self, listing: Listing) -> dict[str, set[int] | None]:
-        """Puts `listing` in force; gives the models to look after, and the versions of each (None: all)."""
-        known = {problem.path for problem in self.listing.problems}
-        for problem in listing.problems:
-            if problem.path not in known:
-                log(
-                    "repository.problem",
-                    level=logging.WARNING,
-                    path=str(problem.path),
-                    reason=problem.message,
-                )
-        self.listing = listing
-        changes = self._watcher.observe(listing)
-        changed: dict[str, set[int] | None] = {}
-        for change in changes:
-            touched = changed.setdefault(change.model, set())
-            if isinstance(change, ManifestChanged):
-                changed[change.model] = None
-                continue
-            if isinstance(change, Removed):
-                self._settled[change.model].discard(change.version)
-            else:
-                self._settled.setdefault(change.model, set()).add(change.version)
-            if touched is not None:
-                touched.add(change.version)
-        for name, number in self._gone_unreported():
-            self._settled[name].discard(number)
-            changed.setdefault(name, set())
-        return changed
-
-    def _gone_unreported(self) -> Set[tuple[str, int]]:
-        """Versions that are known and were absent at this look and the last: among them those that were loaded by
-        request and removed before the watcher had ever seen them."""
-        models = self.listing.models
-        absent = {
-            (entry.name, number)
-            for entry in self._catalog
-            for number in entry.versions
-            if entry.name not in models
-            or all(version.number != number for version in models[entry.name].versions)
-        }
-        gone, self._absent = absent & self._absent, absent
-        return gone
 
     async def load(self, name: str) -> None:
         """Loads or reloads a model by request. Raises what kept it from being ready."""
@@ -180,15 +135,14 @@ class Loader:
         if problem is not None:
             raise InvalidRequest(problem)
         async with self._scanning:
-            self.listing = await self._scan()
+            self._sightings.listing = await self._scan()
             if name not in self.listing.models:
                 own = [p.message for p in self.listing.problems if p.path.is_relative_to(self.root / name)]
                 raise ModelNotFound(
                     f"no model {name!r} in the repository" + (f": {'; '.join(own)}" if own else "")
                 )
             self._keep_out(name, False)
-            # Whoever asks says that it is all there.
-            self._settle(name)
+            self._sightings.settle(name)
         await self._apply(name, None, anew=True)
         entry = self._catalog.model(name)
         failed = [
@@ -236,10 +190,8 @@ class Loader:
             self._stays.until_told(name, served.number)
             return served
         async with self._scanning:
-            self.listing = await self._scan()
-            directory = self.listing.models.get(name)
-            if directory is not None and any(found.number == number for found in directory.versions):
-                self._settled.setdefault(name, set()).add(number)
+            self._sightings.listing = await self._scan()
+            if self._sightings.settle_version(name, number):
                 self._stays.until_told(name, number)
         await self._apply(name)
         known = self._catalog.model(name).versions.get(number)
@@ -273,10 +225,6 @@ class Loader:
         if self._kept_out_changed is not None:
             self._kept_out_changed(frozenset(self._kept_out))
 
-    def _settle(self, name: str) -> None:
-        """Takes all versions of a model as they are in the last listing."""
-        self._settled[name] = {version.number for version in self.listing.models[name].versions}
-
     async def _apply(self, name: str, touched: Set[int] | None = frozenset(), *, anew: bool = False) -> None:
         """Makes what is served of `name` equal to what has settled of the last listing.
 
@@ -302,13 +250,11 @@ class Loader:
                 log("model.refused", level=logging.ERROR, model=name, reason=entry.reason)
                 return
             entry.reason = ""
-            entry.default_label = manifest.rollout.default_label
             before = entry.default()
-            settled = self._settled.get(name, set())
-            present = {version.number: version for version in directory.versions if version.number in settled}
+            present = self._sightings.settled(name)
             numbers = wanted(manifest.serving.versions, present)
             stay = self._stays.of(name)
-            self._catalog.set_aside(name, stay - set(numbers))
+            self._catalog.arrange(name, manifest.rollout.default_label, stay - set(numbers))
             loads = []
             for number in sorted({*numbers, *(stay & present.keys())}):
                 known = entry.versions.get(number)
@@ -327,7 +273,11 @@ class Loader:
                 for number in sorted(present.keys() - set(numbers), reverse=True):
                     if entry.has_wanted():
                         break
-                    await self._load(name, present[number], manifest)
+                    known = entry.versions.get(number)
+                    if known is None or known.served is None:
+                        await self._load(name, present[number], manifest)
+                    if entry.versions[number].served is not None:
+                        self._catalog.arrange(name, entry.default_label, entry.aside - {number})
             default = entry.default()
             if (
                 entry.follows
@@ -338,7 +288,7 @@ class Loader:
                 # Whoever hears that the label has followed says for how long.
                 self._stays.until_told(name, before.number)
             stay = self._stays.of(name)
-            for number in entry.versions.keys() - settled:
+            for number in entry.versions.keys() - self._sightings.numbers(name):
                 self._gone(entry, number, number in stay)
             # Where a version could not be loaded, those that it would replace go on.
             if all(entry.versions[number].served is not None for number in numbers):
