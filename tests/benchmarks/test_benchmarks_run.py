@@ -4,7 +4,20 @@ import asyncio
 
 import pytest
 
-from benchmarks import demo_files, engine, many, overlap, real, rooms, serving, soak, tabular
+from benchmarks import (
+    demo_files,
+    engine,
+    many,
+    overlap,
+    real,
+    rollback,
+    rooms,
+    serving,
+    shadowed,
+    soak,
+    swap,
+    tabular,
+)
 
 
 @pytest.mark.extra
@@ -43,6 +56,30 @@ def test_rows_to_features_are_those_of_scikit_learn() -> None:
     found = tabular.measure(quick=True)
     assert set(found) == {"1,000", "1"}
     assert len(tabular.report(found)) == 9
+
+
+@pytest.mark.extra
+def test_rollbacks_under_full_load_fail_nobody_and_are_in_force_at_once() -> None:
+    found = rollback.run(10)
+    assert found["failed"] == found["wrong_version"] == 0
+    assert found["checked"] > 100
+    assert len(rollback.report(found)) == 2
+
+
+@pytest.mark.extra
+def test_a_large_version_is_swapped_beside_another_models_load() -> None:
+    found = swap.run(swaps=1, rate=200.0)
+    assert found["megabytes"] > 80
+    assert found["failed"] == 0
+    assert found["during"] > 0
+
+
+@pytest.mark.extra
+def test_shadows_that_agree_and_that_hang_fail_nobody() -> None:
+    found = shadowed.run(rounds=1, seconds=3.0)
+    assert found["failed"] == 0
+    assert found["compared"] > 0
+    assert len(shadowed.report(found)) == 6
 
 
 @pytest.mark.extra
