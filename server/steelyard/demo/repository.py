@@ -13,8 +13,15 @@ from steelyard.demo.quantize import CALIBRATION_FILES, RECIPE, quantize
 from steelyard.demo.questions import Question, choose
 from steelyard.models.add import add_version
 from steelyard.models.governance import Governance
-from steelyard.models.manifest import ModelManifest, Serving, VersionPolicy
+from steelyard.models.manifest import (
+    MODEL_MANIFEST,
+    ModelManifest,
+    Serving,
+    VersionPolicy,
+    read_model_manifest,
+)
 from steelyard.models.repository import GRAPH_FILE
+from steelyard.models.rollout import CompareRule, GateManifest, Guardrail, Rollout
 from steelyard.models.version_manifest import (
     VERSION_MANIFEST,
     InputManifest,
@@ -34,7 +41,22 @@ CALIBRATION_LIST = "calibration.txt"
 
 MANIFEST = ModelManifest(
     # Batches of four are what this model is fastest with on CPUs; larger ones are slower than single rows.
-    serving=Serving(versions=VersionPolicy(all=True), max_batch=4, preferred_batch_sizes=(4,)),
+    # Version 1 is in production; version 2 is loaded because a label stands for it.
+    serving=Serving(versions=VersionPolicy(list=(AS_PACKAGED,)), max_batch=4, preferred_batch_sizes=(4,)),
+    rollout=Rollout(
+        # The type is what callers act on.
+        compare=(CompareRule(output=OUTPUT, rule="top_1"),),
+        gate=GateManifest(
+            # Several times what it takes where one file in forty is told differently.
+            max_requests=5000,
+            guardrail=(
+                # One file in twenty may be told differently; one in ten is no longer the same model.
+                Guardrail(on="disagreement", margin=0.05, harm=0.1),
+                # None is expected to fail, and to be sure of that to within two in a hundred takes 450 files.
+                Guardrail(on="error_rate", margin=0.02, harm=0.04),
+            ),
+        ),
+    ),
     governance=Governance(
         owner="demo",
         tier="demonstration",
@@ -50,7 +72,7 @@ def prepare(directory: Path, spec: FeatureSpec, roots: Sequence[Path], say: Call
     """Makes the repository below `directory`, or finds the one of an earlier run; returns its path.
 
     `say` is told what takes time. A repository that was made of another model than the package ships now, or that
-    takes something else than files, is made anew.
+    takes something else than files or has no gate, is made anew.
     """
     repository = directory / "models"
     source = Path(str(resources.files("magika").joinpath(MODEL_FILE)))
@@ -58,6 +80,7 @@ def prepare(directory: Path, spec: FeatureSpec, roots: Sequence[Path], say: Call
     if packaged.exists() and (
         _sha256(packaged / GRAPH_FILE) != _sha256(source)
         or read_version_manifest(packaged / VERSION_MANIFEST).input != inputs_of(spec)
+        or not read_model_manifest(repository / MODEL / MODEL_MANIFEST).rollout.gate.guardrail
     ):
         shutil.rmtree(repository)
     directory.mkdir(parents=True, exist_ok=True)

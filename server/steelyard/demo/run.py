@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from steelyard.client.admin import AdminClient
 from steelyard.demo.corpus import default_roots, find_files
 from steelyard.demo.features import FeatureSpec
 from steelyard.demo.figures import Agreement, Difference, Figures
@@ -14,7 +15,8 @@ from steelyard.demo.reference import Reference
 from steelyard.demo.repository import AS_PACKAGED, MODEL, QUANTIZED, calibrated_on, prepare
 from steelyard.demo.server import ServerProcess, refuse_second, signals_held_back
 from steelyard.demo.stages import account_of, fetch_metrics
-from steelyard.demo.traffic import ask_all
+from steelyard.demo.traffic import TIMEOUT_S, ask_all
+from steelyard.demo.trial import Administration, Trial, try_challenger
 from steelyard.errors import ConfigError
 from steelyard.supervisor.datadir import RunningServer
 
@@ -26,6 +28,7 @@ class Outcome:
     """A run's end."""
 
     figures: Figures
+    trial: Trial
     server: RunningServer
     kept: bool
     """Whether the server is still up."""
@@ -33,8 +36,9 @@ class Outcome:
     """A file to ask a kept server about."""
 
 
-def run(directory: Path, files: int, keep: bool, progress: Progress) -> Outcome:
-    """Serves the model out of `directory`, asks it about `files` files, version 2 about half of them.
+def run(directory: Path, files: int, shadow_files: int, keep: bool, progress: Progress) -> Outcome:
+    """Serves the model out of `directory`, asks it about `files` files, version 2 about half of them, and then tries
+    version 2 as a shadow of version 1 over `shadow_files` files, fewer if the gate has decided.
 
     directory: is made where it is missing, and used again where it is there.
     keep: leaves the server up, unless something goes wrong.
@@ -51,12 +55,13 @@ def run(directory: Path, files: int, keep: bool, progress: Progress) -> Outcome:
     roots = default_roots()
     repository = prepare(directory, spec, roots, progress.say)
     progress.say("looking for files")
-    questions = choose(find_files(roots, calibrated_on(directory)), spec, files)
-    if not questions.asked:
+    found = choose(find_files(roots, calibrated_on(directory)), spec, max(files, shadow_files))
+    asked, tried = found.asked[:files], found.asked[:shadow_files]
+    if not asked:
         raise ConfigError(f"no readable file for the model below {', '.join(map(str, roots))}")
     reference = Reference()
-    with progress.bar("asking the magika package", len(questions.asked)) as advance:
-        expected = reference.labels(questions.asked, advance)
+    with progress.bar("asking the magika package", len(asked)) as advance:
+        expected = reference.labels(asked, advance)
     progress.say("starting steelyard serve")
     server: ServerProcess | None = None
     kept = False
@@ -64,12 +69,15 @@ def run(directory: Path, files: int, keep: bool, progress: Progress) -> Outcome:
         with signals_held_back():
             server = ServerProcess(repository, data, directory / "server.log")
         running = server.wait_ready()
-        figures = _ask(running, questions.asked, questions.too_small, expected, reference, progress)
+        with AdminClient(data, TIMEOUT_S) as client:
+            Administration(client).challenge()
+        figures = _ask(running, asked, found.too_small, expected, reference, progress)
+        trial = try_challenger(running.grpc_address, data, tried, spec.labels, progress)
         kept = keep
     finally:
         if server is not None and not kept:
             server.stop()
-    return Outcome(figures, running, kept, questions.asked[0].file.path)
+    return Outcome(figures, trial, running, kept, asked[0].file.path)
 
 
 def _ask(

@@ -1,0 +1,344 @@
+"""Version 2 beside version 1: asked what production is asked, held against its answers, and judged by the gate."""
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from steelyard.client import AsyncClient
+from steelyard.client.admin import AdminClient
+from steelyard.client.results import decode_response
+from steelyard.demo.progress import Progress
+from steelyard.demo.questions import Question
+from steelyard.demo.repository import AS_PACKAGED, INPUT, MODEL, OUTPUT, QUANTIZED
+from steelyard.errors import Conflict, Unavailable
+from steelyard.rollout.disagreement_file import DisagreementsReader
+from steelyard.wire.generated import admin as pb
+
+Result = TypeVar("Result")
+
+CHALLENGER = "challenger"
+ACTOR = "steelyard demo"
+
+# Enough to form batches, and few enough that the candidate, which gives way, is not told to pause.
+IN_FLIGHT = 4
+# What the version in production is asked again, to learn its own noise.
+CALIBRATION_REQUESTS = 64
+# A call loads a version at most; a request takes a tenth of a second.
+TIMEOUT_S = 60.0
+# Traffic ends then, decided or not; and what waits for the candidate after it has so long.
+MAX_TRAFFIC_S = 30.0
+MAX_WAIT_S = 10.0
+POLL_S = 0.25
+DRILL_STAY_MS = 500
+KEPT_WORST = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Worst:
+    """A file of which the two say different things."""
+
+    path: str
+    primary: str
+    """The type that the version in production tells."""
+    candidate: str
+    grade: str
+    severity: float
+    broken: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What came of it."""
+
+    asked: int
+    """Files that were asked about before it was decided, or that there were."""
+    seconds: float
+    """From the first file to the verdict, or to the last pair."""
+    tolerances: Mapping[str, Sequence[float]]
+    """By output, absolute and relative: what the version in production differs from itself, and twice that."""
+    seen: Mapping[str, Any]
+    """The shadow's status at its end, as `steelyard shadow status --json` has it."""
+    worst: tuple[Worst, ...]
+    drill: Mapping[str, Any]
+    """What the event of the rollback drill says."""
+
+    @property
+    def verdict(self) -> str:
+        """safe, harmful, exhausted or undecided."""
+        return str(self.seen["verdict"])
+
+    def document(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "asked": self.asked,
+            "seconds": self.seconds,
+            "verdict": self.verdict,
+            "shadow": dict(self.seen),
+            "worst": [
+                {
+                    "path": one.path,
+                    "primary": one.primary,
+                    "candidate": one.candidate,
+                    "grade": one.grade,
+                    "severity": one.severity if one.severity != float("inf") else None,
+                    "broken": list(one.broken),
+                }
+                for one in self.worst
+            ],
+            "drill": dict(self.drill),
+        }
+
+
+class Administration:
+    """The calls of a server's admin service that a trial makes."""
+
+    def __init__(self, client: AdminClient) -> None:
+        self._client = client
+
+    def challenge(self) -> None:
+        """Returns when the challenger stands for version 2, which is loaded, with version 1 to go back to."""
+        listed = self._client.call("ListLabels", pb.ListLabelsRequest(model=MODEL), pb.ListLabelsResponse)
+        previous = [label.previous.version for label in listed.labels if label.label == CHALLENGER]
+        if self._moved(QUANTIZED) or previous != [AS_PACKAGED]:
+            for version in (AS_PACKAGED, QUANTIZED):
+                self._moved(version)
+
+    def _moved(self, version: int) -> bool:
+        """Lets the challenger stand for a version, once it is loaded; False where it stands for it already."""
+        request = pb.SetLabelRequest(
+            model=MODEL, label=CHALLENGER, version=str(version), who=_who("to be tried")
+        )
+        deadline_s = time.monotonic() + TIMEOUT_S
+        while True:
+            try:
+                self._client.call("SetLabel", request, pb.Event)
+                return True
+            except Conflict:
+                return False
+            except Unavailable:  # being loaded, as a label or a rollback may need it
+                if time.monotonic() > deadline_s:
+                    raise
+            time.sleep(POLL_S)
+
+    def calibrate(self) -> None:
+        """Returns when the version in production has been asked enough again; needs traffic."""
+        request = pb.CalibrateRequest(
+            model=MODEL,
+            requests=CALIBRATION_REQUESTS,
+            timeout_ms=int(MAX_TRAFFIC_S * 1e3),
+            who=_who("its own noise"),
+        )
+        self._client.call("Calibrate", request, pb.Event)
+
+    def start(self) -> None:
+        """Starts the challenger as a shadow; one that an earlier demo has left is ended first."""
+        for left in self.trials()["shadows"]:
+            self.stop(left["name"])
+        request = pb.StartShadowRequest(
+            model=MODEL, version=CHALLENGER, sample=1.0, who=_who("is it as good in eight bits?")
+        )
+        self._client.call("StartShadow", request, pb.Event)
+
+    def stop(self, candidate: str) -> None:
+        """Ends a shadow."""
+        request = pb.StopShadowRequest(model=MODEL, candidate=candidate, who=_who("the demo has seen enough"))
+        self._client.call("StopShadow", request, pb.Event)
+
+    def trials(self) -> dict[str, Any]:
+        """The model's shadows, and the last that has ended."""
+        found = self._client.call("GetTrials", pb.GetTrialsRequest(model=MODEL), pb.Trials)
+        status: dict[str, Any] = json.loads(found.status)
+        return status
+
+    def drill(self) -> dict[str, Any]:
+        """Rolls the challenger back to version 1, and forward again; the event's details."""
+        request = pb.RollbackRequest(
+            model=MODEL, label=CHALLENGER, drill=True, stay_ms=DRILL_STAY_MS, who=_who("to see that it works")
+        )
+        event = self._client.call("Rollback", request, pb.Event)
+        details: dict[str, Any] = json.loads(event.details)
+        return details
+
+
+def try_challenger(
+    address: str, data: Path, questions: Sequence[Question], labels: Sequence[str], progress: Progress
+) -> Trial:
+    """Asks version 1 about files, one time each, with version 2 as its shadow, until the gate has decided.
+
+    labels: of the model's classes. The challenger is to stand for version 2 already.
+
+    Raises what a request that fails raises.
+    """
+    with AdminClient(data, TIMEOUT_S) as client:
+        try:
+            return asyncio.run(
+                _try(address, data, Administration(client), questions, labels, progress)
+            )
+        except ExceptionGroup as group:
+            raise group.exceptions[0] from None
+
+
+async def _try(
+    address: str,
+    data: Path,
+    server: Administration,
+    questions: Sequence[Question],
+    labels: Sequence[str],
+    progress: Progress,
+) -> Trial:
+    async with AsyncClient(address, timeout_s=TIMEOUT_S) as client:
+        progress.say("calibrating: version 1 against itself, alone and in batches of other sizes")
+        await _meanwhile(client, "", questions, server.calibrate)
+        await asyncio.to_thread(server.start)
+        asked: dict[str, str] = {}
+        started_s = time.perf_counter()
+        with progress.bar("asking version 1, with 2 as its shadow", len(questions)) as advance:
+            await _ask_until_decided(client, server, questions, asked, advance)
+        await _wait_for_pairs(server)
+        seconds = time.perf_counter() - started_s
+        for running in (await asyncio.to_thread(server.trials))["shadows"]:
+            await asyncio.to_thread(server.stop, running["name"])
+        seen = (await asyncio.to_thread(server.trials))["last_shadow"]["seen"]
+        progress.say("a rollback drill, under traffic")
+        drill = await _meanwhile(client, CHALLENGER, questions, server.drill)
+    return Trial(
+        asked=len(asked),
+        seconds=seconds,
+        tolerances=seen["tolerances"],
+        seen=seen,
+        worst=_worst(data / "shadows" / f"{seen['key']}.sqlite", seen["key"], asked, labels),
+        drill=drill,
+    )
+
+
+async def _meanwhile(
+    client: AsyncClient, version: str, questions: Sequence[Question], work: Callable[[], Result]
+) -> Result:
+    """What `work` gives, done while `version` is asked about the files, again and again."""
+    working = asyncio.ensure_future(asyncio.to_thread(work))
+
+    def endless() -> Iterable[Question]:
+        while not working.done():
+            yield from questions
+
+    await _ask(client, version, endless(), working.done, lambda question, decision_id: None)
+    return await working
+
+
+async def _ask_until_decided(
+    client: AsyncClient,
+    server: Administration,
+    questions: Sequence[Question],
+    asked: dict[str, str],
+    advance: Callable[[], None],
+) -> None:
+    """Fills `asked`: paths by decision id."""
+    decided = asyncio.Event()
+    deadline_s = time.monotonic() + MAX_TRAFFIC_S
+
+    def answered(question: Question, decision_id: str) -> None:
+        asked[decision_id] = question.file.path
+        advance()
+
+    async def look() -> None:
+        while not _is_over(await asyncio.to_thread(server.trials)):
+            await asyncio.sleep(POLL_S)
+        decided.set()
+
+    looking = asyncio.ensure_future(look())
+    try:
+        await _ask(
+            client, "", questions, lambda: decided.is_set() or time.monotonic() > deadline_s, answered
+        )
+    finally:
+        looking.cancel()
+
+
+async def _ask(
+    client: AsyncClient,
+    version: str,
+    questions: Iterable[Question],
+    is_enough: Callable[[], bool],
+    answered: Callable[[Question, str], None],
+) -> None:
+    """Asks `version` (empty: the default label) for the scores of files, a few at a time."""
+    waiting = iter(questions)
+
+    async def work() -> None:
+        for question in waiting:
+            if is_enough():
+                return
+            file = np.array([question.file.content], dtype=object)
+            result = await client.infer(MODEL, {INPUT: file}, version=version)
+            answered(question, result.decision_id)
+
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(IN_FLIGHT):
+            tasks.create_task(work())
+
+
+def _is_over(trials: Mapping[str, Any]) -> bool:
+    """Whether the gate has decided; a shadow that was harmful or exhausted is there no more."""
+    shadows = trials["shadows"]
+    return not shadows or shadows[0]["verdict"] != "undecided"
+
+
+async def _wait_for_pairs(server: Administration) -> None:
+    """Returns when all that was handed over has been compared, the gate has decided, or the time is over."""
+    deadline_s = time.monotonic() + MAX_WAIT_S
+    while time.monotonic() < deadline_s:
+        trials = await asyncio.to_thread(server.trials)
+        if _is_over(trials) or _open_pairs(trials["shadows"][0]) <= 0:
+            return
+        await asyncio.sleep(POLL_S)
+
+
+def _open_pairs(shadow: Mapping[str, Any]) -> int:
+    """Requests that were sampled and neither dropped nor counted yet."""
+    tap, pairs = shadow["tap"], shadow["pairs"]
+    dropped = sum(count for name, count in tap.items() if name.startswith("dropped_"))
+    counted = 0
+    if pairs is not None:
+        failures = pairs["failures"]
+        counted = pairs["pairs"] + sum(
+            failures[side] for side in ("primary_only", "candidate_only", "both")
+        )
+    return int(tap.get("sampled", 0) - dropped - counted - sum(shadow["not_compared"].values()))
+
+
+def _worst(file: Path, key: str, asked: Mapping[str, str], labels: Sequence[str]) -> tuple[Worst, ...]:
+    with DisagreementsReader(file) as reader:
+        found = []
+        for listed in reader.list(key)[:KEPT_WORST]:
+            kept = reader.get(listed.decision_id, key)
+            if kept is not None:
+                found.append(
+                    Worst(
+                        path=asked.get(listed.decision_id, "?"),
+                        primary=_told(kept.primary, labels),
+                        candidate=_told(kept.candidate, labels),
+                        grade=listed.grade,
+                        severity=listed.severity,
+                        broken=listed.broken,
+                    )
+                )
+        return tuple(found)
+
+
+def _told(answer: bytes | str, labels: Sequence[str]) -> str:
+    """What an answer says of a file, with its score; the text of an error as it is."""
+    if isinstance(answer, str):
+        return answer
+    scores = decode_response(answer, 0, 1)[OUTPUT].ravel()
+    best = int(scores.argmax())
+    return f"{labels[best]} {float(scores[best]):.2f}"
+
+
+def _who(reason: str) -> pb.Who:
+    return pb.Who(actor=ACTOR, reason=reason)
