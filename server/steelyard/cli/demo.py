@@ -54,7 +54,13 @@ def demo(files: int, shadow_files: int, keep: bool, directory: Path, as_json: bo
             "http_address": outcome.server.http_address,
             "pid": outcome.server.pid,
         }
-        print_json({**outcome.figures.document(), "trial": outcome.trial.document(), "server": server if outcome.kept else None})
+        print_json(
+            {
+                **outcome.figures.document(),
+                "trial": outcome.trial.document(),
+                "server": server if outcome.kept else None,
+            }
+        )
     else:
         print_outcome(outcome, directory)
     return DONE if outcome.figures.right else FOUND_WRONG

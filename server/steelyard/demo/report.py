@@ -15,6 +15,7 @@ from steelyard.demo.repository import INPUT, MODEL
 from steelyard.demo.run import Outcome
 from steelyard.demo.stages import StageHistogram, VersionAccount
 from steelyard.demo.traffic import CLIENTS, IN_FLIGHT_A_CLIENT, Pass
+from steelyard.demo.trial_report import trial_shown
 
 SHOWN_TYPES = 15
 SHOWN_DIFFERENCES = 8
@@ -33,6 +34,8 @@ def print_outcome(outcome: Outcome, directory: Path) -> None:
     console.print(_passes(figures))
     console.print(_stages(figures.packaged, figures.packaged_account))
     console.print(_verdict(figures))
+    console.print()
+    console.print(trial_shown(outcome.trial))
     if outcome.kept:
         # Not through rich, which would break the command at the terminal's width.
         print(f"\nThe server is still up. Ask it about {outcome.sample}:\n")

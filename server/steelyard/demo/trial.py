@@ -16,7 +16,7 @@ from steelyard.client.results import decode_response
 from steelyard.demo.progress import Progress
 from steelyard.demo.questions import Question
 from steelyard.demo.repository import AS_PACKAGED, INPUT, MODEL, OUTPUT, QUANTIZED
-from steelyard.errors import Conflict, Unavailable
+from steelyard.errors import Unavailable
 from steelyard.rollout.disagreement_file import DisagreementsReader
 from steelyard.wire.generated import admin as pb
 
@@ -25,10 +25,11 @@ Result = TypeVar("Result")
 CHALLENGER = "challenger"
 ACTOR = "steelyard demo"
 
-# Enough to form batches, and few enough that the candidate, which gives way, is not told to pause.
-IN_FLIGHT = 4
+# Callers who wait after an answer for as long as it took: half of what the server can do, since a candidate only gets
+# what production leaves over.
+CALLERS = 4
 # What the version in production is asked again, to learn its own noise.
-CALIBRATION_REQUESTS = 64
+CALIBRATION_REQUESTS = 40
 # A call loads a version at most; a request takes a tenth of a second.
 TIMEOUT_S = 60.0
 # Traffic ends then, decided or not; and what waits for the candidate after it has so long.
@@ -104,13 +105,13 @@ class Administration:
     def challenge(self) -> None:
         """Returns when the challenger stands for version 2, which is loaded, with version 1 to go back to."""
         listed = self._client.call("ListLabels", pb.ListLabelsRequest(model=MODEL), pb.ListLabelsResponse)
-        previous = [label.previous.version for label in listed.labels if label.label == CHALLENGER]
-        if self._moved(QUANTIZED) or previous != [AS_PACKAGED]:
-            for version in (AS_PACKAGED, QUANTIZED):
-                self._moved(version)
+        if any(label.label == CHALLENGER for label in listed.labels):
+            request = pb.RemoveLabelRequest(model=MODEL, label=CHALLENGER, who=_who("another demo"))
+            self._client.call("RemoveLabel", request, pb.Event)
+        for version in (AS_PACKAGED, QUANTIZED):
+            self._set(version)
 
-    def _moved(self, version: int) -> bool:
-        """Lets the challenger stand for a version, once it is loaded; False where it stands for it already."""
+    def _set(self, version: int) -> None:
         request = pb.SetLabelRequest(
             model=MODEL, label=CHALLENGER, version=str(version), who=_who("to be tried")
         )
@@ -118,10 +119,10 @@ class Administration:
         while True:
             try:
                 self._client.call("SetLabel", request, pb.Event)
-                return True
-            except Conflict:
-                return False
-            except Unavailable:  # being loaded, as a label or a rollback may need it
+                return
+            except (
+                Unavailable
+            ):  # it is being loaded already, since an earlier demo has left it to be kept warm
                 if time.monotonic() > deadline_s:
                     raise
             time.sleep(POLL_S)
@@ -177,9 +178,7 @@ def try_challenger(
     """
     with AdminClient(data, TIMEOUT_S) as client:
         try:
-            return asyncio.run(
-                _try(address, data, Administration(client), questions, labels, progress)
-            )
+            return asyncio.run(_try(address, data, Administration(client), questions, labels, progress))
         except ExceptionGroup as group:
             raise group.exceptions[0] from None
 
@@ -253,9 +252,7 @@ async def _ask_until_decided(
 
     looking = asyncio.ensure_future(look())
     try:
-        await _ask(
-            client, "", questions, lambda: decided.is_set() or time.monotonic() > deadline_s, answered
-        )
+        await _ask(client, "", questions, lambda: decided.is_set() or time.monotonic() > deadline_s, answered)
     finally:
         looking.cancel()
 
@@ -267,7 +264,7 @@ async def _ask(
     is_enough: Callable[[], bool],
     answered: Callable[[Question, str], None],
 ) -> None:
-    """Asks `version` (empty: the default label) for the scores of files, a few at a time."""
+    """Asks `version` (empty: the default label) for the scores of files, by several callers."""
     waiting = iter(questions)
 
     async def work() -> None:
@@ -277,9 +274,10 @@ async def _ask(
             file = np.array([question.file.content], dtype=object)
             result = await client.infer(MODEL, {INPUT: file}, version=version)
             answered(question, result.decision_id)
+            await asyncio.sleep(result.elapsed_ns / 1e9)
 
     async with asyncio.TaskGroup() as tasks:
-        for _ in range(IN_FLIGHT):
+        for _ in range(CALLERS):
             tasks.create_task(work())
 
 
@@ -306,38 +304,34 @@ def _open_pairs(shadow: Mapping[str, Any]) -> int:
     counted = 0
     if pairs is not None:
         failures = pairs["failures"]
-        counted = pairs["pairs"] + sum(
-            failures[side] for side in ("primary_only", "candidate_only", "both")
-        )
+        counted = pairs["pairs"] + sum(failures[side] for side in ("primary_only", "candidate_only", "both"))
     return int(tap.get("sampled", 0) - dropped - counted - sum(shadow["not_compared"].values()))
 
 
 def _worst(file: Path, key: str, asked: Mapping[str, str], labels: Sequence[str]) -> tuple[Worst, ...]:
+    """The most severe that were kept, and of those as severe the ones where production was surest."""
+    found = []
     with DisagreementsReader(file) as reader:
-        found = []
-        for listed in reader.list(key)[:KEPT_WORST]:
+        for listed in reader.list(key):
             kept = reader.get(listed.decision_id, key)
             if kept is not None:
-                found.append(
-                    Worst(
-                        path=asked.get(listed.decision_id, "?"),
-                        primary=_told(kept.primary, labels),
-                        candidate=_told(kept.candidate, labels),
-                        grade=listed.grade,
-                        severity=listed.severity,
-                        broken=listed.broken,
-                    )
-                )
-        return tuple(found)
+                sure, primary = _told(kept.primary, labels)
+                _, candidate = _told(kept.candidate, labels)
+                path = asked.get(listed.decision_id, listed.decision_id)
+                worst = Worst(path, primary, candidate, listed.grade, listed.severity, listed.broken)
+                found.append((listed.severity, sure, worst))
+    found.sort(key=lambda one: one[:2], reverse=True)
+    return tuple(worst for _, _, worst in found[:KEPT_WORST])
 
 
-def _told(answer: bytes | str, labels: Sequence[str]) -> str:
-    """What an answer says of a file, with its score; the text of an error as it is."""
+def _told(answer: bytes | str, labels: Sequence[str]) -> tuple[float, str]:
+    """The best score of an answer, and what it says of a file with it; of an error, 0 and its text."""
     if isinstance(answer, str):
-        return answer
+        return 0.0, answer
     scores = decode_response(answer, 0, 1)[OUTPUT].ravel()
     best = int(scores.argmax())
-    return f"{labels[best]} {float(scores[best]):.2f}"
+    score = float(scores[best])
+    return score, f"{labels[best]} {score:.2f}"
 
 
 def _who(reason: str) -> pb.Who:
