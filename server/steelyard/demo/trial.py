@@ -61,8 +61,6 @@ class Trial:
     """Files that were asked about before it was decided, or that there were."""
     seconds: float
     """From the first file to the verdict, or to the last pair."""
-    tolerances: Mapping[str, Sequence[float]]
-    """By output, absolute and relative: what the version in production differs from itself, and twice that."""
     seen: Mapping[str, Any]
     """The shadow's status at its end, as `steelyard shadow status --json` has it."""
     worst: tuple[Worst, ...]
@@ -140,22 +138,28 @@ class Administration:
     def start(self) -> None:
         """Starts the challenger as a shadow; one that an earlier demo has left is ended first."""
         for left in self.trials()["shadows"]:
-            self.stop(left["name"])
+            self._stop(left["name"])
         request = pb.StartShadowRequest(
             model=MODEL, version=CHALLENGER, sample=1.0, who=_who("is it as good in eight bits?")
         )
         self._client.call("StartShadow", request, pb.Event)
 
-    def stop(self, candidate: str) -> None:
-        """Ends a shadow."""
-        request = pb.StopShadowRequest(model=MODEL, candidate=candidate, who=_who("the demo has seen enough"))
-        self._client.call("StopShadow", request, pb.Event)
+    def end(self) -> dict[str, Any]:
+        """Ends the shadow, unless the gate has; what it had seen."""
+        for running in self.trials()["shadows"]:
+            self._stop(running["name"])
+        seen: dict[str, Any] = self.trials()["last_shadow"]["seen"]
+        return seen
 
     def trials(self) -> dict[str, Any]:
         """The model's shadows, and the last that has ended."""
         found = self._client.call("GetTrials", pb.GetTrialsRequest(model=MODEL), pb.Trials)
         status: dict[str, Any] = json.loads(found.status)
         return status
+
+    def _stop(self, candidate: str) -> None:
+        request = pb.StopShadowRequest(model=MODEL, candidate=candidate, who=_who("the demo has seen enough"))
+        self._client.call("StopShadow", request, pb.Event)
 
     def drill(self) -> dict[str, Any]:
         """Rolls the challenger back to version 1, and forward again; the event's details."""
@@ -176,44 +180,36 @@ def try_challenger(
 
     Raises what a request that fails raises.
     """
-    with AdminClient(data, TIMEOUT_S) as client:
-        try:
-            return asyncio.run(_try(address, data, Administration(client), questions, labels, progress))
-        except ExceptionGroup as group:
-            raise group.exceptions[0] from None
+    try:
+        return asyncio.run(_try(address, data, questions, labels, progress))
+    except ExceptionGroup as group:
+        raise group.exceptions[0] from None
 
 
 async def _try(
-    address: str,
-    data: Path,
-    server: Administration,
-    questions: Sequence[Question],
-    labels: Sequence[str],
-    progress: Progress,
+    address: str, data: Path, questions: Sequence[Question], labels: Sequence[str], progress: Progress
 ) -> Trial:
-    async with AsyncClient(address, timeout_s=TIMEOUT_S) as client:
-        progress.say("calibrating: version 1 against itself, alone and in batches of other sizes")
-        await _meanwhile(client, "", questions, server.calibrate)
-        await asyncio.to_thread(server.start)
-        asked: dict[str, str] = {}
-        started_s = time.perf_counter()
-        with progress.bar("asking version 1, with 2 as its shadow", len(questions)) as advance:
-            await _ask_until_decided(client, server, questions, asked, advance)
-        await _wait_for_pairs(server)
-        seconds = time.perf_counter() - started_s
-        for running in (await asyncio.to_thread(server.trials))["shadows"]:
-            await asyncio.to_thread(server.stop, running["name"])
-        seen = (await asyncio.to_thread(server.trials))["last_shadow"]["seen"]
-        progress.say("a rollback drill, under traffic")
-        drill = await _meanwhile(client, CHALLENGER, questions, server.drill)
-    return Trial(
-        asked=len(asked),
-        seconds=seconds,
-        tolerances=seen["tolerances"],
-        seen=seen,
-        worst=_worst(data / "shadows" / f"{seen['key']}.sqlite", seen["key"], asked, labels),
-        drill=drill,
-    )
+    admin = AdminClient(data, TIMEOUT_S)
+    server = Administration(admin)
+    try:
+        async with AsyncClient(address, timeout_s=TIMEOUT_S) as client:
+            progress.say("calibrating: version 1 against itself, alone and in batches of other sizes")
+            await _meanwhile(client, "", questions, server.calibrate)
+            await asyncio.to_thread(server.start)
+            asked: dict[str, str] = {}
+            started_s = time.perf_counter()
+            with progress.bar("asking version 1, with 2 as its shadow", len(questions)) as advance:
+                await _ask_until_decided(client, server, questions, asked, advance)
+            await _wait_for_pairs(server)
+            seconds = time.perf_counter() - started_s
+            seen = await asyncio.to_thread(server.end)
+            progress.say("a rollback drill, under traffic")
+            drill = await _meanwhile(client, CHALLENGER, questions, server.drill)
+    finally:
+        # Also ends a call that is under way in its thread, for which a demo that is interrupted would wait.
+        admin.close()
+    worst = _worst(data / "shadows" / f"{seen['key']}.sqlite", seen["key"], asked, labels)
+    return Trial(len(asked), seconds, seen, worst, drill)
 
 
 async def _meanwhile(
@@ -238,21 +234,23 @@ async def _ask_until_decided(
     advance: Callable[[], None],
 ) -> None:
     """Fills `asked`: paths by decision id."""
-    decided = asyncio.Event()
     deadline_s = time.monotonic() + MAX_TRAFFIC_S
 
     def answered(question: Question, decision_id: str) -> None:
         asked[decision_id] = question.file.path
         advance()
 
-    async def look() -> None:
-        while not _is_over(await asyncio.to_thread(server.trials)):
+    async def decided() -> None:
+        while True:
+            if _is_over(await asyncio.to_thread(server.trials)):
+                return
             await asyncio.sleep(POLL_S)
-        decided.set()
 
-    looking = asyncio.ensure_future(look())
+    looking = asyncio.ensure_future(decided())
     try:
-        await _ask(client, "", questions, lambda: decided.is_set() or time.monotonic() > deadline_s, answered)
+        await _ask(client, "", questions, lambda: looking.done() or time.monotonic() > deadline_s, answered)
+        if looking.done():
+            await looking
     finally:
         looking.cancel()
 

@@ -14,8 +14,8 @@ from steelyard.demo.trial import Trial
 
 SHOWN_WORST = 6
 MEANING = {
-    "safe": "by no guardrail is it worse by its margin or more. Nothing is promoted by that: model.toml says "
-    "promote = manual, so it stays a shadow until somebody moves the label.",
+    "safe": "by no guardrail is it worse by its margin or more. That alone promotes nothing, since model.toml leaves "
+    f"promote at manual: version {AS_PACKAGED} stays in production until somebody moves the label.",
     "harmful": "by one guardrail at least it is worse than the owner bears. The shadow was ended, and version "
     f"{AS_PACKAGED} stays in production.",
     "exhausted": "max_requests were compared without a verdict. The shadow was ended, and nothing is promoted.",
@@ -55,13 +55,13 @@ def _counted(trial: Trial) -> str:
 
 
 def _errors(trial: Trial) -> RenderableType:
-    table = _table("largest error of a file's scores", "p50", "p99", "most", "version 1's own noise, twice")
+    table = _table("largest error of a file's scores", "p50", "p99", "most", "tolerance")
     for name, output in trial.seen["pairs"]["outputs"].items():
-        noise = trial.tolerances.get(name)
+        tolerance = trial.seen["tolerances"].get(name)
         table.add_row(
-            name,
+            f"output {name}",
             *(f"{output['absolute'][key]:.4f}" for key in ("p50", "p99", "max")),
-            "" if noise is None else f"{noise[0]:.4f}",
+            "" if tolerance is None else f"{tolerance[0]:.4f}",
         )
     return table
 
