@@ -34,7 +34,7 @@ CALIBRATION_REQUESTS = 40
 TIMEOUT_S = 60.0
 # Traffic ends then, decided or not; and what waits for the candidate after it has so long.
 MAX_TRAFFIC_S = 30.0
-MAX_WAIT_S = 10.0
+MAX_WAIT_S = 20.0
 POLL_S = 0.25
 DRILL_STAY_MS = 500
 KEPT_WORST = 10
