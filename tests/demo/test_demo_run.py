@@ -116,7 +116,10 @@ def test_the_drill_and_the_verdict_are_in_the_event_log(outcome, directory):
 def test_every_verdict_is_said_in_a_sentence(outcome, verdict, capsys):
     trial = replace(outcome.trial, seen=outcome.trial.seen | {"verdict": verdict})
     Console(width=400).print(trial_shown(trial))
-    assert f"Version 2 is {verdict} after {trial.seen['gate']['n']} pairs: {MEANING[verdict]}" in capsys.readouterr().out
+    assert (
+        f"Version 2 is {verdict} after {trial.seen['gate']['n']} pairs: {MEANING[verdict]}"
+        in capsys.readouterr().out
+    )
 
 
 def test_the_report_shows_the_figures(outcome, directory, capsys):

@@ -19,7 +19,7 @@ MEANING = {
     "harmful": "by one guardrail at least it is worse than the owner bears. The shadow was ended, and version "
     f"{AS_PACKAGED} stays in production.",
     "exhausted": "max_requests were compared without a verdict. The shadow was ended, and nothing is promoted.",
-    "undecided": "these were too few files to tell. That is no promotion; more traffic would decide.",
+    "undecided": "these were too few files to tell. That is no promotion; more traffic may decide.",
 }
 
 
