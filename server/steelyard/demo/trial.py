@@ -194,7 +194,7 @@ async def _try(
     try:
         async with AsyncClient(address, timeout_s=TIMEOUT_S) as client:
             progress.say("calibrating: version 1 against itself, alone and in batches of other sizes")
-            await _meanwhile(client, "", questions, server.calibrate)
+            await _meanwhile(client, "", questions, 1, server.calibrate)
             await asyncio.to_thread(server.start)
             asked: dict[str, str] = {}
             started_s = time.perf_counter()
@@ -204,7 +204,7 @@ async def _try(
             seconds = time.perf_counter() - started_s
             seen = await asyncio.to_thread(server.end)
             progress.say("a rollback drill, under traffic")
-            drill = await _meanwhile(client, CHALLENGER, questions, server.drill)
+            drill = await _meanwhile(client, CHALLENGER, questions, CALLERS, server.drill)
     finally:
         # Also ends a call that is under way in its thread, for which a demo that is interrupted would wait.
         admin.close()
@@ -213,7 +213,7 @@ async def _try(
 
 
 async def _meanwhile(
-    client: AsyncClient, version: str, questions: Sequence[Question], work: Callable[[], Result]
+    client: AsyncClient, version: str, questions: Sequence[Question], callers: int, work: Callable[[], Result]
 ) -> Result:
     """What `work` gives, done while `version` is asked about the files, again and again."""
     working = asyncio.ensure_future(asyncio.to_thread(work))
@@ -222,7 +222,7 @@ async def _meanwhile(
         while not working.done():
             yield from questions
 
-    await _ask(client, version, endless(), working.done, lambda question, decision_id: None)
+    await _ask(client, version, endless(), callers, working.done, lambda question, decision_id: None)
     return await working
 
 
@@ -248,7 +248,9 @@ async def _ask_until_decided(
 
     looking = asyncio.ensure_future(decided())
     try:
-        await _ask(client, "", questions, lambda: looking.done() or time.monotonic() > deadline_s, answered)
+        await _ask(
+            client, "", questions, CALLERS, lambda: looking.done() or time.monotonic() > deadline_s, answered
+        )
         if looking.done():
             await looking
     finally:
@@ -259,6 +261,7 @@ async def _ask(
     client: AsyncClient,
     version: str,
     questions: Iterable[Question],
+    callers: int,
     is_enough: Callable[[], bool],
     answered: Callable[[Question, str], None],
 ) -> None:
@@ -275,7 +278,7 @@ async def _ask(
             await asyncio.sleep(result.elapsed_ns / 1e9)
 
     async with asyncio.TaskGroup() as tasks:
-        for _ in range(CALLERS):
+        for _ in range(callers):
             tasks.create_task(work())
 
 
