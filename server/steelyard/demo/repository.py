@@ -115,8 +115,10 @@ def _add_quantized(repository: Path, spec: FeatureSpec, source: Path, chosen: Se
         notes=f"{RECIPE}, on {len(chosen)} files; training_data_digest is theirs.",
     )
     with tempfile.TemporaryDirectory() as scratch:
+        # The quantizer writes a file beside what it reads, and nothing may be written into an installed package.
+        origin = Path(shutil.copyfile(source, Path(scratch, "packaged.onnx")))
         target = Path(scratch, GRAPH_FILE)
-        quantize(source, [question.row for question in chosen], target)
+        quantize(origin, [question.row for question in chosen], target)
         given = VersionManifest(input=inputs_of(spec), output=outputs_of(spec), lineage=lineage)
         add_version(repository, MODEL, target, version=QUANTIZED, given=given)
 
