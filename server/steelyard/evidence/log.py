@@ -1,5 +1,6 @@
 """The event log: a file to which one record an event is appended, and synced before anybody hears of it."""
 
+import contextlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -133,7 +134,9 @@ class EventLog:
             _write(self._fd, whole, self._good_bytes)
             os.fdatasync(self._fd)
         except OSError as error:
-            os.ftruncate(self._fd, self._good_bytes)
+            # The next append is written over what may be left of this one.
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._fd, self._good_bytes)
             raise EvidenceError(f"{self.path}: cannot be written: {error.strerror}") from None
         self._good_bytes += len(whole)
         self._sequence += len(events)

@@ -69,6 +69,8 @@ class Directive:
     """The labels that somebody has set."""
     hold: Mapping[int, str] = field(default_factory=dict)
     """Versions that stay loaded whatever the version policy says, and the content that each stands for."""
+    keep: tuple[int, ...] = ()
+    """Versions that stay loaded while somebody is about to use them."""
     split: Split | None = None
     taps: tuple[Tap, ...] = ()
 
@@ -78,6 +80,7 @@ class Directive:
             "model": self.model,
             "labels": {name: holder.to_json() for name, holder in self.labels.items()},
             "hold": {str(number): digest for number, digest in self.hold.items()},
+            "keep": list(self.keep),
             "split": None if self.split is None else self.split.to_json(),
             "taps": [tap.to_json() for tap in self.taps],
         }
@@ -89,6 +92,7 @@ class Directive:
             model=fields["model"],
             labels={name: Holder.from_json(holder) for name, holder in fields["labels"].items()},
             hold={int(number): digest for number, digest in fields["hold"].items()},
+            keep=tuple(fields["keep"]),
             split=None if fields["split"] is None else Split.from_json(fields["split"]),
             taps=tuple(map(Tap.from_json, fields["taps"])),
         )

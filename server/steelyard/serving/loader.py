@@ -1,6 +1,7 @@
 """Keeps the catalog equal to the repository: loads, swaps and unloads, in the background."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Set
 from concurrent.futures import ThreadPoolExecutor
@@ -158,7 +159,7 @@ class Loader:
     def label(self, directive: Directive) -> bool:
         """Labels stand as `directive` says from the next request on. Gives whether `settle` has something to do."""
         name = directive.model
-        changed, deferred = self._stays.hold(name, directive.hold)
+        changed, deferred = self._stays.hold(name, directive.hold, directive.keep)
         entry = self._catalog.model(name) if name in self._catalog else None
         before = None if entry is None else entry.default()
         self._catalog.label(name, directive.labels)
@@ -191,9 +192,9 @@ class Loader:
             return served
         async with self._scanning:
             self._sightings.listing = await self._scan()
-            if self._sightings.settle_version(name, number):
-                self._stays.until_told(name, number)
-        await self._apply(name)
+            there = self._sightings.settle_version(name, number)
+        with self._stays.asked(name, number) if there else contextlib.nullcontext():
+            await self._apply(name)
         known = self._catalog.model(name).versions.get(number)
         if known is not None and known.served is None and known.reason:
             raise LoadFailed(f"model {name!r} version {number} could not be loaded: {known.reason}")

@@ -1,17 +1,20 @@
 """Telling the workers where things stand."""
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from pydantic import TypeAdapter
 
-from steelyard.errors import Conflict, InvalidRequest, LoadFailed, Unavailable
+from steelyard.errors import InvalidRequest, LoadFailed, Unavailable
+from steelyard.evidence.event import Draft, Event
 from steelyard.models.golden import show_failing
-from steelyard.models.names import name_problem
+from steelyard.models.names import name_problem, parse_version
 from steelyard.models.spec import ModelSpec
 from steelyard.observe.logs import log
 from steelyard.rollout.directive import Directive, Split, Tap
@@ -50,6 +53,9 @@ class Directing:
         self._workers = workers
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._kept: Counter[tuple[str, int]] = Counter()
+        self.afterwards: list[Callable[[str], None]] = []
+        """Hear of a model that something was recorded of, when it is in force."""
         self.split_of: Callable[[str], Split | None] = lambda model: None
         self.away: dict[str, Mapping[str, Holder]] = {}
         """Labels that stand elsewhere for a moment, which no event says, by model."""
@@ -59,19 +65,72 @@ class Directing:
         """What a worker has to know when it starts."""
         return [self._directive(model) for model in self._record.models]
 
-    async def direct(self, model: str) -> None:
-        """Tells every worker where things stand, and returns when all of them route by it."""
+    async def commit(self, model: str, drafts: Sequence[Draft]) -> list[Event]:
+        """Records what happens to `model`, all or none, and puts it in force: also where the caller goes away."""
+        return await asyncio.shield(asyncio.ensure_future(self._commit(model, drafts)))
+
+    def put_in_force_later(self, model: str) -> None:
+        """What was recorded of `model` without waiting is put in force now."""
+        self.start(self._put_in_force(model))
+
+    async def _commit(self, model: str, drafts: Sequence[Draft]) -> list[Event]:
+        events = self._record.append(drafts)
+        await self._put_in_force(model)
+        return events
+
+    async def _put_in_force(self, model: str) -> None:
+        await self.direct(model)
+        # What else follows must not keep a label from where it stands by now.
+        for follow in self.afterwards:
+            try:
+                follow(model)
+            except Exception as error:
+                log("rollout.fault", level=logging.ERROR, model=model, exception=repr(error)[:2000])
+
+    async def direct(self, model: str) -> bool:
+        """Tells every worker where things stand, and returns when all of them route by it; False where one could not be
+        told: it hears of it when it starts, and until then it answers nothing."""
         directive = self._directive(model)
+        told = True
         for worker in self._workers():
             try:
                 await worker.ask({"direct": directive.to_json()})
             except Unavailable:
-                # The next worker hears of it when it starts, and until then none answers.
+                told = False
                 log("worker.undirected", level=logging.WARNING, model=model)
+        return told
+
+    @contextlib.asynccontextmanager
+    async def keeping(self, model: str, version: str) -> AsyncIterator[Ready]:
+        """The version that `version` names, served by every worker until the end, whatever is told them meanwhile.
+
+        Raises what keeps it from being served, and LoadFailed where its golden examples fail.
+        """
+        number = parse_version(version)
+        kept: list[int] = []
+        try:
+            if number is not None:
+                kept.append(self._keep(model, number))
+            ready = await self.make_ready(model, version)
+            kept.append(self._keep(model, ready.holder.number))
+            yield ready
+        finally:
+            for one in kept:
+                self._kept[model, one] -= 1
+                if not self._kept[model, one]:
+                    del self._kept[model, one]
+            self.direct_later(model)
+
+    def _keep(self, model: str, number: int) -> int:
+        self._kept[model, number] += 1
+        return number
 
     def direct_later(self, model: str) -> None:
         """The same, without waiting."""
-        self.start(self.direct(model))
+        self.start(self._direct(model))
+
+    async def _direct(self, model: str) -> None:
+        await self.direct(model)
 
     def start(self, work: Coroutine[Any, Any, None]) -> None:
         """Does `work` beside everything else, until the end of the server."""
@@ -101,14 +160,6 @@ class Directing:
             raise Unavailable("no worker is running")
         return ready
 
-    async def make_ready_again(self, model: str, earlier: Holder) -> None:
-        """Makes a version ready that was there before; raises Conflict where it has other content now."""
-        found = (await self.make_ready(model, str(earlier.number))).holder
-        if found != earlier:
-            raise Conflict(
-                f"model {model!r}: it was {earlier} before, and that has other content now, {found.digest[:19]}"
-            )
-
     def close(self) -> None:
         """Forgets what was to be done later."""
         for timer in self._timers.values():
@@ -133,7 +184,8 @@ class Directing:
         if split is not None:
             stay += [split.candidate, split.primary]
         hold = {holder.number: holder.digest for holder in stay}
-        return Directive(model, standing, hold, split, tuple(self.taps_of(model)))
+        keep = sorted(number for name, number in self._kept if name == model)
+        return Directive(model, standing, hold, tuple(keep), split, tuple(self.taps_of(model)))
 
     def _wake_at(self, model: str, unix_ms: int, now_unix_ms: int) -> None:
         """Directs anew when the next version is no longer kept warm; 0: none is."""

@@ -1,25 +1,37 @@
 """Labels and how they move: every move is an event first, and in force when the workers have said so."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from steelyard.errors import Conflict, InvalidRequest, ModelNotFound, SteelyardError
+from steelyard.errors import Conflict, EvidenceError, InvalidRequest, ModelNotFound
 from steelyard.evidence.event import Draft, Event
 from steelyard.models.rollout import label_problem
+from steelyard.observe.logs import log
 from steelyard.rollout import labels as kinds
 from steelyard.rollout.labels import Holder, Label, draft
 from steelyard.supervisor.directing import Directing
 from steelyard.supervisor.record import SERVER, Record
 
 
+# A name each for the roles that versions of one model have.
+MAX_LABELS = 64
+
+# After a disk did not take an event that nobody waits for.
+RETRY_S = 5.0
+
+
 class LabelMoves:
-    """Sets, removes and rolls back labels. `left` hears of a model whose default label stands elsewhere now."""
+    """Sets, removes and rolls back labels.
+
+    `ends` give the events of what a default label that moves ends, for the version that it moves to, None for none.
+    """
 
     def __init__(self, record: Record, directing: Directing) -> None:
         self._record = record
         self._directing = directing
-        self.left: Callable[[str], None] = lambda model: None
+        self.ends: list[Callable[[str, Holder | None], Sequence[Draft]]] = []
 
     def labels(self, model: str = "") -> list[tuple[str, Label]]:
         """Models and labels, of one model or of all, by name. Raises ModelNotFound for an unknown `model`."""
@@ -45,26 +57,21 @@ class LabelMoves:
             raise InvalidRequest(problem)
         if not version:
             raise InvalidRequest("expected a version, as its number, a label or a digest; came none")
-        # First without the model's lock: to load a version may take minutes, and a rollback must not wait for it.
-        await self._directing.make_ready(model, version)
-        async with self._record.moving(model):
+        # Loaded without the model's lock: that may take minutes, and a rollback must not wait for it.
+        async with self._directing.keeping(model, version) as ready, self._record.moving(model):
             known = self._record.labels(model).labels.get(label)
-            try:
-                _expect(model, known, label, expected)
-                ready = await self._directing.make_ready(model, version)
-                return await self.move_to(model, label, ready.holder, actor, reason)
-            except SteelyardError:
-                # What was loaded for this may go again.
-                self._directing.direct_later(model)
-                raise
+            _expect(model, known, label, expected)
+            if known is None and len(self._record.labels(model).labels) >= MAX_LABELS:
+                raise Conflict(f"model {model!r} has {MAX_LABELS} labels already: remove one first")
+            move = self.draft_move(model, label, ready.holder, actor, reason)
+            return (await self._directing.commit(model, [move, *self.endings(model, move)]))[0]
 
-    async def move_to(self, model: str, label: str, holder: Holder, actor: str, reason: str) -> Event:
-        """Moves a label of a model that is held to a version that is ready."""
+    def draft_move(self, model: str, label: str, holder: Holder, actor: str, reason: str) -> Draft:
+        """The event of a label that moves to a version that is ready. Raises Conflict where it stands there."""
         known = self._record.labels(model).labels.get(label)
         if known is not None and known.holder == holder and not known.follows:
             raise Conflict(f"model {model!r}: label {label} already stands for {holder}")
-        before = None if known is None else known.holder
-        return await self._move(draft(kinds.SET, model, label, holder, before, actor, reason))
+        return draft(kinds.SET, model, label, holder, None if known is None else known.holder, actor, reason)
 
     async def remove(self, model: str, label: str, actor: str, reason: str) -> Event:
         """Takes a label away; the default label follows the highest version again. Returns when it is in force."""
@@ -74,19 +81,33 @@ class LabelMoves:
                 raise Conflict(
                     f"model {model!r}: nobody has set label {label}, it follows the highest version"
                 )
-            return await self._move(draft(kinds.REMOVED, model, label, None, known.holder, actor, reason))
+            move = draft(kinds.REMOVED, model, label, None, known.holder, actor, reason)
+            return (await self._directing.commit(model, [move, *self.endings(model, move)]))[0]
 
     async def roll_back(self, model: str, label: str, actor: str, reason: str) -> Event:
         """Moves a label (empty: the default one) to its previous holder, and returns when it is in force.
 
         Raises Conflict where there is none.
         """
-        async with self._record.moving(model):
-            known, earlier = self.earlier(model, label)
-            await self._directing.make_ready_again(model, earlier)
-            return await self._move(
-                draft(kinds.ROLLED_BACK, model, known.name, earlier, known.holder, actor, reason)
-            )
+        _, earlier = self.earlier(model, label)
+        async with (
+            self._directing.keeping(model, str(earlier.number)) as ready,
+            self._record.moving(model),
+        ):
+            known, now = self.earlier(model, label)
+            if now != earlier:
+                raise Conflict(f"model {model!r}: label {known.name} was moved by somebody else meanwhile")
+            check_content(model, earlier, ready.holder)
+            move = draft(kinds.ROLLED_BACK, model, known.name, earlier, known.holder, actor, reason)
+            return (await self._directing.commit(model, [move, *self.endings(model, move)]))[0]
+
+    def endings(self, model: str, move: Draft) -> list[Draft]:
+        """The events of what `move` ends, which it is recorded together with."""
+        if move.details["label"] != self._record.manifest(model).default_label:
+            return []
+        to = move.details["to"]
+        holder = None if to is None else Holder.from_json(to)
+        return [ending for ends in self.ends for ending in ends(model, holder)]
 
     def followed(self, moves: Sequence[Mapping[str, Any]]) -> None:
         """Records where default labels that nobody has set stand now, as a worker says."""
@@ -102,12 +123,14 @@ class LabelMoves:
                 before = Holder.from_json(move["from"])
             reason = "it is the highest version that is ready"
             drafts.append(draft(kinds.FOLLOWED, model, name, now, before, SERVER, reason))
-        if drafts:
-            self._record.append(drafts)
-        for followed in drafts:
-            self.left(followed.model)
+        try:
+            self._record.append([one for move in drafts for one in (move, *self.endings(move.model, move))])
+        except EvidenceError as error:
+            log("followed.unrecorded", level=logging.ERROR, reason=str(error), pause_s=RETRY_S)
+            asyncio.get_running_loop().call_later(RETRY_S, self.followed, moves)
+            return
         for model in dict.fromkeys(move["model"] for move in moves if move["from"] is not None):
-            self._directing.direct_later(model)
+            self._directing.put_in_force_later(model)
 
     def known(self, model: str, label: str) -> Label:
         """A label of a model; raises ModelNotFound where it stands for nothing."""
@@ -131,17 +154,11 @@ class LabelMoves:
             )
         return known, known.earlier[-1]
 
-    async def _move(self, move: Draft) -> Event:
-        """Records a move and puts it in force; is not given up halfway where the caller goes away."""
 
-        async def commit() -> Event:
-            event = self._record.append([move])[0]
-            if event.details["label"] == self._record.manifest(move.model).default_label:
-                self.left(move.model)
-            await self._directing.direct(move.model)
-            return event
-
-        return await asyncio.shield(asyncio.ensure_future(commit()))
+def check_content(model: str, earlier: Holder, now: Holder) -> None:
+    """Raises Conflict where a version has other content than it had."""
+    if now != earlier:
+        raise Conflict(f"model {model!r}: it was {earlier} before, and that has other content now, {now.digest[:19]}")
 
 
 def _expect(model: str, known: Label | None, label: str, expected: int | None) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -37,8 +37,10 @@ class Record:
         self._labels = labels.fold(events.events)
         self._trials = trials.fold(events.events)
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
-        # Set where somebody waits for a model that is held only to wait.
+        self._waiting: Counter[str] = Counter()
+        # Set where somebody comes to wait for a model that is held only to wait.
         self._hurry: dict[str, asyncio.Event] = {}
+        self._manifests: dict[str, Rollout] = {}
 
     @property
     def events(self) -> Sequence[Event]:
@@ -82,24 +84,35 @@ class Record:
         """Holds `model` against other moves. Raises InvalidRequest for what is no model's name."""
         if problem := name_problem(model):
             raise InvalidRequest(problem)
+        self._waiting[model] += 1
         if model in self._hurry:
             self._hurry[model].set()
-        async with self._locks[model]:
+        try:
+            await self._locks[model].acquire()
+        finally:
+            self._waiting[model] -= 1
+        try:
             yield
+        finally:
+            self._locks[model].release()
 
     async def wait(self, model: str, seconds: float) -> None:
-        """Waits while `model` is held, until somebody else wants to move it."""
+        """Waits while `model` is held, until somebody else wants to move it, or not at all where somebody does already."""
+        if self._waiting[model]:
+            return
         hurry = self._hurry[model] = asyncio.Event()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(hurry.wait(), seconds)
         del self._hurry[model]
 
     def manifest(self, model: str) -> Rollout:
-        """The model's `[rollout]`; the defaults where it cannot be read, which its load says."""
+        """The model's `[rollout]`; what it was when it could last be read, where it cannot be, which its load says."""
         try:
-            return read_model_manifest(self._repository / model / MODEL_MANIFEST).rollout
+            rollout = read_model_manifest(self._repository / model / MODEL_MANIFEST).rollout
         except (ManifestError, RepositoryError):
-            return Rollout()
+            return self._manifests.get(model, Rollout())
+        self._manifests[model] = rollout
+        return rollout
 
     def now_unix_ms(self) -> int:
         """Milliseconds since the epoch."""
