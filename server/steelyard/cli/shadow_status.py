@@ -7,7 +7,7 @@ import click
 
 from steelyard.cli.events import when
 from steelyard.cli.gate_look import print_look
-from steelyard.cli.output import print_table
+from steelyard.cli.output import print_table, short_digest
 from steelyard.observe.logs import printable
 
 # Batch sizes that are shown: those with the most runs.
@@ -17,10 +17,14 @@ SIZES_SHOWN = 8
 def print_shadow(found: Mapping[str, Any]) -> None:
     """Prints what a shadow has seen, what it has not, and what that means."""
     state = found["state"] + (f" ({found['reason']})" if found["reason"] else "")
+    version = "version " if "version" in found["candidate"] else ""
+    digests = ", ".join(map(short_digest, found["digests"]))
+    primary = found["primary"]
     click.echo(
         printable(
-            f"{found['model']}: {found['name']} beside version {found['primary']['version']}, sample "
-            f"{found['sample']:g}, {state}: {found['verdict']}"
+            f"{found['model']}: {version}{found['name']}{f' ({digests})' if digests else ''} beside version "
+            f"{primary['version']} ({short_digest(primary['digest'])}), sample {found['sample']:g}, {state}: "
+            f"{found['verdict']}"
         )
     )
     _print_handed_over(found)
