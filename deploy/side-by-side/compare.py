@@ -231,7 +231,9 @@ def main() -> int:
     """Reads the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("files", nargs="*", type=Path, help="two ONNX files: in production, candidate")
-    parser.add_argument("--manifest", type=Path, help="model.toml of the one in production, for its [rollout]")
+    parser.add_argument(
+        "--manifest", type=Path, help="model.toml of the one in production, for its [rollout]"
+    )
     parser.add_argument("--directory", type=Path, default=Path(".side-by-side"), help="made for this run")
     parser.add_argument("--callers", type=positive, default=2, help="each with one request under way")
     parser.add_argument("--requests", type=positive, default=20_000, help="at most")

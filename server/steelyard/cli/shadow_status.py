@@ -17,7 +17,7 @@ SIZES_SHOWN = 8
 def print_shadow(found: Mapping[str, Any]) -> None:
     """Prints what a shadow has seen, what it has not, and what that means."""
     state = found["state"] + (f" ({found['reason']})" if found["reason"] else "")
-    version = "version " if "version" in found["candidate"] else ""
+    version = "" if "address" in found["candidate"] else "version "
     digests = ", ".join(map(short_digest, found["digests"]))
     primary = found["primary"]
     click.echo(

@@ -1,5 +1,6 @@
 """A candidate on another server: the same bytes, addressed to its model and version there."""
 
+import re
 from collections import deque
 from collections.abc import Sequence
 from typing import Any
@@ -28,6 +29,8 @@ from steelyard.wire.status import message_of, status_of
 # Fields 1 and 2 of ModelInferRequest, model_name and model_version, with a length.
 _MODEL_TAG = b"\x0a"
 _VERSION_TAG = b"\x12"
+
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}", re.ASCII)
 
 # A token is a line; more is another file.
 _MAX_TOKEN_BYTES = 16 << 10
@@ -82,7 +85,7 @@ class RemoteCandidate:
             raise LoadFailed(f"the candidate's server at {self._target.address}: {error}") from None
         except SteelyardError as error:
             raise LoadFailed(f"the candidate's server at {self._target.address}: {error}") from None
-        self._digest = found.properties.get("digest", "")
+        self._digest = _digest(found.properties.get("digest", ""))
         inputs, outputs = (
             tuple(TensorSpec(tensor.name, tensor.datatype, tensor.shape) for tensor in tensors)
             for tensors in (found.inputs, found.outputs)
@@ -116,7 +119,7 @@ class RemoteCandidate:
             return Outcome(error=message_of(error), status=int(status_of(error)))
         for name, value in call.trailing_metadata() or ():
             if name == MODEL_DIGEST and isinstance(value, str):
-                self._digest = value
+                self._digest = _digest(value)
         return Outcome(answer)
 
 
@@ -135,6 +138,11 @@ def _field(tag: bytes, text: str) -> bytes:
         left >>= 7
     size.append(left)
     return tag + bytes(size) + encoded
+
+
+def _digest(text: str) -> str:
+    """What a server says of its content, where it is a digest; else nothing."""
+    return text if _DIGEST.fullmatch(text) else ""
 
 
 def _call_metadata(target: RemoteTarget) -> tuple[tuple[str, str], ...]:
