@@ -32,10 +32,13 @@ def print_shadow(found: Mapping[str, Any]) -> None:
     if pairs is None:
         return
     agreement = found["agreement"]
-    click.echo(
-        f"agreement: {100 * agreement['share']:.2f} % of {pairs['pairs']:,} pairs "
-        f"({100 * agreement['least']:.2f} to {100 * agreement['most']:.2f} %, 95 % however often one looks)"
-    )
+    if pairs["pairs"]:
+        click.echo(
+            f"agreement: {100 * agreement['share']:.2f} % of {pairs['pairs']:,} pairs "
+            f"({100 * agreement['least']:.2f} to {100 * agreement['most']:.2f} %, 95 % however often one looks)"
+        )
+    else:
+        click.echo("agreement: no pair yet")
     broken = {name: count for name, count in pairs["broken"].items() if count}
     if broken:
         click.echo(printable("broken: " + ", ".join(f"{name} {count:,}" for name, count in broken.items())))

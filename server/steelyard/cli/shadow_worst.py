@@ -79,7 +79,7 @@ def worst(model: str, limit: int, config_file: Path | None, data: Path | None, a
     "--repository",
     metavar="DIR",
     type=click.Path(path_type=Path),
-    help="Where the versions are; not given: the settings', else what holds the data directory.",
+    help="Where the versions are; not given: the settings', else the running server's.",
 )
 @settings_options("data")
 @json_option
@@ -106,9 +106,9 @@ def replay(
     from steelyard.shadow.local import LocalCandidate
     from steelyard.shadow.remote import RemoteCandidate
     from steelyard.shadow.task import RemoteTarget
+    from steelyard.supervisor.datadir import find_server
 
     found = resolved(config_file, {"repository": repository, "data": data})
-    root = repository_of(found)
     for kept in kept_of(found.settings.data, model):
         with DisagreementsReader(kept.file) as reader:
             disagreement = reader.get(decision_id)
@@ -118,6 +118,8 @@ def replay(
         raise ModelNotFound(
             f"model {model!r}: no shadow has kept a disagreement over decision {decision_id[:80]!r}"
         )
+    running = find_server(found.settings.data) if found.origins["repository"] == "default" else None
+    root = repository_of(found) if running is None else Path(running.repository)
     manifest = read_model_manifest(root / model / MODEL_MANIFEST)
     plan, described = kept.details["plan"], kept.details["candidate"]
     number = kept.details["primary"]["version"]
