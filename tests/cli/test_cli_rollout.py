@@ -174,6 +174,7 @@ def test_a_shadow_from_its_calibration_to_its_end(server: Server, run, read) -> 
     code, out, _ = run("shadow", "status", "prices")
     assert (code, "no shadow runs; the last one ended" in out) == (0, True)
     assert "stopped: seen enough" in out
+    assert "sample 1, ended: undecided" in out
     code, status = read("shadow", "status", "prices")
     assert (code, status["shadows"], status["last"]["outcome"]) == (0, [], "stopped")
 

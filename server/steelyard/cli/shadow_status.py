@@ -62,7 +62,7 @@ def print_ended(last: Mapping[str, Any]) -> None:
         )
     )
     if last["seen"] is not None:
-        print_shadow(last["seen"])
+        print_shadow({**last["seen"], "state": "ended", "reason": ""})
 
 
 def _print_handed_over(found: Mapping[str, Any]) -> None:
