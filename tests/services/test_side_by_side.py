@@ -283,6 +283,7 @@ def compare(tmp_path: Path, *arguments: str) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
+@pytest.mark.extra
 def test_the_script_compares_two_servers(tmp_path: Path) -> None:
     code, printed = compare(tmp_path)
     assert code == 0, printed
