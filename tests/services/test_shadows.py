@@ -298,6 +298,9 @@ def test_a_server_that_is_down_costs_nobody_anything(asker: Asker, operator: Ope
     "remote",
     [
         {"address": ""},
+        {"address": "nowhere"},
+        {"address": "host:0"},
+        {"address": "unix:/run/server.sock"},
         {"address": "127.0.0.1:1", "concurrency": 1000},
         {"address": "127.0.0.1:1", "token_file": "/does/not/exist"},
         {"address": "127.0.0.1:1", "tls": True, "root_file": "/does/not/exist"},

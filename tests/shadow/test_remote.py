@@ -15,12 +15,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from steelyard.client.rpcs import INFER
+from steelyard.client.rpcs import INFER, metadata
 from steelyard.errors import ConfigError, LoadFailed
+from steelyard.models.spec import ModelSpec, TensorSpec
 from steelyard.rollout.frames import Asked
 from steelyard.shadow.remote import RemoteCandidate, readdressed
 from steelyard.shadow.task import RemoteTarget
 from steelyard.wire import decode_request
+from steelyard.wire.generated import grpc_service as pb
 from steelyard.wire.plain import decode_request as decode_plainly
 from tests.shadow.conftest import body_of, primary_of
 from tests.shadow.test_shadow import MANIFEST, counted, differences, rows
@@ -68,22 +70,25 @@ async def test_another_server_side_by_side(tmp_path: Path, socket_path: Path) ->
 
 
 class Answerer(grpc.GenericRpcHandler):  # type: ignore[misc]
-    """A server of any make, as far as inference goes: `answer` gets the request's bytes and the call's context."""
+    """A server of any make, as far as one method goes: `answer` gets the request's bytes and the call's context."""
 
-    def __init__(self, answer: Callable[[bytes, Any], bytes]) -> None:
+    def __init__(self, answer: Callable[[bytes, Any], bytes], method: str) -> None:
         self._answer = answer
+        self._method = method
 
     def service(self, details: Any) -> Any:
-        return grpc.unary_unary_rpc_method_handler(self._answer) if details.method == INFER else None
+        return grpc.unary_unary_rpc_method_handler(self._answer) if details.method == self._method else None
 
 
 @contextmanager
 def answering(
-    answer: Callable[[bytes, Any], bytes], credentials: grpc.ServerCredentials | None = None
+    answer: Callable[[bytes, Any], bytes],
+    credentials: grpc.ServerCredentials | None = None,
+    method: str = INFER,
 ) -> Iterator[str]:
     """The address of a server that answers so."""
     server = grpc.server(ThreadPoolExecutor(16))
-    server.add_generic_rpc_handlers((Answerer(answer),))
+    server.add_generic_rpc_handlers((Answerer(answer, method),))
     if credentials is None:
         port = server.add_insecure_port("localhost:0")
     else:
@@ -165,6 +170,88 @@ def test_one_that_does_not_answer_in_time_has_failed() -> None:
         candidate.close()
         over.set()
     assert (outcome.status, outcome.unmet) == (4, "")
+
+
+METADATA = metadata("n", "")
+
+
+def offered(answer: Callable[[bytes, Any], bytes], method: str = METADATA.method) -> tuple[Any, str]:
+    """What such a server is understood to offer, and the digest that is known of it then."""
+    with answering(answer, method=method) as address:
+        candidate = RemoteCandidate(RemoteTarget(address=address, model="n"), 0.5, 1 << 20)
+        try:
+            return candidate.offered(True), candidate.digest
+        finally:
+            candidate.close()
+
+
+@pytest.mark.parametrize(
+    ("said", "known"),
+    [("sha256:" + 64 * "a", True), ("sha256:" + 65 * "a", False), ("new", False), ("", False)],
+)
+def test_what_a_server_says_that_it_offers(said: str, known: bool) -> None:
+    def answer(body: bytes, context: Any) -> bytes:
+        assert body == METADATA.body
+        message = pb.ModelMetadataResponse(name="n", properties={"digest": said})
+        message.inputs.add(name="x", datatype="FP32", shape=(-1, 4))
+        message.outputs.add(name="y", datatype="INT64", shape=())
+        return message.SerializeToString()
+
+    x, y = TensorSpec("x", "FP32", (-1, 4)), TensorSpec("y", "INT64", ())
+    assert offered(answer) == (ModelSpec((x,), (y,), True), said if known else "")
+
+
+@pytest.mark.parametrize(
+    "code",
+    [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.DEADLINE_EXCEEDED],
+)
+def test_a_server_that_does_not_tell_what_it_offers(code: grpc.StatusCode) -> None:
+    def answer(body: bytes, context: Any) -> bytes:
+        context.abort(code, "no")
+        raise AssertionError
+
+    assert offered(answer) == (None, "")
+    assert offered(answer, INFER) == (None, "")
+
+
+def test_a_server_that_takes_too_long_to_tell() -> None:
+    over = threading.Event()
+
+    def answer(body: bytes, context: Any) -> bytes:
+        over.wait(30)
+        return b""
+
+    try:
+        with answering(answer, method=METADATA.method) as address:
+            candidate = RemoteCandidate(RemoteTarget(address=address, model="n"), 0.2, 1 << 20)
+            assert candidate.offered(True) is None
+            candidate.close()
+            over.set()
+    finally:
+        over.set()
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        grpc.StatusCode.NOT_FOUND,
+        grpc.StatusCode.FAILED_PRECONDITION,
+        grpc.StatusCode.UNAUTHENTICATED,
+        grpc.StatusCode.PERMISSION_DENIED,
+    ],
+)
+def test_what_a_server_refuses_is_no_candidate(code: grpc.StatusCode) -> None:
+    def answer(body: bytes, context: Any) -> bytes:
+        context.abort(code, "not you")
+        raise AssertionError
+
+    with pytest.raises(LoadFailed, match=r"the candidate.s server at localhost:\d+: not you"):
+        offered(answer)
+
+
+def test_an_answer_that_is_none() -> None:
+    with pytest.raises(LoadFailed, match="no ModelMetadataResponse"):
+        offered(lambda body, context: b"\xff")
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ def canary() -> None:
 @click.option("--candidate", required=True, metavar="VERSION", help="A number, a label or a digest.")
 @click.option(
     "--share",
-    type=float,
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
     metavar="SHARE",
     help="Where it begins, between 0 and 1; not given: the first step.",
 )
@@ -116,7 +117,9 @@ def _shares(share: float | None, steps: str | None) -> list[float]:
     try:
         shares = [float(part) for part in steps.split(",")] if steps is not None else []
     except ValueError:
-        raise click.UsageError(f"--steps {steps}: expected shares such as 0.05,0.25,0.5") from None
+        shares = [0.0]
+    if not all(low < high for low, high in pairwise([0.0, *shares, 1.0])):
+        raise click.UsageError(f"--steps {steps}: expected shares that rise between 0 and 1: 0.05,0.25,0.5")
     if share is None and not shares:
         raise click.UsageError("expected --share, or --steps")
     if share is None or (shares and share == shares[0]):

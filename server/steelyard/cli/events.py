@@ -8,6 +8,7 @@ import click
 
 from steelyard.cli.output import print_json
 from steelyard.observe.logs import printable
+from steelyard.rollout.trials import name_of
 
 # Details that a line about an event shows, where it has them.
 _SHOWN = (
@@ -50,8 +51,7 @@ def told(event: dict[str, Any]) -> str:
     if "label" in details:
         parts.append(f"{details['label']}: {_version(details['from'])} -> {_version(details['to'])}")
     if "candidate" in details:
-        candidate = details["candidate"]
-        parts.append(f"candidate {candidate.get('version') or candidate.get('address')}")
+        parts.append(f"candidate {name_of(details['candidate'])}")
     parts += [f"{name} {details[name]}" for name in _SHOWN if name in details]
     return ", ".join(parts)
 

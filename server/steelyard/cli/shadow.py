@@ -34,7 +34,13 @@ def shadow() -> None:
 @click.option(
     "--candidate", required=True, metavar="WHAT", help="A version (number, label, digest), or HOST:PORT."
 )
-@click.option("--sample", type=float, default=1.0, show_default=True, help="The share of decisions, up to 1.")
+@click.option(
+    "--sample",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="The share of decisions.",
+)
 @click.option("--remote-model", default="", metavar="NAME", help="At HOST:PORT; not given: the same name.")
 @click.option("--remote-version", default="", metavar="VERSION", help="At HOST:PORT; not given: its default.")
 @click.option("--tls", is_flag=True, help="Call HOST:PORT by TLS.")
@@ -76,10 +82,15 @@ def start(
     Returns when the candidate runs and requests are handed over to it. What decides is fixed then: rules, guardrails
     and tolerances are those of model.toml and of the last calibration at that moment.
     """
+    from steelyard.config import parse_address
     from steelyard.wire.generated import admin as pb
 
     request = pb.StartShadowRequest(model=model, sample=sample, who=who(reason))
     if ":" in candidate and not candidate.startswith("sha256:"):
+        try:
+            parse_address(candidate)
+        except ValueError as error:
+            raise click.UsageError(f"--candidate {candidate}: {error}") from None
         files = (root_file, certificate_file, key_file, token_file)
         roots, certificate, key, token = (str(Path(file).absolute()) if file else "" for file in files)
         request.remote.CopyFrom(

@@ -7,7 +7,7 @@ import click
 
 from steelyard.cli.events import when
 from steelyard.cli.gate_look import print_look
-from steelyard.cli.output import print_table
+from steelyard.cli.output import print_table, short_digest
 from steelyard.observe.logs import printable
 
 # Batch sizes that are shown: those with the most runs.
@@ -17,10 +17,14 @@ SIZES_SHOWN = 8
 def print_shadow(found: Mapping[str, Any]) -> None:
     """Prints what a shadow has seen, what it has not, and what that means."""
     state = found["state"] + (f" ({found['reason']})" if found["reason"] else "")
+    version = "" if "address" in found["candidate"] else "version "
+    digests = ", ".join(map(short_digest, found["digests"]))
+    primary = found["primary"]
     click.echo(
         printable(
-            f"{found['model']}: {found['name']} beside version {found['primary']['version']}, sample "
-            f"{found['sample']:g}, {state}: {found['verdict']}"
+            f"{found['model']}: {version}{found['name']}{f' ({digests})' if digests else ''} beside version "
+            f"{primary['version']} ({short_digest(primary['digest'])}), sample {found['sample']:g}, {state}: "
+            f"{found['verdict']}"
         )
     )
     _print_handed_over(found)
@@ -28,10 +32,13 @@ def print_shadow(found: Mapping[str, Any]) -> None:
     if pairs is None:
         return
     agreement = found["agreement"]
-    click.echo(
-        f"agreement: {100 * agreement['share']:.2f} % of {pairs['pairs']:,} pairs "
-        f"({100 * agreement['least']:.2f} to {100 * agreement['most']:.2f} %, 95 % however often one looks)"
-    )
+    if pairs["pairs"]:
+        click.echo(
+            f"agreement: {100 * agreement['share']:.2f} % of {pairs['pairs']:,} pairs "
+            f"({100 * agreement['least']:.2f} to {100 * agreement['most']:.2f} %, 95 % however often one looks)"
+        )
+    else:
+        click.echo("agreement: no pair yet")
     broken = {name: count for name, count in pairs["broken"].items() if count}
     if broken:
         click.echo(printable("broken: " + ", ".join(f"{name} {count:,}" for name, count in broken.items())))
@@ -55,7 +62,7 @@ def print_ended(last: Mapping[str, Any]) -> None:
         )
     )
     if last["seen"] is not None:
-        print_shadow(last["seen"])
+        print_shadow({**last["seen"], "state": "ended", "reason": ""})
 
 
 def _print_handed_over(found: Mapping[str, Any]) -> None:

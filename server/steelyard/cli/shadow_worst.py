@@ -37,23 +37,23 @@ def worst(model: str, limit: int, config_file: Path | None, data: Path | None, a
     On a server that runs or has been stopped. Each can be run again by its decision id.
     """
     from steelyard.rollout.disagreement_file import DisagreementsReader
+    from steelyard.rollout.trials import name_of
 
-    found = []
+    found: list[dict[str, Any]] = []
     for kept in kept_of(resolved(config_file, {"data": data}).settings.data, model):
         with DisagreementsReader(kept.file) as reader:
-            for one in reader.list(kept.details["key"]):
-                candidate = kept.details["candidate"]
-                found.append(
-                    {
-                        "decision_id": one.decision_id,
-                        "candidate": candidate.get("version") or candidate.get("address"),
-                        "severity": one.severity if one.severity != float("inf") else None,
-                        "grade": one.grade,
-                        "broken": list(one.broken),
-                        "why": one.about.get("why", {}),
-                        "bytes": one.bytes,
-                    }
-                )
+            found += [
+                {
+                    "decision_id": one.decision_id,
+                    "candidate": name_of(kept.details["candidate"]),
+                    "severity": _finite(one.severity),
+                    "grade": one.grade,
+                    "broken": list(one.broken),
+                    "why": one.about.get("why", {}),
+                    "bytes": one.bytes,
+                }
+                for one in reader.list(kept.details["key"])
+            ]
     found.sort(key=lambda one: -(one["severity"] if one["severity"] is not None else float("inf")))
     if as_json:
         print_json({"disagreements": found[:limit]})
@@ -61,7 +61,7 @@ def worst(model: str, limit: int, config_file: Path | None, data: Path | None, a
     rows = [
         [
             one["decision_id"],
-            str(one["candidate"]),
+            one["candidate"],
             one["grade"],
             "" if one["severity"] is None else f"{one['severity']:.2f}",
             ", ".join(one["broken"]),
@@ -79,7 +79,7 @@ def worst(model: str, limit: int, config_file: Path | None, data: Path | None, a
     "--repository",
     metavar="DIR",
     type=click.Path(path_type=Path),
-    help="Where the versions are; not given: the settings', else what holds the data directory.",
+    help="Where the versions are; not given: the settings', else the running server's.",
 )
 @settings_options("data")
 @json_option
@@ -100,14 +100,15 @@ def replay(
     from steelyard.models.manifest import MODEL_MANIFEST, read_model_manifest
     from steelyard.rollout.comparison import compile_rules
     from steelyard.rollout.disagreement_file import DisagreementsReader
+    from steelyard.rollout.trials import is_elsewhere
     from steelyard.shadow import replay as again
     from steelyard.shadow.candidate import Candidate
     from steelyard.shadow.local import LocalCandidate
     from steelyard.shadow.remote import RemoteCandidate
     from steelyard.shadow.task import RemoteTarget
+    from steelyard.supervisor.datadir import find_server
 
     found = resolved(config_file, {"repository": repository, "data": data})
-    root = repository_of(found)
     for kept in kept_of(found.settings.data, model):
         with DisagreementsReader(kept.file) as reader:
             disagreement = reader.get(decision_id)
@@ -117,12 +118,14 @@ def replay(
         raise ModelNotFound(
             f"model {model!r}: no shadow has kept a disagreement over decision {decision_id[:80]!r}"
         )
+    running = find_server(found.settings.data) if found.origins["repository"] == "default" else None
+    root = repository_of(found) if running is None else Path(running.repository)
     manifest = read_model_manifest(root / model / MODEL_MANIFEST)
     plan, described = kept.details["plan"], kept.details["candidate"]
     number = kept.details["primary"]["version"]
     primary = LocalCandidate(model, number, root / model / str(number), manifest)
     candidate: Candidate
-    if "version" in described:
+    if not is_elsewhere(described):
         number = described["version"]
         candidate = LocalCandidate(model, number, root / model / str(number), manifest)
     else:
@@ -134,7 +137,11 @@ def replay(
     result = again.replay(disagreement, primary, candidate, comparison, primary.offered.batched)
     digests = {
         "primary": (kept.details["primary"]["digest"], primary.digest),
-        "candidate": (described.get("digest", ""), candidate.digest),
+        # A server elsewhere may have had other content by the time of this answer than at the start.
+        "candidate": (
+            described.get("digest") or disagreement.listed.about.get("candidate", ""),
+            candidate.digest,
+        ),
     }
     document = {
         "decision_id": disagreement.listed.decision_id,

@@ -19,6 +19,19 @@ CANARY_STOPPED = "canary.stopped"
 CALIBRATIONS_KEPT = 20
 
 
+def is_elsewhere(candidate: Mapping[str, Any]) -> bool:
+    """Whether a candidate, as events hold it, is on another server."""
+    return "address" in candidate
+
+
+def name_of(candidate: Mapping[str, Any]) -> str:
+    """What people call a candidate, as events hold it: its version, or "HOST:PORT", or "HOST:PORT/VERSION"."""
+    if not is_elsewhere(candidate):
+        return str(candidate["version"])
+    version = candidate["version"]
+    return f"{candidate['address']}/{version}" if version else str(candidate["address"])
+
+
 @dataclass(frozen=True, slots=True)
 class Shadow:
     """A candidate that is asked what the primary is asked; nobody gets its answers."""
@@ -30,7 +43,7 @@ class Shadow:
     model: str
     primary: Holder
     candidate: Mapping[str, Any]
-    """`version` and `digest`, or `address` with what else a server elsewhere needs."""
+    """`version` and `digest`, or `address`, `model`, `version` (of that server) and what else it needs."""
     sample: float
     plan: Mapping[str, Any]
     """`[rollout]` as it was fixed at the start, and tolerances."""
@@ -39,8 +52,13 @@ class Shadow:
 
     @property
     def name(self) -> str:
-        """What people call the candidate: its version, or where it is."""
-        return str(self.candidate.get("version") or self.candidate.get("address"))
+        """What people call the candidate."""
+        return name_of(self.candidate)
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether the candidate is on another server."""
+        return is_elsewhere(self.candidate)
 
 
 @dataclass(frozen=True, slots=True)

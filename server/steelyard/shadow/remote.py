@@ -1,5 +1,6 @@
 """A candidate on another server: the same bytes, addressed to its model and version there."""
 
+import re
 from collections import deque
 from collections.abc import Sequence
 from typing import Any
@@ -8,8 +9,17 @@ import grpc
 
 from steelyard.client.channel import channel_options
 from steelyard.client.failures import error_of, failure_of
-from steelyard.client.rpcs import INFER
-from steelyard.errors import ConfigError, Overloaded, SteelyardError, Unavailable
+from steelyard.client.rpcs import INFER, metadata
+from steelyard.errors import (
+    ConfigError,
+    DeadlineExpired,
+    LoadFailed,
+    Overloaded,
+    SteelyardError,
+    Unavailable,
+    Unsupported,
+)
+from steelyard.models.spec import ModelSpec, TensorSpec
 from steelyard.rollout.frames import Asked
 from steelyard.serving.call import MODEL_DIGEST
 from steelyard.shadow.candidate import Outcome, Ran
@@ -20,8 +30,13 @@ from steelyard.wire.status import message_of, status_of
 _MODEL_TAG = b"\x0a"
 _VERSION_TAG = b"\x12"
 
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}", re.ASCII)
+
 # A token is a line; more is another file.
 _MAX_TOKEN_BYTES = 16 << 10
+
+# Whoever starts a shadow waits for what the server says of its tensors.
+_MAX_METADATA_S = 10.0
 
 
 class RemoteCandidate:
@@ -36,7 +51,7 @@ class RemoteCandidate:
         timeout_s: of each call.
         """
         self._timeout_s = timeout_s
-        self._concurrency = target.concurrency
+        self._target = target
         self._suffix = readdressed(target.model, target.version)
         self._metadata = _call_metadata(target)
         options = channel_options(max_message_bytes)
@@ -45,19 +60,43 @@ class RemoteCandidate:
         else:
             self._channel = grpc.insecure_channel(target.address, options=options)
         self._infer: Any = self._channel.unary_unary(INFER)
-        self._address = target.address
         self._digest = ""
 
     @property
     def digest(self) -> str:
-        """As the server said it with its last answer."""
+        """As the server said it with its last answer, or of the version that it offers."""
         return self._digest
+
+    def offered(self, batched: bool) -> ModelSpec | None:
+        """What the server says that the version takes and gives; None where it is away, or does not tell.
+
+        batched: what is assumed of the first axis, of which metadata says nothing. Raises `LoadFailed` for what the
+        server refuses, such as a model that it does not have.
+        """
+        rpc = metadata(self._target.model, self._target.version)
+        ask: Any = self._channel.unary_unary(rpc.method)
+        try:
+            timeout_s = min(self._timeout_s, _MAX_METADATA_S)
+            found = rpc.decode(ask(rpc.body, timeout=timeout_s, metadata=self._metadata))
+        except grpc.RpcError as failed:
+            error = error_of(failure_of(failed), self._target.address)
+            if isinstance(error, (Unavailable, Overloaded, DeadlineExpired, Unsupported)):
+                return None
+            raise LoadFailed(f"the candidate's server at {self._target.address}: {error}") from None
+        except SteelyardError as error:
+            raise LoadFailed(f"the candidate's server at {self._target.address}: {error}") from None
+        self._digest = _digest(found.properties.get("digest", ""))
+        inputs, outputs = (
+            tuple(TensorSpec(tensor.name, tensor.datatype, tensor.shape) for tensor in tensors)
+            for tensors in (found.inputs, found.outputs)
+        )
+        return ModelSpec(inputs, outputs, batched)
 
     def run(self, asked: Sequence[Asked], rows: int = 0) -> Ran:
         outcomes: list[Outcome] = []
         under_way: deque[Any] = deque()
         for one in asked:
-            if len(under_way) == self._concurrency:
+            if len(under_way) == self._target.concurrency:
                 outcomes.append(self._outcome(under_way.popleft()))
             under_way.append(
                 self._infer.future(one.body + self._suffix, timeout=self._timeout_s, metadata=self._metadata)
@@ -72,7 +111,7 @@ class RemoteCandidate:
         try:
             answer: bytes = call.result()
         except grpc.RpcError as failed:
-            error: SteelyardError = error_of(failure_of(failed), self._address)
+            error: SteelyardError = error_of(failure_of(failed), self._target.address)
             if isinstance(error, Unavailable):
                 return Outcome(error=message_of(error), status=int(status_of(error)), unmet="down")
             if isinstance(error, Overloaded):
@@ -80,7 +119,7 @@ class RemoteCandidate:
             return Outcome(error=message_of(error), status=int(status_of(error)))
         for name, value in call.trailing_metadata() or ():
             if name == MODEL_DIGEST and isinstance(value, str):
-                self._digest = value
+                self._digest = _digest(value)
         return Outcome(answer)
 
 
@@ -99,6 +138,11 @@ def _field(tag: bytes, text: str) -> bytes:
         left >>= 7
     size.append(left)
     return tag + bytes(size) + encoded
+
+
+def _digest(text: str) -> str:
+    """What a server says of its content, where it is a digest; else nothing."""
+    return text if _DIGEST.fullmatch(text) else ""
 
 
 def _call_metadata(target: RemoteTarget) -> tuple[tuple[str, str], ...]:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from steelyard.errors import Unavailable
 from steelyard.rollout.comparison import Comparison, Pair
 from steelyard.rollout.disagreement_file import Disagreement
 from steelyard.rollout.frames import Asked
@@ -33,9 +34,15 @@ class Replay:
 def replay(
     kept: Disagreement, primary: Candidate, candidate: Candidate, comparison: Comparison, batched: bool
 ) -> Replay:
-    """Runs the request of a disagreement by both, each by itself."""
+    """Runs the request of a disagreement by both, each by itself.
+
+    Raises `Unavailable` where a side is on a server that cannot be asked now.
+    """
     asked = [Asked(kept.listed.decision_id, kept.request, b"")]
     now = [side.run(asked).outcomes[0] for side in (primary, candidate)]
+    for outcome in now:
+        if outcome.unmet:
+            raise Unavailable(outcome.error)
 
     def pair(one: bytes | str, other: bytes | str) -> Pair | None:
         if isinstance(one, str) or isinstance(other, str):
@@ -56,4 +63,4 @@ def replay(
 
 
 def _answer(outcome: Outcome) -> bytes | str:
-    return outcome.answer if outcome.status == 0 and not outcome.unmet else outcome.error
+    return outcome.answer if outcome.status == 0 else outcome.error

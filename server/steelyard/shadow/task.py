@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from steelyard.config import parse_address
 from steelyard.models.manifest import ModelManifest
 from steelyard.models.spec import ModelSpec
 from steelyard.wire.types import MAX_MESSAGE_BYTES
@@ -41,6 +42,13 @@ class RemoteTarget(_Message):
     """A bearer token, sent with each call; with TLS only."""
     concurrency: int = Field(default=8, ge=1, le=256)
     """Most calls under way at the same time."""
+
+    @field_validator("address")
+    @classmethod
+    def _where_a_server_listens(cls, value: str) -> str:
+        if parse_address(value).port == 0:
+            raise ValueError("expected HOST:PORT with a port from 1 to 65535")
+        return value
 
 
 class ShadowTask(_Message):

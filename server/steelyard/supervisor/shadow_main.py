@@ -41,7 +41,11 @@ def load(task: ShadowTask) -> Candidate:
     """The candidate, ready to run. Raises a `SteelyardError` that says why it cannot be."""
     target = task.candidate
     if not isinstance(target, LocalTarget):
-        return RemoteCandidate(target, task.manifest.rollout.shadow.timeout_s, task.max_message_bytes)
+        elsewhere = RemoteCandidate(target, task.manifest.rollout.shadow.timeout_s, task.max_message_bytes)
+        offered = elsewhere.offered(task.offered.batched)
+        if offered is not None:
+            check_fit(task.offered, offered)
+        return elsewhere
     candidate = LocalCandidate(
         task.model, target.number, target.path, task.manifest, target.threads, task.profile, task.verdicts
     )

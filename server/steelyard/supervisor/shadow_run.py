@@ -40,6 +40,11 @@ class ShadowRun:
             {name: count + (0 if name in now else self._tap_before[name]) for name, count in counts.items()}
         )
 
+    @property
+    def digests(self) -> list[str]:
+        """Of the content by which the candidate has answered, in the order in which they were seen."""
+        return list(self.process.checkpoint.get("digests", ()))
+
     async def end(self) -> None:
         """Ends the process at once."""
         self.process.stop()
@@ -60,7 +65,7 @@ class ShadowRun:
             "name": shadow.name,
             "primary": shadow.primary.to_json(),
             "candidate": dict(shadow.candidate),
-            "digests": checkpoint.get("digests", []),
+            "digests": self.digests,
             "sample": shadow.sample,
             "state": process.state.value,
             "reason": process.reason,

@@ -79,7 +79,7 @@ class Shadows:
         manifest = self._targets.manifest(model)
         target: LocalTarget | RemoteTarget
         if isinstance(candidate, RemoteTarget):
-            target, name = candidate, candidate.address
+            target, name = candidate, kinds.name_of(candidate.model_dump(mode="json"))
         else:
             target, digest = await self._targets.find(model, candidate, self._holders(model))
             name = str(target.number)
@@ -202,7 +202,7 @@ class Shadows:
                 raise Conflict(f"version {shadow.primary.number} has other content now")
             manifest = _as_planned(self._targets.manifest(model), shadow.plan)
             target: LocalTarget | RemoteTarget
-            if "version" in shadow.candidate:
+            if not shadow.is_elsewhere:
                 number = str(shadow.candidate["version"])
                 target, digest = await self._targets.find(model, number, {})
                 if digest != shadow.candidate["digest"]:
@@ -258,16 +258,17 @@ class Shadows:
             details = {
                 "number": number,
                 "candidate": dict(shadow.candidate),
+                "digests": run.digests,
                 "verdict": look.verdict.value,
                 "look": look_to_json(look),
                 "path": [look_to_json(seen) for seen in gate.path],
             }
-            digest = shadow.candidate.get("digest", "")
+            digest = run.digests[-1] if run.digests else ""
             self._record.append([Draft(kinds.DECIDED, model, SERVER, reason, digest=digest, details=details)])
             if look.verdict is not Verdict.SAFE:
                 self._end(shadow, look.verdict.value, SERVER, reason)
                 await self._directing.direct(model)
-            elif gate.manifest.promote == "automatic" and "version" in shadow.candidate:
+            elif gate.manifest.promote == "automatic" and not shadow.is_elsewhere:
                 await self._promote(shadow, reason)
 
     async def _promote(self, shadow: Shadow, reason: str) -> None:
@@ -299,6 +300,7 @@ class Shadows:
             status = run.status(shadow)
             self._targets.report(shadow.key).write_text(json.dumps(status))
             details |= {
+                "digests": status["digests"],
                 "pairs": status["pairs"]["pairs"] if status["pairs"] else 0,
                 "failures": status["pairs"]["failures"] if status["pairs"] else {},
                 "agreement": status["agreement"],
@@ -306,7 +308,7 @@ class Shadows:
                 "tap": status["tap"],
             }
             self._directing.start(run.end())
-        digest = shadow.candidate.get("digest", "")
+        digest = run.digests[-1] if run is not None and run.digests else shadow.candidate.get("digest", "")
         ended = Draft(kinds.SHADOW_STOPPED, shadow.model, actor, reason, digest=digest, details=details)
         event = self._record.append([ended])[0]
         self._checkpoints.forget(shadow.number)
