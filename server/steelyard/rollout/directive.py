@@ -19,6 +19,8 @@ class Split:
     share: float
     thresholds_ns: tuple[int, ...] = ()
     """Requests that take longer than one of these are counted."""
+    counted: int = field(default=0, compare=False)
+    """Keys and requests that were counted so far, by whichever worker."""
 
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "primary": self.primary.to_json(), "candidate": self.candidate.to_json()}
@@ -32,6 +34,7 @@ class Split:
             candidate=Holder.from_json(fields["candidate"]),
             share=fields["share"],
             thresholds_ns=tuple(fields["thresholds_ns"]),
+            counted=fields["counted"],
         )
 
 

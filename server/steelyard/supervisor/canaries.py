@@ -1,88 +1,30 @@
 """Canaries: a candidate takes a share, and the gate alone gives it more."""
 
 import asyncio
+import contextlib
 import itertools
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from steelyard.errors import Conflict, InvalidRequest, SteelyardError
+from steelyard.errors import Conflict, InvalidRequest
 from steelyard.evidence.event import Draft, Event
-from steelyard.models.rollout import GateManifest
 from steelyard.observe.logs import log
 from steelyard.rollout import trials as kinds
 from steelyard.rollout.directive import Split
 from steelyard.rollout.gate import MAX_STEPS, Gate
+from steelyard.rollout.labels import Holder
 from steelyard.rollout.look import Verdict, look_to_json
-from steelyard.rollout.ratio import SampleRatio
 from steelyard.rollout.signature import check_fit
 from steelyard.rollout.trials import Canary
+from steelyard.supervisor.canary_weighing import Weighing
 from steelyard.supervisor.checkpoint import Checkpoints
 from steelyard.supervisor.directing import Directing
-from steelyard.supervisor.label_moves import LabelMoves
+from steelyard.supervisor.label_moves import RETRY_S, LabelMoves, check_content
 from steelyard.supervisor.record import SERVER, Record
-
-# The gate looks whenever it has so much more than at the last look; it decides at any count.
-LOOK_EVERY = 1.05
 
 # Counts are written down when so many have come since the last time, or at every so many messages of the workers.
 SAVED_EVERY = 10
-
-
-class Weighing:
-    """The gate of one step of a canary, and whether requests are split as was asked."""
-
-    def __init__(self, canary: Canary, state: Any) -> None:
-        """state: what `to_json` gave of the same step, else None."""
-        self.number, self.step = canary.number, canary.step
-        manifest = GateManifest.model_validate(canary.plan)
-        self.gate = Gate(manifest, share=canary.share, steps=len(canary.shares))
-        self.ratio = SampleRatio(canary.share)
-        self.counts: dict[str, list[int]] = {"primary": [0, 0], "candidate": [0, 0]}
-        """Of each arm: requests that ended, and those that failed."""
-        self._looked_at = 0
-        self.told = bool(canary.verdict)
-        """Whether what was decided is being done, or has been."""
-        if state is not None and state.get("step") == canary.step:
-            self.gate = Gate.from_json(manifest, state["gate"], share=canary.share, steps=len(canary.shares))
-            self.ratio.restore(state["ratio"])
-            self.counts = state["counts"]
-
-    @property
-    def has_decided(self) -> bool:
-        """Whether the gate has, or requests are not split as was asked."""
-        return self.gate.verdict is not Verdict.UNDECIDED or self.ratio.mismatch
-
-    def take(self, primary: Mapping[str, Any], candidate: Mapping[str, Any]) -> None:
-        """Takes what a worker counted of both arms."""
-        self.ratio.observe(candidate["assigned"], primary["assigned"])
-        for name, arm in (("primary", primary), ("candidate", candidate)):
-            self.counts[name][0] += arm["ended"]
-            self.counts[name][1] += arm["failed"]
-        place = 0
-        for guardrail in self.gate.guardrails:
-            if guardrail.on == "error_rate":
-                bad = candidate["failed"], primary["failed"]
-            else:
-                bad = candidate["slower"][place], primary["slower"][place]
-                place += 1
-            self.gate.observe_requests(
-                guardrail.name,
-                candidate=(bad[0], candidate["ended"] - bad[0]),
-                primary=(bad[1], primary["ended"] - bad[1]),
-            )
-        if self.gate.n >= self._looked_at * LOOK_EVERY:
-            self._looked_at = self.gate.n
-            self.gate.look()
-        elif self.gate.weigh() is not Verdict.UNDECIDED:
-            self.gate.look()
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "step": self.step,
-            "gate": self.gate.to_json(),
-            "ratio": self.ratio.to_json(),
-            "counts": self.counts,
-        }
 
 
 class Canaries:
@@ -97,17 +39,23 @@ class Canaries:
         self._checkpoints = checkpoints
         self._weighings: dict[str, Weighing] = {}
         self._messages = 0
-        for model in record.models:
-            canary = record.trials(model).canary
-            if canary is not None:
-                self._weighings[model] = Weighing(canary, checkpoints.read(canary.number))
+
+    def _weighing(self, canary: Canary) -> Weighing:
+        """What is counted of a canary's step; begun where there is nothing yet, or nothing that can be taken up."""
+        known = self._weighings.get(canary.model)
+        if known is None or (known.number, known.step) != (canary.number, canary.step):
+            known = self._weighings[canary.model] = Weighing(canary, self._checkpoints.read(canary.number))
+            if known.gate.left_out:
+                log("canary.left_out", model=canary.model, guardrails=known.gate.left_out)
+        return known
 
     def split_of(self, model: str) -> Split | None:
         """What a canary takes of a model's requests now."""
         canary = self._record.trials(model).canary
         if canary is None:
             return None
-        gate = self._weighings[model].gate
+        weighing = self._weighing(canary)
+        gate = weighing.gate
         slower = [g.threshold_ms for g in gate.guardrails if g.threshold_ms is not None]
         return Split(
             number=canary.number,
@@ -116,6 +64,7 @@ class Canaries:
             candidate=canary.candidate,
             share=canary.share,
             thresholds_ns=tuple(int(threshold_ms * 1e6) for threshold_ms in slower),
+            counted=weighing.ratio.candidate + weighing.ratio.primary,
         )
 
     async def start(
@@ -127,68 +76,96 @@ class Canaries:
         that do not rise between 0 and 1, Conflict where there is a canary, or more than one share and no guardrail.
         """
         _check_shares(shares)
-        # First without the model's lock: to load a version may take minutes, and a rollback must not wait for it.
-        await self._directing.make_ready(model, candidate)
-        async with self._record.moving(model):
+        # Loaded without the model's lock: that may take minutes, and a rollback must not wait for it.
+        async with (
+            self._directing.keeping(model, candidate) as ready,
+            self._directing.keeping(model, str(self._moves.default(model).holder.number)) as primary,
+            self._record.moving(model),
+        ):
             running = self._record.trials(model).canary
             if running is not None:
                 raise Conflict(f"model {model!r}: {running.candidate} is a canary already; stop it first")
+            holder = self._moves.default(model).holder
+            check_content(model, holder, primary.holder)
+            if ready.holder == holder:
+                raise Conflict(f"model {model!r}: {ready.holder} is in production already")
+            check_fit(primary.offered, ready.offered)
             gate = self._record.manifest(model).gate
             if len(shares) > 1 and not Gate(gate, share=shares[0], steps=len(shares)).guardrails:
                 raise Conflict(
                     f"model {model!r}: only the gate moves a canary on, and [rollout.gate] of model.toml has no "
                     "guardrail for one: give one share, or a guardrail"
                 )
-            default = self._moves.default(model)
-            try:
-                primary = await self._directing.make_ready(model, str(default.holder.number))
-                ready = await self._directing.make_ready(model, candidate)
-                if ready.holder == default.holder:
-                    raise Conflict(f"model {model!r}: {ready.holder} is in production already")
-                check_fit(primary.offered, ready.offered)
-            except SteelyardError:
-                self._directing.direct_later(model)
-                raise
             details = {
                 "candidate": ready.holder.to_json(),
-                "primary": default.holder.to_json(),
+                "primary": holder.to_json(),
                 "share": shares[0],
                 "shares": list(shares),
                 "plan": gate.model_dump(mode="json"),
             }
-            started = Draft(
-                kinds.CANARY_STARTED, model, actor, reason, digest=ready.holder.digest, details=details
-            )
-            return await self._commit(started)
+            digest = ready.holder.digest
+            started = Draft(kinds.CANARY_STARTED, model, actor, reason, digest=digest, details=details)
+            return (await self._directing.commit(model, [started]))[0]
 
     async def stop(self, model: str, actor: str, reason: str) -> Event:
         """Ends a canary: every request goes to the default version again when this returns."""
         async with self._record.moving(model):
-            return await self._commit(self._stopped(self._running(model), "stopped", actor, reason))
+            stopped = self._stopped(self._running(model), "stopped", actor, reason)
+            return (await self._directing.commit(model, [stopped]))[0]
 
     async def promote(self, model: str, actor: str, reason: str) -> Event:
-        """Lets the default label stand for the canary, whatever the gate has said so far, and ends it."""
-        async with self._record.moving(model):
-            return await self._promote(self._running(model), actor, reason)
+        """Lets the default label stand for the canary, whatever the gate has said so far, and ends it.
 
-    def left(self, model: str) -> None:
-        """The default label stands elsewhere: what was compared with its holder ends. To be followed by a directive."""
+        Raises what keeps the candidate from being served.
+        """
+        candidate = self._running(model).candidate
+        async with (
+            self._directing.keeping(model, str(candidate.number)) as ready,
+            self._record.moving(model),
+        ):
+            check_content(model, self._running(model).candidate, ready.holder)
+            drafts = self._promoted(self._running(model), actor, reason)
+            return (await self._directing.commit(model, drafts))[-1]
+
+    def ends(self, model: str, holder: Holder | None) -> list[Draft]:
+        """What a default label that moves to `holder` ends: a canary beside another version."""
         canary = self._record.trials(model).canary
-        if canary is not None and canary.primary != self._moves.default(model).holder:
-            reason = f"the label moved from {canary.primary}"
-            self._append(self._stopped(canary, "label moved", SERVER, reason))
+        if canary is None or canary.primary == holder:
+            return []
+        return [self._stopped(canary, "label moved", SERVER, f"the label moved from {canary.primary}")]
+
+    def follow(self, model: str) -> None:
+        """Lets go of what was counted of a canary that has ended, or of a step that is over."""
+        weighing = self._weighings.get(model)
+        canary = self._record.trials(model).canary
+        if weighing is not None and (canary is None or canary.number != weighing.number):
+            self._checkpoints.forget(weighing.number)
+        if canary is None:
+            self._weighings.pop(model, None)
+
+    async def end_strays(self) -> None:
+        """Ends canaries beside versions that the default label no longer stands for: model.toml may name another label
+        now."""
+        for model in self._record.models:
+            canary = self._record.trials(model).canary
+            if canary is not None and self._moves.has_left(model, canary.primary):
+                async with self._record.moving(model):
+                    drafts = self.ends(model, self._moves.default(model).holder)
+                    if drafts:
+                        await self._directing.commit(model, drafts)
 
     def counted(self, arms: Sequence[Mapping[str, Any]]) -> None:
         """Takes what a worker counted; decides where the gate does."""
         self._messages += 1
         for counts in arms:
-            weighing = self._weighings.get(counts["model"])
+            canary = self._record.trials(counts["model"]).canary
+            weighing = None if canary is None else self._weighing(canary)
             if weighing is None or (weighing.number, weighing.step) != (counts["number"], counts["step"]):
                 continue
             weighing.take(counts["primary"], counts["candidate"])
             if weighing.has_decided and not weighing.told:
                 weighing.told = True
-                self._directing.start(self._decide(counts["model"], weighing))
+                self._directing.start(self._try_to_decide(counts["model"], weighing))
         if self._messages % SAVED_EVERY == 0:
             self.save()
 
@@ -200,7 +177,7 @@ class Canaries:
     def running(self) -> list[tuple[str, Canary, Weighing]]:
         """Every canary, by model."""
         return [
-            (model, canary, self._weighings[model])
+            (model, canary, self._weighing(canary))
             for model in self._record.models
             if (canary := self._record.trials(model).canary) is not None
         ]
@@ -210,7 +187,7 @@ class Canaries:
         canary = self._record.trials(model).canary
         if canary is None:
             return None
-        weighing = self._weighings[model]
+        weighing = self._weighing(canary)
         return {
             "number": canary.number,
             "model": model,
@@ -235,77 +212,75 @@ class Canaries:
             },
         }
 
+    async def _try_to_decide(self, model: str, weighing: Weighing) -> None:
+        """Decides; where that cannot be done now, later: what a gate has found does not go away."""
+        try:
+            await self._decide(model, weighing)
+        except Exception as error:
+            log("canary.undecided", level=logging.ERROR, model=model, exception=repr(error)[:2000])
+            await asyncio.sleep(RETRY_S)
+            weighing.told = False
+
     async def _decide(self, model: str, weighing: Weighing) -> None:
         """Does what the gate, or a wrong split, means for the canary, unless it has moved or ended meanwhile."""
-        async with self._record.moving(model):
-            canary = self._record.trials(model).canary
-            if canary is None or (canary.number, canary.step) != (weighing.number, weighing.step):
-                return
-            if weighing.ratio.mismatch:
-                asked, got = canary.share, weighing.ratio.observed
-                reason = f"requests are not split as asked: {got:.4f} in the place of {asked:g}"
-                await self._commit(self._stopped(canary, "sample ratio mismatch", SERVER, reason))
-                return
-            look = weighing.gate.look()
-            verdict = look.verdict
-            details = {
-                "number": canary.number,
-                "step": canary.step,
-                "share": canary.share,
-                "verdict": verdict.value,
-                "look": look_to_json(look),
-                "path": [look_to_json(seen) for seen in weighing.gate.path],
-            }
-            reason = why(verdict, look.decided_by)
-            decided = Draft(
-                kinds.DECIDED, model, SERVER, reason, digest=canary.candidate.digest, details=details
-            )
-            self._append(decided)
-            if verdict is not Verdict.SAFE:
-                await self._commit(self._stopped(canary, verdict.value, SERVER, reason))
-            elif canary.step + 1 < len(canary.shares):
-                share = canary.shares[canary.step + 1]
-                step = {"number": canary.number, "step": canary.step + 1, "share": share}
-                stepped = Draft(
-                    kinds.CANARY_STEPPED, model, SERVER, reason, digest=canary.candidate.digest, details=step
-                )
-                await self._commit(stepped)
-            elif weighing.gate.manifest.promote == "automatic":
-                await self._promote(canary, SERVER, f"{reason}; promote = automatic")
-
-    async def _promote(self, canary: Canary, actor: str, reason: str) -> Event:
-        # Before the label moves, which would end it for another reason.
-        self._append(self._stopped(canary, "promoted", actor, reason))
-        label = self._moves.default(canary.model).name
-        return await self._moves.move_to(canary.model, label, canary.candidate, actor, reason)
-
-    async def _commit(self, draft: Draft) -> Event:
-        """Records what happens to a canary and puts it in force, also where the caller goes away."""
-
-        async def commit() -> Event:
-            event = self._append(draft)
-            await self._directing.direct(draft.model)
-            return event
-
-        return await asyncio.shield(asyncio.ensure_future(commit()))
-
-    def _append(self, draft: Draft) -> Event:
-        before = self._record.trials(draft.model).canary
-        event = self._record.append([draft])[0]
-        canary = self._record.trials(draft.model).canary
+        canary = self._record.trials(model).canary
         if canary is None:
-            self._weighings.pop(draft.model, None)
-            if before is not None:
-                self._checkpoints.forget(before.number)
-        elif before is None or (before.number, before.step) != (canary.number, canary.step):
-            self._weighings[draft.model] = Weighing(canary, None)
-            if self._weighings[draft.model].gate.left_out:
-                log(
-                    "canary.left_out",
-                    model=draft.model,
-                    guardrails=self._weighings[draft.model].gate.left_out,
+            return
+        promotes = (
+            not weighing.ratio.mismatch
+            and weighing.gate.verdict is Verdict.SAFE
+            and canary.step + 1 == len(canary.shares)
+            and weighing.gate.manifest.promote == "automatic"
+        )
+        async with contextlib.AsyncExitStack() as held:
+            if promotes:
+                ready = await held.enter_async_context(
+                    self._directing.keeping(model, str(canary.candidate.number))
                 )
-        return event
+                check_content(model, canary.candidate, ready.holder)
+            await held.enter_async_context(self._record.moving(model))
+            now = self._record.trials(model).canary
+            if now is not None and (now.number, now.step) == (weighing.number, weighing.step):
+                await self._directing.commit(model, self._decisions(now, weighing))
+
+    def _decisions(self, canary: Canary, weighing: Weighing) -> list[Draft]:
+        """The decision and what comes of it, to be recorded together."""
+        model, digest = canary.model, canary.candidate.digest
+        if weighing.ratio.mismatch:
+            asked, got = canary.share, weighing.ratio.observed
+            reason = f"requests are not split as asked: {got:.4f} in the place of {asked:g}"
+            return [self._stopped(canary, "sample ratio mismatch", SERVER, reason)]
+        look = weighing.gate.look()
+        reason = why(look.verdict, look.decided_by)
+        details = {
+            "number": canary.number,
+            "step": canary.step,
+            "share": canary.share,
+            "verdict": look.verdict.value,
+            "look": look_to_json(look),
+            "path": [look_to_json(seen) for seen in weighing.gate.path],
+        }
+        decided = Draft(kinds.DECIDED, model, SERVER, reason, digest=digest, details=details)
+        if look.verdict is not Verdict.SAFE:
+            return [decided, self._stopped(canary, look.verdict.value, SERVER, reason)]
+        if canary.step + 1 < len(canary.shares):
+            share = canary.shares[canary.step + 1]
+            step = {"number": canary.number, "step": canary.step + 1, "share": share}
+            return [decided, Draft(kinds.CANARY_STEPPED, model, SERVER, reason, digest=digest, details=step)]
+        if weighing.gate.manifest.promote == "automatic":
+            return [decided, *self._promoted(canary, SERVER, f"{reason}; promote = automatic")]
+        return [decided]
+
+    def _promoted(self, canary: Canary, actor: str, reason: str) -> list[Draft]:
+        """The end of the canary, the move of the label, and what else that ends."""
+        label = self._moves.default(canary.model).name
+        move = self._moves.draft_move(canary.model, label, canary.candidate, actor, reason)
+        others = [
+            ending
+            for ending in self._moves.endings(canary.model, move)
+            if ending.details.get("number") != canary.number
+        ]
+        return [self._stopped(canary, "promoted", actor, reason), *others, move]
 
     def _running(self, model: str) -> Canary:
         canary = self._record.trials(model).canary

@@ -12,7 +12,7 @@ from steelyard.observe.segment import SlotCounts
 from steelyard.rollout import labels as kinds
 from steelyard.rollout.labels import PASSED
 from steelyard.supervisor.directing import Directing
-from steelyard.supervisor.label_moves import LabelMoves
+from steelyard.supervisor.label_moves import LabelMoves, check_content
 from steelyard.supervisor.record import SERVER, Record
 
 # How long a drill that the server makes by itself stays away: a second's requests show whether the old version answers.
@@ -26,7 +26,7 @@ class Drills:
     """Makes drills, and those that manifests ask for by itself.
 
     The label stands in the events where it stood all the time, so a server that dies meanwhile comes back there.
-    `counts` gives what the workers have counted of a model's version.
+    `counts` gives what the workers have counted of a model's version, `lives` how often workers were started.
     """
 
     def __init__(
@@ -36,47 +36,57 @@ class Drills:
         moves: LabelMoves,
         clock: Clock,
         counts: Callable[[str, str], SlotCounts],
+        lives: Callable[[], int],
     ) -> None:
         self._record = record
         self._directing = directing
         self._moves = moves
         self._clock = clock
         self._counts = counts
+        self._lives = lives
 
     async def drill(self, model: str, label: str, actor: str, reason: str, stay_s: float) -> Event:
         """Does a rollback, stays for `stay_s` seconds, and comes back; the event says how long each way took.
 
-        Whoever wants to move the label ends the stay. Raises Conflict where there is no previous holder.
+        Whoever wants to move the label ends the stay. Goes on to its end where the caller goes away.
+        Raises Conflict where there is no previous holder, or it has other content now.
         """
-        async with self._record.moving(model):
-            known, earlier = self._moves.earlier(model, label)
-            outcome, away_ms, back_ms = PASSED, 0.0, 0.0
-            before = self._counts(model, str(earlier.number))
+        return await asyncio.shield(asyncio.ensure_future(self._drill(model, label, actor, reason, stay_s)))
+
+    async def _drill(self, model: str, label: str, actor: str, reason: str, stay_s: float) -> Event:
+        _, earlier = self._moves.earlier(model, label)
+        async with (
+            self._directing.keeping(model, str(earlier.number)) as ready,
+            self._record.moving(model),
+        ):
+            known, now = self._moves.earlier(model, label)
+            check_content(model, now, ready.holder)
+            problem, away_ms = "", 0.0
+            before, lives = self._counts(model, str(now.number)), self._lives()
+            self._directing.away[model] = {known.name: now}
             try:
-                await self._directing.make_ready_again(model, earlier)
-                self._directing.away[model] = {known.name: earlier}
-                away_ms = await self._timed(self._directing.direct(model))
+                went, away_ms = await self._timed(self._directing.direct(model))
                 await self._record.wait(model, stay_s)
-            except SteelyardError as error:
-                outcome = str(error)
             finally:
                 self._directing.away.pop(model, None)
-                back_ms = await self._timed(self._directing.direct(model))
-            after = self._counts(model, str(earlier.number))
+                came, back_ms = await self._timed(self._directing.direct(model))
+            after = self._counts(model, str(now.number))
             failed = after.failed - before.failed
-            if outcome == PASSED and failed:
-                outcome = f"{failed} requests failed"
+            if not (went and came) or self._lives() != lives:
+                problem = "a worker ended meanwhile"
+            elif failed:
+                problem = f"{failed} requests failed"
             details = {
                 "label": known.name,
-                "to": earlier.to_json(),
+                "to": now.to_json(),
                 "from": known.holder.to_json(),
-                "outcome": outcome,
+                "outcome": problem or PASSED,
                 "away_ms": away_ms,
                 "back_ms": back_ms,
                 "answered": after.answered - before.answered,
                 "failed": failed,
             }
-            event = Draft(kinds.DRILLED, model, actor, reason, digest=earlier.digest, details=details)
+            event = Draft(kinds.DRILLED, model, actor, reason, digest=now.digest, details=details)
             return self._record.append([event])[0]
 
     async def run(self) -> None:
@@ -88,6 +98,9 @@ class Drills:
                     await self._drill_if_due(model)
                 except SteelyardError as error:
                     log("drill.refused", level=logging.WARNING, model=model, reason=str(error))
+                except Exception as error:
+                    # A fault of ours must not end the drills of other models.
+                    log("drill.fault", level=logging.ERROR, model=model, exception=repr(error)[:2000])
 
     async def _drill_if_due(self, model: str) -> None:
         known = self._record.labels(model)
@@ -101,8 +114,8 @@ class Drills:
         if self._record.now_unix_ms() >= last_unix_ms + rollout.drill_every_s * 1000:
             await self.drill(model, "", SERVER, "drill_every_s of model.toml", STAY_S)
 
-    async def _timed(self, work: Awaitable[None]) -> float:
-        """What `work` took, in milliseconds."""
+    async def _timed(self, work: Awaitable[bool]) -> tuple[bool, float]:
+        """What came of `work`, and what it took in milliseconds."""
         began_ns = self._clock.now_ns()
-        await work
-        return round((self._clock.now_ns() - began_ns) / 1e6, 3)
+        done = await work
+        return done, round((self._clock.now_ns() - began_ns) / 1e6, 3)

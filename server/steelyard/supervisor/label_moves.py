@@ -14,7 +14,6 @@ from steelyard.rollout.labels import Holder, Label, draft
 from steelyard.supervisor.directing import Directing
 from steelyard.supervisor.record import SERVER, Record
 
-
 # A name each for the roles that versions of one model have.
 MAX_LABELS = 64
 
@@ -123,6 +122,8 @@ class LabelMoves:
                 before = Holder.from_json(move["from"])
             reason = "it is the highest version that is ready"
             drafts.append(draft(kinds.FOLLOWED, model, name, now, before, SERVER, reason))
+        if not drafts:
+            return
         try:
             self._record.append([one for move in drafts for one in (move, *self.endings(move.model, move))])
         except EvidenceError as error:
@@ -145,6 +146,11 @@ class LabelMoves:
         """The default label of a model; raises ModelNotFound where it stands for nothing."""
         return self.known(model, self._record.manifest(model).default_label)
 
+    def has_left(self, model: str, holder: Holder) -> bool:
+        """Whether the default label is known to stand for another version."""
+        known = self._record.labels(model).labels.get(self._record.manifest(model).default_label)
+        return known is not None and known.holder != holder
+
     def earlier(self, model: str, label: str) -> tuple[Label, Holder]:
         """A label (empty: the default one) and what it stood for before; raises Conflict where that is nothing."""
         known = self.known(model, label) if label else self.default(model)
@@ -158,7 +164,9 @@ class LabelMoves:
 def check_content(model: str, earlier: Holder, now: Holder) -> None:
     """Raises Conflict where a version has other content than it had."""
     if now != earlier:
-        raise Conflict(f"model {model!r}: it was {earlier} before, and that has other content now, {now.digest[:19]}")
+        raise Conflict(
+            f"model {model!r}: it was {earlier} before, and that has other content now, {now.digest[:19]}"
+        )
 
 
 def _expect(model: str, known: Label | None, label: str, expected: int | None) -> None:

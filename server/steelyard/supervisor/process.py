@@ -95,6 +95,11 @@ class WorkerProcess:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), pause_s)
 
+    @property
+    def lives(self) -> int:
+        """How often a worker was started."""
+        return self._restarts + 1
+
     async def ask(self, order: Mapping[str, Any]) -> Mapping[str, Any]:
         """Sends an order and returns the answer. Raises what the worker refused with, `Unavailable` where there is no
         worker or none any more."""
@@ -105,6 +110,13 @@ class WorkerProcess:
         self._orders[self._last_order] = answer
         self._channel.send({**order, "order": self._last_order})
         return await answer
+
+    def _tell(self, message: Mapping[str, Any]) -> None:
+        try:
+            self._told(message)
+        except Exception as error:
+            # A fault in what follows from a message must not end the worker's life.
+            log("worker.message_fault", level=logging.ERROR, worker=self.number, exception=repr(error)[:2000])
 
     def _answered(self, message: Mapping[str, Any]) -> None:
         answer = self._orders.pop(message["done"], None)
@@ -183,7 +195,7 @@ class WorkerProcess:
             if "done" in message:
                 self._answered(message)
             else:
-                self._told(message)
+                self._tell(message)
         self.ready = False
         self._channel = None
         self._abandon()

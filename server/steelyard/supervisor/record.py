@@ -97,7 +97,7 @@ class Record:
             self._locks[model].release()
 
     async def wait(self, model: str, seconds: float) -> None:
-        """Waits while `model` is held, until somebody else wants to move it, or not at all where somebody does already."""
+        """Waits while `model` is held, until somebody else wants to move it; not at all where somebody does already."""
         if self._waiting[model]:
             return
         hurry = self._hurry[model] = asyncio.Event()

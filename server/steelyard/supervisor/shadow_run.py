@@ -24,6 +24,8 @@ class ShadowRun:
         self.weighing = weighing
         self.tap: Counter[str] = Counter(tap or {})
         """What the tap has counted, over all lives of the worker."""
+        self.shadow: Shadow | None = None
+        """What the events say of it, when they last said so."""
         self.told = False
         """Whether what the gate decided is being done, or has been."""
         self.checkpoints = 0
@@ -45,19 +47,39 @@ class ShadowRun:
         """Of the content by which the candidate has answered, in the order in which they were seen."""
         return list(self.process.checkpoint.get("digests", ()))
 
+    @property
+    def key(self) -> str:
+        """What its files are called."""
+        return self.process.task.rollout
+
+    @property
+    def model(self) -> str:
+        return self.process.task.model
+
     async def end(self) -> None:
         """Ends the process at once."""
         self.process.stop()
         await self._life
         self.process.close()
 
-    def status(self, shadow: Shadow) -> dict[str, Any]:
+    def outline(self) -> dict[str, Any]:
+        """As much as an event says of a shadow's end; costs microseconds."""
+        pairs = self.process.checkpoint.get("pairs", {})
+        return {
+            "digests": self.digests,
+            "pairs": pairs.get("pairs", 0),
+            "failures": pairs.get("failures", {}),
+            "agreement": self.weighing.agreement(),
+            "gate": look_to_json(self.weighing.gate.look()),
+            "tap": dict(self.tap),
+        }
+
+    async def status(self, shadow: Shadow) -> dict[str, Any]:
         """All that is known, as JSON."""
         process, weighing = self.process, self.weighing
         checkpoint = process.checkpoint
-        pairs = (
-            PairCounts.from_json(json.dumps(checkpoint["pairs"])).summary() if "pairs" in checkpoint else None
-        )
+        # Counts over many outputs are megabytes, and the loop has rollbacks to make.
+        pairs = await asyncio.to_thread(_summary, checkpoint)
         return {
             "number": shadow.number,
             "key": shadow.key,
@@ -88,3 +110,9 @@ class ShadowRun:
             "weighing": self.weighing.to_json(),
             "tap": dict(self.tap),
         }
+
+
+def _summary(checkpoint: Mapping[str, Any]) -> dict[str, Any] | None:
+    if "pairs" not in checkpoint:
+        return None
+    return PairCounts.from_json(json.dumps(checkpoint["pairs"])).summary()

@@ -21,7 +21,7 @@ _COUNTS = ("better", "same", "worse")
 class ShadowWeighing:
     """Takes checkpoints of a shadow's process, which hold cumulative counts, and weighs what is new in each."""
 
-    def __init__(self, plan: Mapping[str, Any], state: Any) -> None:
+    def __init__(self, plan: Mapping[str, Any], state: Any, remote: bool = False) -> None:
         """plan: `[rollout.gate]` as it was fixed. state: what `to_json` gave in an earlier life, or None.
 
         Raises ValueError where the state is of another plan.

@@ -1,12 +1,14 @@
 """Shadows: candidates that are asked what production is asked, and whose answers nobody gets."""
 
 import asyncio
+import contextlib
 import json
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from steelyard.errors import Conflict, InvalidRequest, ModelNotFound, SteelyardError
+from steelyard.errors import Conflict, InvalidRequest, ModelNotFound, SteelyardError, Unavailable
 from steelyard.evidence.event import Draft, Event
 from steelyard.models.manifest import ModelManifest
 from steelyard.models.rollout import Rollout
@@ -20,7 +22,7 @@ from steelyard.shadow.task import LocalTarget, RemoteTarget
 from steelyard.supervisor.canaries import why
 from steelyard.supervisor.checkpoint import Checkpoints
 from steelyard.supervisor.directing import Directing, Ready
-from steelyard.supervisor.label_moves import LabelMoves
+from steelyard.supervisor.label_moves import RETRY_S, LabelMoves, check_content
 from steelyard.supervisor.record import SERVER, Record
 from steelyard.supervisor.shadow_run import ShadowRun
 from steelyard.supervisor.shadow_targets import ShadowTargets, Tolerances
@@ -49,7 +51,9 @@ class Shadows:
         self._moves = moves
         self._checkpoints = checkpoints
         self._targets = targets
-        self._running: dict[int, ShadowRun] = {}
+        self._runs: dict[str, ShadowRun] = {}
+        """By key."""
+        self._starting: Counter[str] = Counter()
 
     def taps_of(self, model: str) -> list[Tap]:
         """What the worker has to hand over of a model's requests now."""
@@ -61,8 +65,7 @@ class Shadows:
                 shadow.sample,
                 shadow.plan["shadow"]["max_bytes"],
             )
-            for shadow in self._record.trials(model).shadows.values()
-            if shadow.number in self._running
+            for shadow, _ in self._of(model)
         ]
 
     async def start(
@@ -75,6 +78,18 @@ class Shadows:
         """
         if not 0.0 < sample <= 1.0:
             raise InvalidRequest(f"expected a sample above 0 and at most 1, came {sample}")
+        self._starting[model] += 1
+        try:
+            return await self._start(model, candidate, sample, actor, reason)
+        finally:
+            self._starting[model] -= 1
+
+    async def _start(
+        self, model: str, candidate: str | RemoteTarget, sample: float, actor: str, reason: str
+    ) -> Event:
+        # Those that load count, too: each is a process.
+        if len(self._record.trials(model).shadows) + self._starting[model] > MAX_SHADOWS:
+            raise Conflict(f"model {model!r}: expected at most {MAX_SHADOWS} shadows beside it")
         primary = await self._directing.make_ready(model, str(self._moves.default(model).holder.number))
         manifest = self._targets.manifest(model)
         target: LocalTarget | RemoteTarget
@@ -88,18 +103,18 @@ class Shadows:
                     f"model {model!r}: version {name} has the content that is in production already"
                 )
         tolerances = self._record.trials(model).tolerances.get(primary.holder.digest, {})
-        process = self._targets.process(model, primary, manifest, target, tolerances)
         plan = _plan(manifest.rollout, tolerances)
-        run = ShadowRun(process, ShadowWeighing(plan["gate"], None))
+        remote = isinstance(target, RemoteTarget)
+        process = self._targets.process(model, primary, manifest, target, tolerances)
+        run = ShadowRun(process, ShadowWeighing(plan["gate"], None, remote))
         try:
             # Not under the model's lock: to load a candidate may take minutes, and a rollback must not wait for it.
             digest = await process.started()
-            described = (
-                {"version": target.number, "digest": digest} if isinstance(target, LocalTarget) else None
-            )
             details = {
-                "key": process.task.rollout,
-                "candidate": described or target.model_dump(mode="json"),
+                "key": run.key,
+                "candidate": target.model_dump(mode="json")
+                if isinstance(target, RemoteTarget)
+                else {"version": target.number, "digest": digest},
                 "primary": primary.holder.to_json(),
                 "sample": sample,
                 "plan": plan,
@@ -107,25 +122,20 @@ class Shadows:
             started = Draft(kinds.SHADOW_STARTED, model, actor, reason, digest=digest, details=details)
             async with self._record.moving(model):
                 self._check_start(model, name, primary)
-                event = self._record.append([started])[0]
-                self._take_up(event.sequence, model, run)
-                await self._directing.direct(model)
+                self._take_up(model, run)
+                (event,) = await self._directing.commit(model, [started])
         except BaseException:
-            if run not in self._running.values():
+            if all(shadow.key != run.key for shadow in self._record.trials(model).shadows.values()):
+                self._runs.pop(run.key, None)
                 self._directing.direct_later(model)
                 await run.end()
             raise
-        self._targets.forget_old({run.process.task.rollout for run in self._running.values()})
+        self._targets.forget_old(set(self._runs))
         return event
 
     def _check_start(self, model: str, name: str, primary: Ready) -> None:
         """Raises Conflict where a shadow that is ready cannot be taken up as things stand."""
-        others = self._record.trials(model).shadows.values()
-        if len(others) >= MAX_SHADOWS:
-            raise Conflict(
-                f"model {model!r}: {len(others)} shadows run beside it, expected at most {MAX_SHADOWS}"
-            )
-        if any(other.name == name for other in others):
+        if any(other.name == name for other in self._record.trials(model).shadows.values()):
             raise Conflict(f"model {model!r}: {name} is a shadow already")
         holder = self._moves.default(model).holder
         if holder != primary.holder:
@@ -135,53 +145,67 @@ class Shadows:
         """Ends the shadow of `candidate` (its version or address; empty: the only one): its process is killed, and
         nothing is handed over any more when this returns."""
         async with self._record.moving(model):
-            event = self._end(self._find(model, candidate), "stopped", actor, reason)
-            await self._directing.direct(model)
-            return event
+            shadow = self._find(model, candidate)
+            if shadow.key in self._runs:
+                self._runs[shadow.key].process.stop()
+            stopped = self._stopped(shadow, "stopped", actor, reason)
+            return (await self._directing.commit(model, [stopped]))[0]
 
     async def resume(self) -> None:
-        """Starts the processes of shadows that the events say are running: after the start of the server."""
+        """Starts the processes of shadows that the events say are running: after the start of the server, and of a
+        worker. Ends those beside versions that the default label no longer stands for."""
         for model in self._record.models:
-            for shadow in list(self._record.trials(model).shadows.values()):
-                if shadow.number not in self._running:
+            for number in list(self._record.trials(model).shadows):
+                try:
                     async with self._record.moving(model):
-                        await self._resume(model, shadow)
+                        await self._resume(model, number)
+                except Unavailable:
+                    # The worker has gone again: its successor is asked.
+                    return
+                except Exception as error:
+                    log("shadow.fault", level=logging.ERROR, model=model, exception=repr(error)[:2000])
 
-    def left(self, model: str) -> None:
-        """The default label stands elsewhere: what was compared with its holder ends. To be followed by a directive."""
-        for shadow in list(self._record.trials(model).shadows.values()):
-            if shadow.primary != self._moves.default(model).holder:
-                self._end(shadow, "label moved", SERVER, f"the label moved from {shadow.primary}")
+    def ends(self, model: str, holder: Holder | None) -> list[Draft]:
+        """What a default label that moves to `holder` ends: the shadows of another version."""
+        return [
+            self._stopped(shadow, "label moved", SERVER, f"the label moved from {shadow.primary}")
+            for shadow in self._record.trials(model).shadows.values()
+            if shadow.primary != holder
+        ]
+
+    def follow(self, model: str) -> None:
+        """Ends the processes of shadows that have ended."""
+        standing = {shadow.key for shadow in self._record.trials(model).shadows.values()}
+        for key, run in list(self._runs.items()):
+            if run.model == model and key not in standing:
+                del self._runs[key]
+                run.process.stop()
+                self._directing.start(self._put_away(run))
 
     def counted(self, taps: Sequence[Mapping[str, Any]]) -> None:
         """Takes what the worker's taps have counted."""
         for one in taps:
-            run = self._running.get(one["number"])
-            if run is not None:
-                run.counted(one["counts"])
+            for shadow, run in self._of(one["model"]):
+                if shadow.number == one["number"]:
+                    run.counted(one["counts"])
 
     def save(self) -> None:
         """Writes down what was counted, for a server that starts again."""
-        for number, run in self._running.items():
-            self._save(number, run)
+        for shadow, run in self.running():
+            self._checkpoints.write(shadow.number, run.to_json())
 
     async def close(self) -> None:
         """Ends every process."""
-        await asyncio.gather(*(run.end() for run in self._running.values()))
-        self._running.clear()
+        await asyncio.gather(*(run.end() for run in self._runs.values()))
+        self._runs.clear()
 
     def running(self) -> list[tuple[Shadow, ShadowRun]]:
         """Every shadow whose process runs, by model."""
-        return [
-            (shadow, self._running[shadow.number])
-            for model in self._record.models
-            for shadow in self._record.trials(model).shadows.values()
-            if shadow.number in self._running
-        ]
+        return [pair for model in self._record.models for pair in self._of(model)]
 
-    def status(self, model: str) -> list[dict[str, Any]]:
+    async def status(self, model: str) -> list[dict[str, Any]]:
         """The shadows of a model as JSON."""
-        return [run.status(shadow) for shadow, run in self.running() if shadow.model == model]
+        return [await run.status(shadow) for shadow, run in self._of(model)]
 
     def last_ended(self, model: str) -> dict[str, Any] | None:
         """What is left of the last shadow of a model that has ended: its event's details, and what it had seen."""
@@ -194,128 +218,160 @@ class Shadows:
                 return {**event.details, "reason": event.reason, "unix_ms": event.unix_ms, "seen": seen}
         return None
 
-    async def _resume(self, model: str, shadow: Shadow) -> None:
-        state = self._checkpoints.read(shadow.number) or {}
+    def _of(self, model: str) -> list[tuple[Shadow, ShadowRun]]:
+        shadows = self._record.trials(model).shadows.values()
+        return [(shadow, self._runs[shadow.key]) for shadow in shadows if shadow.key in self._runs]
+
+    async def _resume(self, model: str, number: int) -> None:
+        shadow = self._record.trials(model).shadows.get(number)
+        if shadow is None or shadow.key in self._runs:
+            return
+        if self._moves.has_left(model, shadow.primary):
+            await self._directing.commit(model, self.ends(model, self._moves.default(model).holder))
+            return
+        state = self._checkpoints.read(number)
         try:
-            primary = await self._directing.make_ready(model, str(shadow.primary.number))
-            if primary.holder != shadow.primary:
-                raise Conflict(f"version {shadow.primary.number} has other content now")
-            manifest = _as_planned(self._targets.manifest(model), shadow.plan)
-            target: LocalTarget | RemoteTarget
-            if not shadow.is_elsewhere:
-                number = str(shadow.candidate["version"])
-                target, digest = await self._targets.find(model, number, {})
-                if digest != shadow.candidate["digest"]:
-                    raise Conflict(f"the candidate, version {number}, has other content now")
-            else:
-                target = RemoteTarget.model_validate(shadow.candidate)
-            process = self._targets.process(
-                model,
-                primary,
-                manifest,
-                target,
-                {name: (both[0], both[1]) for name, both in shadow.plan["tolerances"].items()},
-                key=shadow.key,
-                checkpoint=state.get("process"),
-            )
-            weighing = ShadowWeighing(shadow.plan["gate"], state.get("weighing"))
-            run = ShadowRun(process, weighing, state.get("tap"))
-            run.told = bool(shadow.verdict)
+            run = await self._taken_up(shadow, state if isinstance(state, dict) else {})
+        except Unavailable:
+            raise
         except (SteelyardError, ValueError) as error:
             log("shadow.not_resumed", level=logging.ERROR, model=model, shadow=shadow.name, reason=str(error))
-            self._end(shadow, "not resumed", SERVER, str(error)[:500] or "the shadow cannot go on")
+            why_not = str(error)[:500] or "the shadow cannot go on"
+            await self._directing.commit(model, [self._stopped(shadow, "not resumed", SERVER, why_not)])
             return
-        self._take_up(shadow.number, model, run)
+        self._take_up(model, run)
+        run.shadow = shadow
         await self._directing.direct(model)
 
-    def _take_up(self, number: int, model: str, run: ShadowRun) -> None:
-        self._running[number] = run
-        run.process.changed = lambda: self._changed(number, model)
+    async def _taken_up(self, shadow: Shadow, state: Mapping[str, Any]) -> ShadowRun:
+        """A run that goes on from what was written down. Raises what keeps it from doing so."""
+        model = shadow.model
+        primary = await self._directing.make_ready(model, str(shadow.primary.number))
+        check_content(model, shadow.primary, primary.holder)
+        manifest = _as_planned(self._targets.manifest(model), shadow.plan)
+        target: LocalTarget | RemoteTarget
+        if shadow.is_elsewhere:
+            target = RemoteTarget.model_validate(shadow.candidate)
+        else:
+            number = str(shadow.candidate["version"])
+            target, digest = await self._targets.find(model, number, {})
+            if digest != shadow.candidate["digest"]:
+                raise Conflict(f"the candidate, version {number}, has other content now")
+        try:
+            weighing = ShadowWeighing(shadow.plan["gate"], state.get("weighing"), shadow.is_elsewhere)
+            checkpoint = state.get("process") if isinstance(state.get("process"), dict) else None
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            log("checkpoint.foreign", level=logging.ERROR, shadow=shadow.number, reason=str(error)[:500])
+            weighing, checkpoint = ShadowWeighing(shadow.plan["gate"], None, shadow.is_elsewhere), None
+        tolerances = {name: (both[0], both[1]) for name, both in shadow.plan["tolerances"].items()}
+        process = self._targets.process(
+            model, primary, manifest, target, tolerances, key=shadow.key, checkpoint=checkpoint
+        )
+        run = ShadowRun(process, weighing, state.get("tap"))
+        run.told = bool(shadow.verdict)
+        return run
 
-    def _changed(self, number: int, model: str) -> None:
+    def _take_up(self, model: str, run: ShadowRun) -> None:
+        self._runs[run.key] = run
+        run.process.changed = lambda: self._changed(model, run)
+
+    def _changed(self, model: str, run: ShadowRun) -> None:
         """A shadow's process has counted more, or is in another state."""
-        run = self._running.get(number)
-        shadow = self._record.trials(model).shadows.get(number)
-        if run is None or shadow is None or "pairs" not in run.process.checkpoint:
+        shadows = self._record.trials(model).shadows.values()
+        shadow = next((one for one in shadows if one.key == run.key), None)
+        if shadow is None or "pairs" not in run.process.checkpoint:
             return
+        run.shadow = shadow
         verdict = run.weighing.take(run.process.checkpoint)
         if verdict is not Verdict.UNDECIDED and not run.told:
             run.told = True
-            self._directing.start(self._decide(model, number, run))
+            self._directing.start(self._try_to_decide(model, shadow.number, run))
         run.checkpoints += 1
         if run.checkpoints % SAVED_EVERY == 0:
-            self._save(number, run)
+            self._directing.start(asyncio.to_thread(self._checkpoints.write, shadow.number, run.to_json()))
+
+    async def _try_to_decide(self, model: str, number: int, run: ShadowRun) -> None:
+        """Decides; where that cannot be done now, later: what a gate has found does not go away."""
+        try:
+            await self._decide(model, number, run)
+        except Exception as error:
+            log("shadow.undecided", level=logging.ERROR, model=model, exception=repr(error)[:2000])
+            await asyncio.sleep(RETRY_S)
+            run.told = False
+            self._changed(model, run)
 
     async def _decide(self, model: str, number: int, run: ShadowRun) -> None:
         """Does what the gate means for the shadow, unless it has been ended meanwhile."""
-        async with self._record.moving(model):
-            shadow = self._record.trials(model).shadows.get(number)
-            if shadow is None:
-                return
-            gate = run.weighing.gate
-            look = gate.look()
-            reason = why(look.verdict, look.decided_by)
-            details = {
-                "number": number,
-                "candidate": dict(shadow.candidate),
-                "digests": run.digests,
-                "verdict": look.verdict.value,
-                "look": look_to_json(look),
-                "path": [look_to_json(seen) for seen in gate.path],
-            }
-            digest = run.digests[-1] if run.digests else ""
-            self._record.append([Draft(kinds.DECIDED, model, SERVER, reason, digest=digest, details=details)])
-            if look.verdict is not Verdict.SAFE:
-                self._end(shadow, look.verdict.value, SERVER, reason)
-                await self._directing.direct(model)
-            elif gate.manifest.promote == "automatic" and not shadow.is_elsewhere:
-                await self._promote(shadow, reason)
-
-    async def _promote(self, shadow: Shadow, reason: str) -> None:
-        model = shadow.model
-        try:
-            ready = await self._directing.make_ready(model, str(shadow.candidate["version"]))
-            if ready.holder.digest != shadow.candidate["digest"]:
-                raise Conflict(f"version {ready.holder.number} has other content than was compared")
-        except SteelyardError as error:
-            log("promotion.failed", level=logging.ERROR, model=model, shadow=shadow.name, reason=str(error))
+        look = run.weighing.gate.look()
+        shadow = self._record.trials(model).shadows.get(number)
+        if shadow is None:
             return
-        if shadow.number not in self._record.trials(model).shadows:
-            return
-        self._end(shadow, "promoted", SERVER, reason)
-        label = self._moves.default(model).name
-        await self._moves.move_to(model, label, ready.holder, SERVER, f"{reason}; promote = automatic")
+        promotes = (
+            look.verdict is Verdict.SAFE
+            and run.weighing.gate.manifest.promote == "automatic"
+            and not shadow.is_elsewhere
+        )
+        async with contextlib.AsyncExitStack() as held:
+            if promotes:
+                version = str(shadow.candidate["version"])
+                ready = await held.enter_async_context(self._directing.keeping(model, version))
+                check_content(model, Holder(ready.holder.number, shadow.candidate["digest"]), ready.holder)
+            await held.enter_async_context(self._record.moving(model))
+            if number in self._record.trials(model).shadows:
+                await self._directing.commit(model, self._decisions(shadow, run, promotes))
 
-    def _end(self, shadow: Shadow, outcome: str, actor: str, reason: str) -> Event:
-        """Records the end of a shadow and ends its process at once. To be followed by a directive."""
-        run = self._running.pop(shadow.number, None)
+    def _decisions(self, shadow: Shadow, run: ShadowRun, promotes: bool) -> list[Draft]:
+        """The decision and what comes of it, to be recorded together."""
+        gate = run.weighing.gate
+        look = gate.look()
+        reason = why(look.verdict, look.decided_by)
+        details = {
+            "number": shadow.number,
+            "candidate": dict(shadow.candidate),
+            "digests": run.digests,
+            "verdict": look.verdict.value,
+            "look": look_to_json(look),
+            "path": [look_to_json(seen) for seen in gate.path],
+        }
+        digest = run.digests[-1] if run.digests else ""
+        decided = Draft(kinds.DECIDED, shadow.model, SERVER, reason, digest=digest, details=details)
+        if look.verdict is not Verdict.SAFE:
+            return [decided, self._stopped(shadow, look.verdict.value, SERVER, reason)]
+        if not promotes:
+            return [decided]
+        label = self._moves.default(shadow.model).name
+        holder = Holder(shadow.candidate["version"], shadow.candidate["digest"])
+        move = self._moves.draft_move(shadow.model, label, holder, SERVER, f"{reason}; promote = automatic")
+        others = [
+            ending
+            for ending in self._moves.endings(shadow.model, move)
+            if ending.details.get("number") != shadow.number
+        ]
+        return [decided, self._stopped(shadow, "promoted", SERVER, reason), *others, move]
+
+    def _stopped(self, shadow: Shadow, outcome: str, actor: str, reason: str) -> Draft:
+        """The event of a shadow's end. Its process is ended by `follow`, when that is recorded and in force."""
         details: dict[str, Any] = {
             "number": shadow.number,
             "key": shadow.key,
             "outcome": outcome,
             "candidate": dict(shadow.candidate),
         }
+        run = self._runs.get(shadow.key)
+        digest = shadow.candidate.get("digest", "")
         if run is not None:
-            run.process.stop()
-            status = run.status(shadow)
-            self._targets.report(shadow.key).write_text(json.dumps(status))
-            details |= {
-                "digests": status["digests"],
-                "pairs": status["pairs"]["pairs"] if status["pairs"] else 0,
-                "failures": status["pairs"]["failures"] if status["pairs"] else {},
-                "agreement": status["agreement"],
-                "gate": status["gate"],
-                "tap": status["tap"],
-            }
-            self._directing.start(run.end())
-        digest = run.digests[-1] if run is not None and run.digests else shadow.candidate.get("digest", "")
-        ended = Draft(kinds.SHADOW_STOPPED, shadow.model, actor, reason, digest=digest, details=details)
-        event = self._record.append([ended])[0]
-        self._checkpoints.forget(shadow.number)
-        return event
+            details |= run.outline()
+            digest = run.digests[-1] if run.digests else digest
+        return Draft(kinds.SHADOW_STOPPED, shadow.model, actor, reason, digest=digest, details=details)
 
-    def _save(self, number: int, run: ShadowRun) -> None:
-        self._checkpoints.write(number, run.to_json())
+    async def _put_away(self, run: ShadowRun) -> None:
+        """Ends a run's process, and writes down what it had seen."""
+        await run.end()
+        if run.shadow is None:
+            return
+        self._checkpoints.forget(run.shadow.number)
+        report = json.dumps(await run.status(run.shadow))
+        await asyncio.to_thread(self._targets.report(run.key).write_text, report)
 
     def _holders(self, model: str) -> dict[str, Holder]:
         return {label.name: label.holder for label in self._record.labels(model).labels.values()}

@@ -80,6 +80,7 @@ async def supervise(settings: Settings, when_ready: Started | None = None) -> No
         if worker.ready:
             log("server.ready", grpc=announced.grpc_address, http=announced.http_address, worker=worker.pid)
             directing.start(shadows.resume())
+            directing.start(canaries.end_strays())
             if when_ready is not None:
                 when_ready(announced)
 
@@ -102,7 +103,7 @@ async def supervise(settings: Settings, when_ready: Started | None = None) -> No
     record = Record(events, settings.repository, clock)
     directing = Directing(record, lambda: [worker])
     moves = LabelMoves(record, directing)
-    drills = Drills(record, directing, moves, clock, counted)
+    drills = Drills(record, directing, moves, clock, counted, lambda: worker.lives)
     checkpoints = Checkpoints(settings.data)
     canaries = Canaries(record, directing, moves, checkpoints)
     targets = ShadowTargets(settings)
@@ -111,11 +112,8 @@ async def supervise(settings: Settings, when_ready: Started | None = None) -> No
     directing.split_of = canaries.split_of
     directing.taps_of = lambda model: [*shadows.taps_of(model), *calibrations.tap_of(model)]
 
-    def left(model: str) -> None:
-        canaries.left(model)
-        shadows.left(model)
-
-    moves.left = left
+    moves.ends = [canaries.ends, shadows.ends]
+    directing.afterwards = [canaries.follow, shadows.follow]
     methods = Methods()
     Admin(record, moves, drills).register(methods)
     TrialsAdmin(canaries, shadows, calibrations).register(methods)

@@ -92,7 +92,7 @@ class TrialsAdmin:
     async def _get_trials(self, request: Any) -> Any:
         status = {
             "canary": self._canaries.status(request.model),
-            "shadows": self._shadows.status(request.model),
+            "shadows": await self._shadows.status(request.model),
             "last_shadow": self._shadows.last_ended(request.model),
         }
         return pb.Trials(status=json.dumps(status))
