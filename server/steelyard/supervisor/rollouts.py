@@ -1,0 +1,122 @@
+"""All that is rolled out: the parts of it, put together, and what the supervisor tells them."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from prometheus_client.registry import Collector
+
+from steelyard.clock import Clock
+from steelyard.config import Settings
+from steelyard.evidence.log import EventLog
+from steelyard.observe.logs import log
+from steelyard.observe.segment import SlotCounts
+from steelyard.rollout.directive import Directive
+from steelyard.serving.methods import Methods
+from steelyard.supervisor.admin import Admin
+from steelyard.supervisor.calibrations import Calibrations
+from steelyard.supervisor.canaries import Canaries
+from steelyard.supervisor.checkpoint import Checkpoints
+from steelyard.supervisor.directing import Directing
+from steelyard.supervisor.drills import Drills
+from steelyard.supervisor.label_moves import LabelMoves
+from steelyard.supervisor.process import WorkerProcess
+from steelyard.supervisor.record import Record
+from steelyard.supervisor.rollout_metrics import RolloutCollector
+from steelyard.supervisor.shadow_targets import ShadowTargets
+from steelyard.supervisor.shadows import Shadows
+from steelyard.supervisor.trials_admin import TrialsAdmin
+
+# What model.toml says may make another label the default one, and what ran beside the old one's version then ends.
+TENDED_EVERY_S = 5.0
+
+
+class Rollouts:
+    """Labels, drills, canaries, shadows and calibrations over one event log. Lives on the supervisor's event loop."""
+
+    def __init__(self, settings: Settings, clock: Clock, worker: Callable[[], WorkerProcess]) -> None:
+        """Reads the event log in the data directory. Raises EvidenceError where that cannot be."""
+        self._events = EventLog(settings.data, clock)
+        if self._events.torn_bytes:
+            log(
+                "events.torn",
+                level=logging.WARNING,
+                path=str(self._events.path),
+                bytes=self._events.torn_bytes,
+            )
+
+        def counted(model: str, version: str) -> SlotCounts:
+            return worker().view().reader.snapshot().slot(model, version)
+
+        record = Record(self._events, settings.repository, clock)
+        self._directing = Directing(record, lambda: [worker()])
+        self._moves = LabelMoves(record, self._directing)
+        self._drills = Drills(record, self._directing, self._moves, clock, counted, lambda: worker().lives)
+        checkpoints, targets = Checkpoints(settings.data), ShadowTargets(settings)
+        self._canaries = Canaries(record, self._directing, self._moves, checkpoints)
+        self._shadows = Shadows(record, self._directing, self._moves, checkpoints, targets)
+        calibrations = Calibrations(record, self._directing, self._moves, targets)
+        self._directing.split_of = self._canaries.split_of
+        self._directing.taps_of = lambda model: [
+            *self._shadows.taps_of(model),
+            *calibrations.tap_of(model),
+        ]
+        self._directing.afterwards = [self._canaries.follow, self._shadows.follow]
+        self._moves.ends = [self._canaries.ends, self._shadows.ends]
+        self.methods = Methods()
+        Admin(record, self._moves, self._drills).register(self.methods)
+        TrialsAdmin(self._canaries, self._shadows, calibrations).register(self.methods)
+        self.collector: Collector = RolloutCollector(record, self._canaries, self._shadows)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        """Begins what is done by itself: drills, and looking after what runs beside versions."""
+        loop = asyncio.get_running_loop()
+        self._tasks = [loop.create_task(self._drills.run()), loop.create_task(self._tend_for_ever())]
+
+    def directives(self) -> list[Directive]:
+        """What a worker has to know when it starts."""
+        return self._directing.all()
+
+    def worker_is_ready(self) -> None:
+        """A worker, the first or another one, takes requests now."""
+        self._directing.start(self._tend())
+
+    def told(self, message: Mapping[str, Any]) -> None:
+        """Takes what a worker says by itself."""
+        if "followed" in message:
+            self._moves.followed(message["followed"])
+        if "arms" in message:
+            self._canaries.counted(message["arms"])
+        if "taps" in message:
+            self._shadows.counted(message["taps"])
+
+    def rest(self) -> None:
+        """Begins nothing more by itself."""
+        for task in self._tasks:
+            task.cancel()
+
+    async def close(self) -> None:
+        """Writes down what was counted, and ends every process."""
+        self.rest()
+        self._canaries.save()
+        self._shadows.save()
+        await self._shadows.close()
+        self._directing.close()
+
+    def close_log(self) -> None:
+        """Gives the event log back; call when nobody can ask for anything any more."""
+        self._events.close()
+
+    async def _tend(self) -> None:
+        await self._canaries.end_strays()
+        await self._shadows.resume()
+
+    async def _tend_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(TENDED_EVERY_S)
+            try:
+                await self._tend()
+            except Exception as error:
+                log("rollout.fault", level=logging.ERROR, exception=repr(error)[:2000])
