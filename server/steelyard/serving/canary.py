@@ -36,14 +36,14 @@ class Arm:
         self.assigned = self.ended = self.failed = 0
         self.slower = [0] * len(self._thresholds_ns)
 
-    def end(self, answered: bool, total_ns: int) -> None:
-        """A request has ended; a caller who went away counts on neither side."""
+    def end(self, failed: bool, total_ns: int) -> None:
+        """A request has ended: `failed` where there was no answer, unless its caller went away before the deadline."""
         self.ended += 1
-        if not answered:
+        if failed:
             self.failed += 1
         for place, threshold_ns in enumerate(self._thresholds_ns):
             # A request that failed was not fast.
-            if not answered or total_ns > threshold_ns:
+            if failed or total_ns > threshold_ns:
                 self.slower[place] += 1
 
     def take(self) -> dict[str, Any]:

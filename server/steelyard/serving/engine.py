@@ -91,6 +91,8 @@ class Engine:
         if place is None:
             return
         version, lane, ticket = place
+        if call.arm is not None:
+            self._ledger.given_up(call, ticket.received_ns, ticket.deadline_ns)
         if self._scheduler.cancel(lane, ticket):
             call.place = ticket.call = None
             ledger = self._ledger
@@ -278,7 +280,8 @@ class Engine:
                 if log_request is not None:
                     log_request(decision_id, version.model, version.name, outcome, total_ns)
             if in_canary and call.arm is not None:
-                call.arm.end(type(outcome) is bytes, total_ns)
+                call.arm.end(type(outcome) is not bytes, total_ns)
+                call.arm = None
         if job.tally is not None:
             count_steps(slot, job.tally)
         if answered:
