@@ -5,7 +5,6 @@ from typing import Any
 
 from steelyard._native.decision import new_ids
 from steelyard.clock import Clock
-from steelyard.errors import InvalidRequest
 from steelyard.rollout.bucket import bucket
 from steelyard.rollout.directive import Split
 from steelyard.serving.call import Call
@@ -92,17 +91,14 @@ class CanaryRoute:
 
 
 def key_of(call: Call, request: InferRequest) -> str | None:
-    """The key that the caller chose; None where there is none. Raises InvalidRequest for one that cannot be."""
+    """The key that the caller chose; None where there is none, or one that is no text of 1 to MAX_KEY_CHARS.
+
+    A canary that starts must not refuse what was answered before.
+    """
     key: object = request.parameters.get(KEY_PARAMETER) if request.parameters else None
     if key is None:
         key = next((value for name, value in call.metadata() if name == KEY_METADATA), None)
-        if key is None:
-            return None
-    if not isinstance(key, str) or not 0 < len(key) <= MAX_KEY_CHARS:
-        raise InvalidRequest(
-            f"model {request.model_name!r}: expected {KEY_PARAMETER} as text of 1 to {MAX_KEY_CHARS} characters"
-        )
-    return key
+    return key if isinstance(key, str) and 0 < len(key) <= MAX_KEY_CHARS else None
 
 
 class Canaries:
