@@ -1,6 +1,5 @@
 """A canary's arms in process: how each request of an arm is counted, and what is left of it when its route goes."""
 
-import asyncio
 import os
 import time
 from collections import Counter
@@ -18,6 +17,7 @@ from steelyard.rollout.labels import Holder
 from steelyard.serving.canary import Canaries
 from tests.runtime import models
 from tests.serving.test_engine import RecordedCall, Server
+from tests.support.waiting import until
 
 MS = 1_000_000
 ROW = np.ones((1, 3), np.float32)
@@ -89,8 +89,7 @@ def hold(rollout: Rollout) -> Callable[[], None]:
 
 
 async def read(call: RecordedCall) -> None:
-    while call.place is None and not call.outcome.done():
-        await asyncio.sleep(0)
+    await until(lambda: call.place is not None, every_s=0.0)
 
 
 async def test_an_answer_and_a_refusal_are_counted_once(rollout: Rollout) -> None:
@@ -154,3 +153,53 @@ async def test_a_key_that_cannot_be_is_none(rollout: Rollout, key: Any) -> None:
         await rollout.ask(call).outcome
         assert call.trailing["steelyard-decision-id"] == call.decision_id != ""
     assert rollout.taken()["assigned"] == 2
+
+
+async def ask_keys(rollout: Rollout, count: int) -> None:
+    for key in range(count):
+        await rollout.ask(KeyedCall(str(key))).outcome
+
+
+async def test_a_split_that_is_away_for_a_moment_loses_no_count_and_no_key(rollout: Rollout) -> None:
+    rollout.begin(rollout.split)
+    await ask_keys(rollout, 20)
+    go_on = hold(rollout)
+    waiting = rollout.ask()
+    await read(waiting)
+    rollout.begin(None)
+    go_on()
+    await waiting.outcome
+    assert waiting.trailing["steelyard-decision-id"] == waiting.decision_id
+    counts = rollout.taken()
+    assert (counts["assigned"], counts["ended"], counts["failed"]) == (21, 21, 0)
+    assert not rollout.taken()
+    assert not rollout.primary.in_canary
+    assert not rollout.candidate.in_canary
+    rollout.begin(replace(rollout.split, counted=21))
+    await ask_keys(rollout, 25)
+    counts = rollout.taken()
+    assert (counts["assigned"], counts["ended"]) == (5, 25)
+    # Another canary counts its own.
+    rollout.begin(replace(rollout.split, number=8))
+    await ask_keys(rollout, 3)
+    assert rollout.taken()["assigned"] == 3
+
+
+async def test_a_worker_that_knows_no_keys_of_a_canary_counts_none(rollout: Rollout) -> None:
+    split = replace(rollout.split, counted=1)
+    assert Split.from_json(split.to_json()).counted == 1
+    rollout.begin(split)
+    await ask_keys(rollout, 5)
+    rollout.begin(None)
+    rollout.begin(replace(split, step=1, counted=0))
+    await ask_keys(rollout, 5)
+    await rollout.ask().outcome
+    counts = rollout.taken()
+    assert (counts["assigned"], counts["ended"]) == (1, 11)
+
+
+async def test_the_number_that_was_counted_makes_no_other_split(rollout: Rollout) -> None:
+    rollout.begin(rollout.split)
+    route = rollout.primary.canary
+    rollout.begin(replace(rollout.split, counted=5))
+    assert rollout.primary.canary is route
