@@ -414,3 +414,27 @@ def load_request(model: str) -> Any:
     from steelyard.wire.generated import grpc_service as pb
 
     return pb.RepositoryModelLoadRequest(model_name=model)
+
+
+@pytest.mark.parametrize("name", ["../../x", "a\0b", "/etc", ".hidden", "x" * 256])
+def test_what_is_no_model_name_is_refused_at_once(server: Server, operator: Operator, name: str) -> None:
+    for ask in (
+        lambda: operator.start_shadow(name, "2"),
+        lambda: operator.start_remote_shadow(name, "127.0.0.1:1"),
+        lambda: operator.stop_shadow(name),
+        lambda: operator.calibrate(name, 1),
+        lambda: operator.trials(name),
+        lambda: operator.labels(name),
+        lambda: operator.events(name),
+    ):
+        with pytest.raises(InvalidRequest, match="model name"):
+            ask()
+
+
+def test_an_empty_name_is_every_model_in_lists_only(server: Server, operator: Operator) -> None:
+    assert operator.labels("")
+    assert operator.events("")
+    with pytest.raises(InvalidRequest, match="a model's name is empty"):
+        operator.trials("")
+    with pytest.raises(InvalidRequest, match="a model's name is empty"):
+        operator.start_shadow("", "2")

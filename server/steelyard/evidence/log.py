@@ -1,4 +1,10 @@
-"""The event log: a file to which one record an event is appended, and synced before anybody hears of it."""
+"""The event log: a file to which one record an event is appended, and synced before anybody hears of it.
+
+Each record holds the digest of the one before it, and each line a checksum. So reading finds an append that was cut
+short, a damaged line, and a record before the last that was changed, removed or put in. It does not find records that were
+cut off at the end, a last record that was forged, or a log that was written anew from some record on: nothing outside
+the file vouches for its end.
+"""
 
 import contextlib
 import os
@@ -42,8 +48,7 @@ class Reading:
 def read_events(path: Path) -> Reading:
     """Reads the log at `path`, empty where no file is; changes nothing.
 
-    Raises EvidenceError where it cannot be read, or a record other than the last is damaged, missing or not the
-    successor of the one before it.
+    Raises EvidenceError where it cannot be read, or a record is damaged or not the successor of the one before it.
     """
     events: list[Event] = []
     last, good, torn = NOTHING_BEFORE, 0, 0
@@ -101,7 +106,10 @@ class EventLog:
             raise EvidenceError(f"{self.path}: cannot be written: {error.strerror}") from None
 
     def append(self, drafts: Sequence[Draft]) -> list[Event]:
-        """Records `drafts` in order, all or none, and returns when they are on disk.
+        """Records `drafts` in order, and returns when they are on disk.
+
+        All or none where the disk refuses them. Where the machine dies in the middle, a disk that wrote only a part
+        leaves the first of them.
 
         Raises InvalidRequest for what cannot be recorded, EvidenceError where the disk does not take it.
         """

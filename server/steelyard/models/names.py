@@ -1,4 +1,4 @@
-"""Names of models and numbers of versions: which are legal, in a repository and in a request."""
+"""Names of models, numbers and digests of versions: which are legal, in a repository and in a request."""
 
 import re
 
@@ -8,6 +8,11 @@ from steelyard.wire.refusals import shown
 MAX_NAME_BYTES = 255
 # The protocol's clients and our records carry versions as int64.
 MAX_VERSION = (1 << 63) - 1
+
+DIGEST_PREFIX = "sha256:"
+# 48 bits: among a million versions two share so many with a chance of one in 500, and then the pin is refused.
+MIN_DIGEST_DIGITS = 12
+_DIGEST = re.compile(rf"{DIGEST_PREFIX}[0-9a-f]{{{MIN_DIGEST_DIGITS},64}}", re.ASCII)
 
 _VERSION = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
 
@@ -46,3 +51,13 @@ def parse_version(text: str) -> int | None:
         return None
     number = int(text)
     return number if number <= MAX_VERSION else None
+
+
+def digest_problem(text: str) -> str | None:
+    """Why `text` cannot be a version's digest, whole or cut short, or None if it can."""
+    if _DIGEST.fullmatch(text) is not None:
+        return None
+    return (
+        f"expected a digest as {DIGEST_PREFIX} and {MIN_DIGEST_DIGITS} to 64 lower-case hexadecimal digits, "
+        f"came {shown(text)}"
+    )

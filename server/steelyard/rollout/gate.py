@@ -38,18 +38,24 @@ class Gate:
       split over guardrails, as all have to be under their margins, so that one that is not has to fail by itself.
 
     "Worse" is meant of the mean over the step so far, and may drift meanwhile. A guardrail on disagreement is a
-    shadow's only: a canary's gate leaves it out, and names it in `left_out`. Without a guardrail there is no verdict.
+    shadow's only: a canary's gate leaves it out, and names it in `left_out`. So does the gate of a shadow without run
+    times with a guardrail on slowness, which could never be safe. Without a guardrail there is no verdict.
     """
 
-    def __init__(self, manifest: GateManifest, *, share: float | None = None, steps: int = 1) -> None:
+    def __init__(
+        self, manifest: GateManifest, *, share: float | None = None, steps: int = 1, timed: bool = True
+    ) -> None:
         """A gate for a shadow, or for a canary's step where `share` is the candidate's part of the requests.
+
+        timed: whether there are times to weigh.
 
         Raises ValueError for a share that is not between 0 and 1, and for fewer than 1 or more than MAX_STEPS steps.
         """
         if not 1 <= steps <= MAX_STEPS:
             raise ValueError(f"steps: expected 1 to {MAX_STEPS}, got {steps}")
         self.manifest, self.share, self.steps = manifest, share, steps
-        self.guardrails = tuple(g for g in manifest.guardrail if share is None or g.on != "disagreement")
+        left_out = {*(() if share is None else ("disagreement",)), *(() if timed else ("slower_than",))}
+        self.guardrails = tuple(g for g in manifest.guardrail if g.on not in left_out)
         self.left_out = tuple(g.name for g in manifest.guardrail if g not in self.guardrails)
         self.alpha_safe = manifest.alpha / steps
         self.alpha_harm = self.alpha_safe / max(len(self.guardrails), 1)
@@ -169,10 +175,16 @@ class Gate:
 
     @classmethod
     def from_json(
-        cls, manifest: GateManifest, state: object, *, share: float | None = None, steps: int = 1
+        cls,
+        manifest: GateManifest,
+        state: object,
+        *,
+        share: float | None = None,
+        steps: int = 1,
+        timed: bool = True,
     ) -> Self:
         """The gate that `to_json` gave. Raises ValueError where it is none, or one that had another plan."""
-        gate = cls(manifest, share=share, steps=steps)
+        gate = cls(manifest, share=share, steps=steps, timed=timed)
         keys = {"format", "plan", "verdict", "decided_by", "looks", "stride", "sequences", "path"}
         if not isinstance(state, dict) or state.get("format") != FORMAT or state.keys() != keys:
             raise ValueError(f"expected a gate of format {FORMAT}, got {repr(state)[:200]}")

@@ -54,6 +54,8 @@ class Admission:
             slot = version.slot
             slot.received(1)
             if call.cancelled:
+                if call.arm is not None:
+                    self._ledger.given_up(call, received_ns, call.deadline_ns)
                 self._ledger.gone(slot)
                 return
             rows, key, direct = fit(version, request)

@@ -1,6 +1,7 @@
 """The request path: bytes come in with a call, are decoded, admitted, queued, run in batches, and leave as bytes."""
 
 import asyncio
+import logging
 
 from steelyard._native.observe import Slot
 from steelyard.clock import Clock
@@ -10,6 +11,7 @@ from steelyard.errors import (
     TooLarge,
 )
 from steelyard.models.golden import GoldenExample
+from steelyard.observe.logs import log
 from steelyard.runtime.executor import Executor
 from steelyard.scheduling.scheduler import Scheduler
 from steelyard.scheduling.ticket import State, Ticket
@@ -21,6 +23,7 @@ from steelyard.serving.execution import Job, execute
 from steelyard.serving.inbox import Arrival, Inbox
 from steelyard.serving.ledger import Ledger, RequestLog
 from steelyard.serving.preparing import Preparing, count_steps, prepare
+from steelyard.serving.shadowing import Answered
 from steelyard.serving.suspects import Suspects
 from steelyard.serving.version import ServedVersion
 from steelyard.wire.types import MAX_MESSAGE_BYTES
@@ -35,6 +38,18 @@ def _work(job: Work) -> None:
         prepare(job)
     else:
         examine(job)
+
+
+def _hand_over(job: Job, answers: Answered) -> None:
+    """Offers a batch whose callers have been told to its version's taps; one that has a fault gets nothing more."""
+    version = job.version
+    for tap in version.shadows:
+        try:
+            tap.offer(job, answers)
+        except Exception as error:  # a fault of a shadow's must not meet the requests of its primary
+            log("shadow.fault", level=logging.ERROR, shadow=tap.name, exception=repr(error))
+            tap.close()
+            version.shadows = tuple(other for other in version.shadows if other is not tap)
 
 
 class Engine:
@@ -91,6 +106,8 @@ class Engine:
         if place is None:
             return
         version, lane, ticket = place
+        if call.arm is not None:
+            self._ledger.given_up(call, ticket.received_ns, ticket.deadline_ns)
         if self._scheduler.cancel(lane, ticket):
             call.place = ticket.call = None
             ledger = self._ledger
@@ -278,7 +295,8 @@ class Engine:
                 if log_request is not None:
                     log_request(decision_id, version.model, version.name, outcome, total_ns)
             if in_canary and call.arm is not None:
-                call.arm.end(type(outcome) is bytes, total_ns)
+                call.arm.end(type(outcome) is not bytes, total_ns)
+                call.arm = None
         if job.tally is not None:
             count_steps(slot, job.tally)
         if answered:
@@ -291,7 +309,7 @@ class Engine:
                 job.encoded_ns,
                 self._clock.unix_ns() // 1_000_000,
             )
-        for tap in shadows:
-            tap.offer(job, answers)
         self._ledger.released(version)
         self._ledger.ended()
+        if shadows:
+            _hand_over(job, answers)

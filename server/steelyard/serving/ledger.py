@@ -12,6 +12,10 @@ from steelyard.observe.layout import refusal_of
 from steelyard.serving.call import DECISION_ID
 from steelyard.serving.version import ServedVersion
 
+# A caller's deadline reaches us later than it is: gRPC rounds it up by as much as a hundredth, and it begins anew here.
+DEADLINE_ROUNDING = 100
+DEADLINE_SLACK_NS = 2_000_000
+
 # Decision id, the model's and the version's name as far as they are known, the error if there was one, and nanoseconds.
 RequestLog = Callable[[str, str | None, str | None, SteelyardError | None, int], None]
 
@@ -63,14 +67,22 @@ class Ledger:
         else:
             slot.refused(reason)
         decision_id: str = call.decision_id or new_ids(1, self._clock.unix_ns() // 1_000_000)[0]
-        if call.arm is not None and not call.cancelled:
-            call.arm.end(False, total_ns)
+        if call.arm is not None:
+            call.arm.end(True, total_ns)
+            call.arm = None
         if not call.cancelled:
             call.fail(error, ((DECISION_ID, decision_id),))
         if self.log_request is not None:
             self.log_request(decision_id, model, version, error, total_ns)
         self.ended()
         return decision_id
+
+    def given_up(self, call: Any, received_ns: int, deadline_ns: int) -> None:
+        """Ends, for its arm, a call whose caller goes away now: a failure at its deadline (0: none) or after it."""
+        now_ns = self._clock.now_ns()
+        slack_ns = (deadline_ns - received_ns) // DEADLINE_ROUNDING + DEADLINE_SLACK_NS
+        call.arm.end(0 < deadline_ns <= now_ns + slack_ns, now_ns - received_ns)
+        call.arm = None
 
     def gone(self, slot: Slot) -> None:
         """Ends a call whose caller went away."""

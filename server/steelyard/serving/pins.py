@@ -1,19 +1,11 @@
 """A version that was asked for and has no route of its own: a digest that was cut short, or why there is no answer."""
 
-import re
-
 from steelyard.errors import InvalidRequest, ModelNotFound, SteelyardError, Unavailable, VersionNotLoaded
-from steelyard.models.names import parse_version
+from steelyard.models.names import DIGEST_PREFIX, MIN_DIGEST_DIGITS, digest_problem, parse_version
 from steelyard.rollout.labels import Holder
 from steelyard.serving.entries import ModelEntry, VersionEntry, VersionState
 from steelyard.serving.version import ServedVersion
 from steelyard.wire.refusals import shown
-
-DIGEST_PREFIX = "sha256:"
-
-# 48 bits: among a million versions two share so many with a chance of one in 500, and then the pin is refused.
-MIN_DIGEST_DIGITS = 12
-_DIGEST = re.compile(rf"{DIGEST_PREFIX}[0-9a-f]{{{MIN_DIGEST_DIGITS},64}}", re.ASCII)
 
 
 def resolve(entry: ModelEntry, version: str) -> ServedVersion:
@@ -46,11 +38,9 @@ def what_is_loaded(entry: ModelEntry) -> str:
 
 
 def _by_digest(entry: ModelEntry, version: str) -> ServedVersion:
-    if _DIGEST.fullmatch(version) is None:
-        raise InvalidRequest(
-            f"model {entry.name!r}: expected a digest as {DIGEST_PREFIX} and {MIN_DIGEST_DIGITS} to 64 lower-case "
-            f"hexadecimal digits, came {shown(version)}"
-        )
+    problem = digest_problem(version)
+    if problem is not None:
+        raise InvalidRequest(f"model {entry.name!r}: {problem}")
     found = {
         known.served.digest: known.served
         for known in sorted(entry.versions.values(), key=lambda known: known.number)

@@ -118,7 +118,9 @@ class ShadowTap:
         pressure: Pressure | None = None,
         now_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
-        """name: the candidate, for the thread's name. path: the process's socket.
+        """Raises OSError or RuntimeError where there is no descriptor or no thread to be had.
+
+        name: the candidate, for the thread's name. path: the process's socket.
 
         share: of decisions, 0 to 1. max_bytes: of bodies and answers that wait here. pressure: when to pause.
         """
@@ -147,6 +149,11 @@ class ShadowTap:
     def share(self) -> float:
         """The share of decisions that is sampled."""
         return self._sampler.share
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing is taken any more."""
+        return self._closed.is_set()
 
     def offer(self, job: Job, answered: Answered) -> None:
         """Takes what is sampled of a batch whose callers have their answers."""
@@ -325,6 +332,9 @@ class ShadowTap:
 class _Bell:
     """Wakes a thread that polls; the descriptor lives as long as anybody who might ring."""
 
+    # Until one could be had.
+    fd = -1
+
     def __init__(self) -> None:
         self.fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
 
@@ -336,4 +346,5 @@ class _Bell:
             os.eventfd_read(self.fd)
 
     def __del__(self) -> None:
-        os.close(self.fd)
+        if self.fd >= 0:
+            os.close(self.fd)

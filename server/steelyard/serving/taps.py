@@ -1,9 +1,11 @@
 """The shadows of every model, put on the versions whose answers they are held against."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from steelyard.observe.logs import log
 from steelyard.rollout.directive import Tap
 from steelyard.serving.catalog import Catalog
 from steelyard.serving.shadowing import ShadowTap
@@ -18,6 +20,8 @@ class Taps:
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
         self._open: dict[str, dict[int, tuple[Tap, ShadowTap]]] = {}
+        self.not_opened = 0
+        """Taps that could not be opened, and are tried again by the next directive for their model."""
         catalog.watch(self._attach)
 
     def direct(self, model: str, wanted: Sequence[Tap]) -> None:
@@ -29,12 +33,27 @@ class Taps:
         for _, tap in known.values():
             tap.close()
         for one in wanted:
-            if one.number not in kept:
-                opened = ShadowTap(f"{model}-{one.number}", Path(one.socket), one.sample, one.max_bytes)
+            if one.number not in kept and (opened := self._opened(model, one)) is not None:
                 kept[one.number] = one, opened
         if kept:
             self._open[model] = kept
         self._attach(model)
+
+    def _opened(self, model: str, one: Tap) -> ShadowTap | None:
+        try:
+            return ShadowTap(f"{model}-{one.number}", Path(one.socket), one.sample, one.max_bytes)
+        except (OSError, RuntimeError) as error:
+            # No descriptor or no thread is left: what the worker does for callers goes before.
+            self.not_opened += 1
+            log(
+                "shadow.not_opened",
+                level=logging.ERROR,
+                model=model,
+                shadow=one.number,
+                times=self.not_opened,
+                exception=repr(error),
+            )
+            return None
 
     def counts(self) -> list[dict[str, Any]]:
         """What every tap has counted since it was opened."""
@@ -54,5 +73,6 @@ class Taps:
             version.shadows = tuple(
                 tap
                 for one, tap in self._open.get(model, {}).values()
-                if (one.primary.number, one.primary.digest) == (version.number, version.digest)
+                if not tap.is_closed
+                and (one.primary.number, one.primary.digest) == (version.number, version.digest)
             )

@@ -3,7 +3,7 @@
 import contextlib
 import json
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from steelyard.client.admin import ADMIN_SOCKET, SERVICE, socket_address
 from steelyard.errors import ConfigError, InvalidRequest
 from steelyard.evidence.event import Event
 from steelyard.fronts.grpcio import GrpcioFront
+from steelyard.models.names import name_problem
 from steelyard.rollout.labels import Holder, Label
 from steelyard.serving.control import serialized
 from steelyard.serving.methods import Methods
@@ -22,7 +23,11 @@ from steelyard.wire.generated import admin as pb
 # Requests are names and reasons; what comes back is events, a few kilobytes each at most.
 MAX_MESSAGE_BYTES = 16 << 20
 
+# A list of events stays well below that, whatever they say.
+MAX_LISTED_BYTES = 8 << 20
+
 EVENTS_LISTED = 1000
+MAX_EVENTS_LISTED = 10_000
 
 # A minute away shows whether the old version carries the load.
 MAX_STAY_MS = 60_000
@@ -49,6 +54,8 @@ class Admin:
             methods.unary[SERVICE + name] = serialized(message, handle)
 
     async def _list_labels(self, request: Any) -> Any:
+        if request.model:
+            check_model(request.model)
         found = self._moves.labels(request.model)
         return pb.ListLabelsResponse(labels=[label_message(model, label) for model, label in found])
 
@@ -80,13 +87,46 @@ class Admin:
         )
 
     async def _list_events(self, request: Any) -> Any:
-        found = [
-            event
-            for event in self._record.events[request.after :]
-            if not request.model or event.model == request.model
-        ]
-        limit = request.limit or EVENTS_LISTED
-        return pb.ListEventsResponse(events=[event_message(event) for event in found[-limit:]])
+        if request.model:
+            check_model(request.model)
+        if request.after < 0 or request.limit < 0:
+            raise InvalidRequest(
+                f"expected after and limit of 0 or more, came {request.after} and {request.limit}"
+            )
+        return pb.ListEventsResponse(
+            events=newest(
+                self._record.events[request.after :],
+                request.model,
+                min(request.limit or EVENTS_LISTED, MAX_EVENTS_LISTED),
+            )
+        )
+
+
+def check_model(name: str) -> None:
+    """Raises InvalidRequest for what cannot be a model's name."""
+    problem = name_problem(name)
+    if problem is not None:
+        raise InvalidRequest(problem)
+
+
+def newest(events: Sequence[Event], model: str, limit: int, most_bytes: int = MAX_LISTED_BYTES) -> list[Any]:
+    """The last `limit` events of a model, or of all where it is empty, as they travel and in their order.
+
+    Of these, as many of the newest as have `most_bytes` together.
+    """
+    found: list[Any] = []
+    size = 0
+    for event in reversed(events):
+        if len(found) == limit:
+            break
+        if model and event.model != model:
+            continue
+        message = event_message(event)
+        size += message.ByteSize()
+        if size > most_bytes:
+            break
+        found.append(message)
+    return found[::-1]
 
 
 def label_message(model: str, label: Label) -> Any:

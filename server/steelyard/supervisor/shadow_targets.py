@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from steelyard.config import Settings
-from steelyard.errors import ModelNotFound, SteelyardError
+from steelyard.errors import InvalidRequest, ModelNotFound, SteelyardError
 from steelyard.models.digest import version_digest
 from steelyard.models.manifest import MODEL_MANIFEST, ModelManifest, read_model_manifest
-from steelyard.models.names import parse_version
+from steelyard.models.names import DIGEST_PREFIX, digest_problem, parse_version
 from steelyard.models.repository import GRAPH_FILE
 from steelyard.rollout.labels import Holder
 from steelyard.shadow.task import LocalTarget, RemoteTarget, ShadowTask
@@ -47,14 +47,18 @@ class ShadowTargets:
     async def find(self, model: str, candidate: str, labels: Mapping[str, Holder]) -> tuple[LocalTarget, str]:
         """The version that `candidate` names (a number, one of `labels` or a digest), and its digest.
 
-        Raises ModelNotFound where the repository has none.
+        Raises ModelNotFound where the repository has none, InvalidRequest for a digest that is too short, is none or
+        begins those of several contents.
         """
         directory = self._settings.repository / model
         if candidate in labels:
             number: int | None = labels[candidate].number
         else:
             number = parse_version(candidate)
-        if number is None and candidate.startswith("sha256:"):
+        if number is None and candidate.startswith(DIGEST_PREFIX):
+            problem = digest_problem(candidate)
+            if problem is not None:
+                raise InvalidRequest(f"model {model!r}: {problem}")
             number = await asyncio.to_thread(_by_digest, directory, candidate)
         path = directory / str(number)
         if number is None or not (path / GRAPH_FILE).is_file():
@@ -110,12 +114,21 @@ class ShadowTargets:
 
 
 def _by_digest(directory: Path, digest: str) -> int | None:
-    """The highest version in `directory` whose digest begins with `digest`, None where there is none."""
+    """The highest version in `directory` whose digest begins with `digest`, None where there is none.
+
+    Raises InvalidRequest where several contents have such digests.
+    """
     if not directory.is_dir():
         return None
     numbers = [number for path in directory.iterdir() if (number := parse_version(path.name)) is not None]
-    for number in sorted(numbers, reverse=True):
+    found: dict[str, int] = {}
+    for number in sorted(numbers):
         with contextlib.suppress(SteelyardError):
-            if version_digest(directory / str(number)).startswith(digest):
-                return number
-    return None
+            whole = version_digest(directory / str(number))
+            if whole.startswith(digest):
+                found[whole] = number
+    if len(found) > 1:
+        raise InvalidRequest(
+            f"model {directory.name!r}: {digest} begins the digests of {len(found)} versions, give more of it"
+        )
+    return next(iter(found.values()), None)

@@ -24,19 +24,26 @@ class ShadowWeighing:
     def __init__(self, plan: Mapping[str, Any], state: Any, remote: bool = False) -> None:
         """plan: `[rollout.gate]` as it was fixed. state: what `to_json` gave in an earlier life, or None.
 
+        remote: the candidate is on another server, and there are no run times.
+
         Raises ValueError where the state is of another plan.
         """
         manifest = GateManifest.model_validate(plan)
-        self.gate = Gate(manifest)
+        self.gate = Gate(manifest, timed=not remote)
         self.disagreement: MeanSequence = rate()
         """How often two answers disagree."""
         self._seen: dict[str, dict[str, int]] = {}
         self._pairs = [0, 0]
         self._looked_at = 0
         if state is not None:
-            self.gate = Gate.from_json(manifest, state["gate"])
+            self.gate = Gate.from_json(manifest, state["gate"], timed=not remote)
             self.disagreement.restore(state["disagreement"])
             self._seen, self._pairs = state["seen"], state["pairs"]
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """Guardrails that are not weighed, as nothing can be known of them."""
+        return self.gate.left_out
 
     def take(self, checkpoint: Mapping[str, Any]) -> Verdict:
         """Takes what a checkpoint has more than the last one, and gives the verdict."""

@@ -11,7 +11,7 @@ from steelyard.errors import InvalidRequest
 from steelyard.serving.control import serialized
 from steelyard.serving.methods import Methods
 from steelyard.shadow.task import RemoteTarget
-from steelyard.supervisor.admin import event_message
+from steelyard.supervisor.admin import check_model, event_message
 from steelyard.supervisor.calibrations import Calibrations
 from steelyard.supervisor.canaries import Canaries
 from steelyard.supervisor.shadows import Shadows
@@ -63,6 +63,7 @@ class TrialsAdmin:
         return event_message(await self._canaries.promote(request.model, who.actor, who.reason))
 
     async def _start_shadow(self, request: Any) -> Any:
+        check_model(request.model)
         who = request.who
         candidate: str | RemoteTarget = request.version
         if request.WhichOneof("candidate") == "remote":
@@ -71,11 +72,13 @@ class TrialsAdmin:
         return event_message(await started)
 
     async def _stop_shadow(self, request: Any) -> Any:
+        check_model(request.model)
         who = request.who
         stopped = self._shadows.stop(request.model, request.candidate, who.actor, who.reason)
         return event_message(await stopped)
 
     async def _calibrate(self, request: Any) -> Any:
+        check_model(request.model)
         requests = request.requests or CALIBRATED_REQUESTS
         timeout_ms = request.timeout_ms or CALIBRATED_MS
         if not 0 < requests <= MAX_CALIBRATED or not 0 < timeout_ms <= MAX_CALIBRATED_MS:
@@ -90,6 +93,7 @@ class TrialsAdmin:
         return event_message(await found)
 
     async def _get_trials(self, request: Any) -> Any:
+        check_model(request.model)
         status = {
             "canary": self._canaries.status(request.model),
             "shadows": await self._shadows.status(request.model),
