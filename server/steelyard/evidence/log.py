@@ -1,9 +1,9 @@
 """The event log: a file to which one record an event is appended, and synced before anybody hears of it.
 
 Each record holds the digest of the one before it, and each line a checksum. So reading finds an append that was cut
-short, a damaged line, and a record before the last that was changed, removed or put in. It does not find records that were
-cut off at the end, a last record that was forged, or a log that was written anew from some record on: nothing outside
-the file vouches for its end.
+short, a damaged line, and a record before the last that was changed, removed or put in. It does not find records that
+were cut off at the end, a last record that was forged, or a log that was written anew from some record on: nothing
+outside the file vouches for its end.
 """
 
 import contextlib
