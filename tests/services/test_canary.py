@@ -1,5 +1,6 @@
 """Canaries on a real server: who gets the candidate, what the gate does, and what ends it."""
 
+import contextlib
 import os
 import re
 import signal
@@ -361,7 +362,15 @@ def test_a_canary_outlives_the_worker_and_the_server(start: Start, tmp_path: Pat
             keys = [str(key) for key in range(50)]
             found = {key: version(asker, "m", key) for key in keys}
         assert found == {key: "2" if bucket(number, key) < 0.5 else "1" for key in keys}
-        eventually(lambda: operator.trials("m")["canary"]["split"]["units"] >= 250)
+        # Which keys were counted, the new worker does not know; requests without one are units of their own.
+        load(server, "m", 52)
+        after = eventually(
+            lambda: (
+                sum(arm["requests"] for arm in operator.trials("m")["canary"]["arms"].values()) > 302
+                and operator.trials("m")["canary"]
+            )
+        )
+        assert after["split"]["units"] == 252
     server.stop()
     server = start(repository, **settings).wait_ready()
     with Operator(server.data) as operator, Asker(server.address) as asker:
@@ -412,3 +421,25 @@ def test_a_key_in_a_stream(server: Server, asker: Asker, operator: Operator) -> 
         key: "2" if bucket(event.sequence, key) < 0.5 else "1" for key in keys
     }
     operator.stop_canary("streamed")
+
+
+def test_a_candidate_slower_than_its_callers_deadlines_is_harmful(start: Start, tmp_path: Path) -> None:
+    repository = tmp_path / "models"
+    manifest = ALL + GATE.format(most=100_000, promote="manual", margin=0.2, harm=0.4)
+    models.put(repository, "m", models.slow_embedding(1, 8), 1, manifest)
+    models.put(repository, "m", models.slow_embedding(1000), 2)
+    server = start(repository, data=str(tmp_path / "data")).wait_ready()
+    with Operator(server.data) as operator, Asker(server.address) as asker:
+        operator.set("m", "champion", "1")
+        operator.start_canary("m", "2", 0.5)
+
+        def gone() -> bool:
+            for _ in range(10):
+                with contextlib.suppress(grpc.RpcError):
+                    version(asker, "m", timeout=0.15)
+            return operator.trials("m")["canary"] is None
+
+        eventually(gone)
+        stopped = details(operator.events("m")[-1])
+        assert stopped["outcome"] == "harmful"
+        assert stopped["arms"]["candidate"]["failed"] > stopped["arms"]["primary"]["failed"]
