@@ -137,13 +137,20 @@ def test_a_process_that_never_answers_costs_the_window_and_the_budget(tap: Shado
     connected(tap, peer)
     for _ in range(100):
         offer(tap, settled(size=1000))
-    eventually(lambda: tap.counts()["sent"] == WINDOW)
+
+    def full() -> bool:
+        offer(tap, settled(size=1000))
+        counts = tap.counts()
+        return counts["sent"] > 0 and counts["waiting_bytes"] > 0 and counts["dropped_budget"] > 80
+
+    eventually(full)
     counts = tap.counts()
-    assert 0 < counts["waiting_bytes"] <= 10_000
-    assert counts["dropped_budget"] > 80
+    assert counts["waiting_bytes"] <= 10_000
+    # What it has and has not acknowledged is bounded like what waits.
+    assert counts["sent"] <= min(WINDOW, 20)
     # What is acknowledged makes room for the next.
     peer.acknowledge(peer.read())
-    eventually(lambda: tap.counts()["sent"] == WINDOW + 1)
+    eventually(lambda: tap.counts()["sent"] > counts["sent"])
 
 
 def test_closing_ends_a_send_that_nobody_reads(tmp_path: Path, peer: Peer) -> None:

@@ -20,6 +20,9 @@ from steelyard.supervisor.backoff import Backoff
 from steelyard.supervisor.channel import EXIT_REFUSED, EXIT_SHADOW_HUNG, EXIT_SHADOW_LEAKED, Channel
 from steelyard.supervisor.process import MALLOC_SETTINGS
 
+# A candidate that hung is started again after so many times its timeout: it hangs for a tenth of the time at most.
+HUNG_PAUSE = 9
+
 
 class ShadowState(Enum):
     """Where a shadow's process stands."""
@@ -96,6 +99,9 @@ class ShadowProcess:
             if kind == "crashed":
                 self._blame()
             pause_s = backoff.after_life_of(time.monotonic() - began_s)
+            if kind == "hung":
+                # While it hangs it keeps a processor busy, which the primary's own shares its core with, maybe.
+                pause_s = max(pause_s, HUNG_PAUSE * self.task.manifest.rollout.shadow.timeout_s)
             log(
                 "shadow.ended",
                 level=logging.ERROR,
