@@ -146,7 +146,7 @@ def test_a_shadow_from_its_calibration_to_its_end(server: Server, run, read) -> 
         "prices: version 3 (",
         ") beside version 1 (",
         "sample 1, running: undecided",
-        "sampled 20, handed over 20;",
+        "sampled 20, handed over",
         "agreement: 0.00 % of 20 pairs",
         "broken: close y 20",
         "errors: 0 of the primary only",

@@ -1,5 +1,6 @@
 """What goes wrong around a rollout: full disks, files that are none, workers that die, manifests that break."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -172,7 +173,8 @@ def test_a_rollback_that_waits_before_a_drill_begins_to_stay_does_not_wait_for_i
             moved.result(20)
             # Whichever was first, this one comes while the drill stays, or after it.
             other.roll_back("m")
-            drill.result(20)
+            with contextlib.suppress(LoadFailed):
+                drill.result(20)
 
 
 def test_a_version_that_was_loaded_for_a_label_that_failed_goes_again(start: Start, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from steelyard.clock import Clock
-from steelyard.errors import SteelyardError
+from steelyard.errors import Conflict, SteelyardError
 from steelyard.evidence.event import Draft, Event
 from steelyard.observe.logs import log
 from steelyard.observe.segment import SlotCounts
@@ -60,6 +60,8 @@ class Drills:
             self._record.moving(model),
         ):
             known, now = self._moves.earlier(model, label)
+            if now != earlier:
+                raise Conflict(f"model {model!r}: label {known.name} was moved by somebody else meanwhile")
             check_content(model, now, ready.holder)
             problem, away_ms = "", 0.0
             before, lives = self._counts(model, str(now.number)), self._lives()

@@ -54,6 +54,7 @@ class Shadows:
         self._runs: dict[str, ShadowRun] = {}
         """By key."""
         self._starting: Counter[str] = Counter()
+        self._ending: dict[str, asyncio.Task[None]] = {}
 
     def taps_of(self, model: str) -> list[Tap]:
         """What the worker has to hand over of a model's requests now."""
@@ -149,7 +150,9 @@ class Shadows:
             if shadow.key in self._runs:
                 self._runs[shadow.key].process.stop()
             stopped = self._stopped(shadow, "stopped", actor, reason)
-            return (await self._directing.commit(model, [stopped]))[0]
+            (event,) = await self._directing.commit(model, [stopped])
+        await self._put_away_by_now(shadow.key)
+        return event
 
     async def resume(self) -> None:
         """Starts the processes of shadows that the events say are running: after the start of the server, and of a
@@ -180,7 +183,7 @@ class Shadows:
             if run.model == model and key not in standing:
                 del self._runs[key]
                 run.process.stop()
-                self._directing.start(self._put_away(run))
+                self._ending[key] = asyncio.get_running_loop().create_task(self._put_away(run))
 
     def counted(self, taps: Sequence[Mapping[str, Any]]) -> None:
         """Takes what the worker's taps have counted."""
@@ -196,7 +199,7 @@ class Shadows:
 
     async def close(self) -> None:
         """Ends every process."""
-        await asyncio.gather(*(run.end() for run in self._runs.values()))
+        await asyncio.gather(*(run.end() for run in self._runs.values()), *self._ending.values())
         self._runs.clear()
 
     def running(self) -> list[tuple[Shadow, ShadowRun]]:
@@ -207,10 +210,11 @@ class Shadows:
         """The shadows of a model as JSON."""
         return [await run.status(shadow) for shadow, run in self._of(model)]
 
-    def last_ended(self, model: str) -> dict[str, Any] | None:
+    async def last_ended(self, model: str) -> dict[str, Any] | None:
         """What is left of the last shadow of a model that has ended: its event's details, and what it had seen."""
         for event in reversed(self._record.events):
             if event.kind == kinds.SHADOW_STOPPED and event.model == model:
+                await self._put_away_by_now(event.details["key"])
                 try:
                     seen = json.loads(self._targets.report(event.details["key"]).read_text())
                 except (OSError, ValueError):
@@ -364,14 +368,23 @@ class Shadows:
             digest = run.digests[-1] if run.digests else digest
         return Draft(kinds.SHADOW_STOPPED, shadow.model, actor, reason, digest=digest, details=details)
 
+    async def _put_away_by_now(self, key: str) -> None:
+        """Waits until a shadow that ends has ended, and what it had seen is written down."""
+        if key in self._ending:
+            await asyncio.shield(self._ending[key])
+
     async def _put_away(self, run: ShadowRun) -> None:
         """Ends a run's process, and writes down what it had seen."""
-        await run.end()
-        if run.shadow is None:
-            return
-        self._checkpoints.forget(run.shadow.number)
-        report = json.dumps(await run.status(run.shadow))
-        await asyncio.to_thread(self._targets.report(run.key).write_text, report)
+        try:
+            await run.end()
+            if run.shadow is not None:
+                self._checkpoints.forget(run.shadow.number)
+                report = json.dumps(await run.status(run.shadow))
+                await asyncio.to_thread(self._targets.report(run.key).write_text, report)
+        except Exception as error:
+            log("shadow.fault", level=logging.ERROR, model=run.model, exception=repr(error)[:2000])
+        finally:
+            self._ending.pop(run.key, None)
 
     def _holders(self, model: str) -> dict[str, Holder]:
         return {label.name: label.holder for label in self._record.labels(model).labels.values()}

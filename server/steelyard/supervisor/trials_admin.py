@@ -97,7 +97,7 @@ class TrialsAdmin:
         status = {
             "canary": self._canaries.status(request.model),
             "shadows": await self._shadows.status(request.model),
-            "last_shadow": self._shadows.last_ended(request.model),
+            "last_shadow": await self._shadows.last_ended(request.model),
         }
         return pb.Trials(status=json.dumps(status))
 

@@ -3,7 +3,7 @@
 
 from steelyard.wire.pool import add_file, message
 
-SOURCE_SHA256 = "af7ad0fea704123469bfdc590e2a806bf4b41de4e05e67cead3aa61e5dbfe8fa"
+SOURCE_SHA256 = "016e7e968f98d36c69c92ecb01cb7124dca8113ad74a3cdb09d0e0b73a8f2db8"
 SERIALIZED = (
     b'\n\x18steelyard/v1/admin.proto\x12\x0csteelyard.v1"3\n\x03Who\x12\x14\n\x05actor\x18\x01 \x01(\tR\x05'
     b'actor\x12\x16\n\x06reason\x18\x02 \x01(\tR\x06reason":\n\x06Holder\x12\x18\n\x07version\x18\x01 \x01(\x03R\x07versio'
