@@ -128,7 +128,10 @@ def test_a_manifest_that_breaks_renames_no_label(start: Start, tmp_path: Path) -
     server = start(repository).wait_ready()
     with Operator(server.data) as operator, Asker(server.address) as asker:
         operator.set("m", "prod", "1")
-        (repository / "m" / "model.toml").write_text("[rollout\n")
+        # Whole, as an empty manifest on the way would be a good one.
+        broken = repository / "m" / ".model.toml"
+        broken.write_text("[rollout\n")
+        broken.rename(repository / "m" / "model.toml")
         operator.roll_back("m")
         assert operator.labels("m") == {"prod": (2, False)}
         assert answer(asker) == ("2", 2.0)
