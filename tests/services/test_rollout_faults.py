@@ -189,3 +189,29 @@ def test_a_version_that_was_loaded_for_a_label_that_failed_goes_again(start: Sta
             operator.set("m", "champion", "2", expected=2)
         eventually(lambda: asker.outcome(request("m", ONES, version="2")))
         assert answer(asker) == ("1", 1.0)
+
+
+def test_a_worker_that_comes_back_to_a_newer_version_ends_the_shadow_of_the_older(
+    start: Start, tmp_path: Path
+) -> None:
+    repository = tmp_path / "models"
+    fill(repository, "m", 1.0, 2.0, manifest="")
+    server = start(repository).wait_ready()
+    with Operator(server.data) as operator, Asker(server.address) as asker:
+        assert answer(asker) == ("2", 2.0)
+        operator.start_shadow("m", "1")
+        (process,) = shadow_processes(server)
+        fill(repository, "n", 1.0)
+        models.put(repository, "m", models.scaled(3.0), 3)
+        os.kill(server.worker_pid(), signal.SIGKILL)
+    with Operator(server.data) as operator, Asker(server.address) as asker:
+        eventually(lambda: answer(asker) == ("3", 3.0))
+        eventually(lambda: not operator.trials("m")["shadows"])
+        assert details(operator.events("m", "shadow.stopped")[0])["outcome"] == "label moved"
+        eventually(lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE)
+
+
+def shadow_processes(server: Server) -> list[psutil.Process]:
+    """The processes of a server's shadows."""
+    children = psutil.Process(server.process.pid).children()
+    return [child for child in children if "steelyard.supervisor.shadow_main" in child.cmdline()]

@@ -110,7 +110,9 @@ class LabelMoves:
 
     def followed(self, moves: Sequence[Mapping[str, Any]]) -> None:
         """Records where default labels that nobody has set stand now, as a worker says."""
-        drafts = []
+        drafts: list[Draft] = []
+        # Versions that a worker keeps until it is told, and what a move ends, wait for a directive.
+        waiting = {move["model"] for move in moves if move["from"] is not None}
         for move in moves:
             model, now = move["model"], Holder.from_json(move["to"])
             name = self._record.manifest(model).default_label
@@ -121,16 +123,19 @@ class LabelMoves:
             if before is None and move["from"] is not None:
                 before = Holder.from_json(move["from"])
             reason = "it is the highest version that is ready"
-            drafts.append(draft(kinds.FOLLOWED, model, name, now, before, SERVER, reason))
-        if not drafts:
-            return
-        try:
-            self._record.append([one for move in drafts for one in (move, *self.endings(move.model, move))])
-        except EvidenceError as error:
-            log("followed.unrecorded", level=logging.ERROR, reason=str(error), pause_s=RETRY_S)
-            asyncio.get_running_loop().call_later(RETRY_S, self.followed, moves)
-            return
-        for model in dict.fromkeys(move["model"] for move in moves if move["from"] is not None):
+            followed = draft(kinds.FOLLOWED, model, name, now, before, SERVER, reason)
+            endings = self.endings(model, followed)
+            drafts += [followed, *endings]
+            if endings:
+                waiting.add(model)
+        if drafts:
+            try:
+                self._record.append(drafts)
+            except EvidenceError as error:
+                log("followed.unrecorded", level=logging.ERROR, reason=str(error), pause_s=RETRY_S)
+                asyncio.get_running_loop().call_later(RETRY_S, self.followed, moves)
+                return
+        for model in sorted(waiting):
             self._directing.put_in_force_later(model)
 
     def known(self, model: str, label: str) -> Label:
