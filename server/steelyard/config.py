@@ -89,7 +89,9 @@ class Settings(BaseModel):
         default=Address("127.0.0.1", 8000),
         description="Where HTTP is served (metrics, health); port 0: any free one.",
     )
-    front: Literal["grpcio"] = Field(default="grpcio", description="Which gRPC implementation answers.")
+    front: Literal["http2", "grpcio"] = Field(
+        default="grpcio", description="Which gRPC implementation answers."
+    )
     data: AnyPath = Field(
         default=Path(".steelyard"),
         description="The directory of what the server keeps; not given: .steelyard in the repository.",
@@ -150,13 +152,6 @@ class Settings(BaseModel):
         description="A batch predicted to take less runs on the event loop itself, in microseconds; 0: none.",
     )
     reflection: bool = Field(default=True, description="Whether gRPC reflection is served.")
-
-    @field_validator("front", mode="before")
-    @classmethod
-    def _front_is_there(cls, value: object) -> object:
-        if value == "http2":
-            raise ValueError("expected grpcio, as the http2 front is not there yet")
-        return value
 
     @field_validator("workers")
     @classmethod

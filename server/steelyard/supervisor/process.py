@@ -41,6 +41,7 @@ class WorkerProcess:
         number: int,
         settings: Settings,
         address: Address,
+        listeners: Sequence[socket.socket],
         changed: Callable[[], None],
         directives: Callable[[], Sequence[Directive]] = tuple,
         told: Callable[[Mapping[str, Any]], None] = lambda message: None,
@@ -51,6 +52,7 @@ class WorkerProcess:
         self.refusal: str | None = None
         self._settings = settings
         self._address = address
+        self._listeners = listeners
         self._changed = changed
         self._directives = directives
         self._told = told
@@ -157,6 +159,7 @@ class WorkerProcess:
     async def _live(self) -> int:
         """One life of the worker; returns its exit status."""
         ours, theirs = socket.socketpair()
+        listeners = [listener.fileno() for listener in self._listeners]
         with theirs:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
@@ -167,7 +170,7 @@ class WorkerProcess:
                 str(self._segment_fd),
                 stdin=asyncio.subprocess.DEVNULL,
                 env=MALLOC_SETTINGS | os.environ,
-                pass_fds=(theirs.fileno(), self._segment_fd),
+                pass_fds=(theirs.fileno(), self._segment_fd, *listeners),
             )
         self._process = process
         self.pid = process.pid
@@ -178,6 +181,7 @@ class WorkerProcess:
                 "settings": self._settings.model_dump_json(),
                 "worker": self.number,
                 "address": str(self._address),
+                "listeners": listeners,
                 "kept_out": self._kept_out,
                 "directives": [directive.to_json() for directive in self._directives()],
             }

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import socket
 from collections.abc import Callable
 from importlib import metadata
 
@@ -44,13 +45,18 @@ async def supervise(settings: Settings, when_ready: Started | None = None) -> No
     settings = settings.model_copy(
         update={"repository": settings.repository.absolute(), "data": settings.data.absolute()}
     )
-    grpc_port = ReservedPort("grpc_address", settings.grpc_address)
+    listeners: list[socket.socket] = []
+    grpc_port: ReservedPort | None = None
+    if settings.front == "http2":
+        listener, grpc_address = listen("grpc_address", settings.grpc_address)
+        listeners.append(listener)
+    else:
+        grpc_port = ReservedPort("grpc_address", settings.grpc_address)
+        grpc_address = grpc_port.address
     http_listener, http_address = listen("http_address", settings.http_address)
     data = DataDirectory(settings.data)
     loop = asyncio.get_running_loop()
-    announced = RunningServer(
-        os.getpid(), str(grpc_port.address), str(http_address), str(settings.repository)
-    )
+    announced = RunningServer(os.getpid(), str(grpc_address), str(http_address), str(settings.repository))
 
     def changed() -> None:
         if worker.ready:
@@ -64,7 +70,7 @@ async def supervise(settings: Settings, when_ready: Started | None = None) -> No
 
     rollouts = Rollouts(settings, SystemClock(), lambda: worker)
     admin = AdminSocket(settings.data, rollouts.methods)
-    worker = WorkerProcess(0, settings, grpc_port.address, changed, rollouts.directives, rollouts.told)
+    worker = WorkerProcess(0, settings, grpc_address, listeners, changed, rollouts.directives, rollouts.told)
     registry = metrics_registry(lambda: [worker.view()], runtime)
     registry.register(rollouts.collector)
     http = HttpFront(registry, is_ready)
@@ -102,7 +108,10 @@ async def supervise(settings: Settings, when_ready: Started | None = None) -> No
         await rollouts.close()
         await admin.stop()
         await http.stop()
-        grpc_port.close()
+        if grpc_port is not None:
+            grpc_port.close()
+        for listener in listeners:
+            listener.close()
         http_listener.close()
         rollouts.close_log()
         data.close()

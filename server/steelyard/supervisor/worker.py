@@ -17,9 +17,11 @@ from steelyard.clock import SystemClock
 from steelyard.config import Settings
 from steelyard.errors import SteelyardError
 from steelyard.fronts.grpcio import GrpcioFront
+from steelyard.fronts.http2.front import Http2Front
 from steelyard.models.names import parse_version
 from steelyard.observe.logs import configure_logs, log
 from steelyard.observe.segment import SegmentReader
+from steelyard.rpc.limits import Limits
 from steelyard.runtime.threads import thread_budget
 from steelyard.scheduling.scheduler import Scheduler
 from steelyard.serving import reflection, streams
@@ -91,7 +93,11 @@ async def serve(control: socket.socket, segment_fd: int) -> int:
     streams.register(methods, engine, settings.max_message_bytes)
     if settings.reflection:
         reflection.register(methods)
-    front = GrpcioFront(methods, engine, settings.max_message_bytes)
+    front: GrpcioFront | Http2Front
+    if settings.front == "http2":
+        front = Http2Front(methods, engine, Limits(max_message_bytes=settings.max_message_bytes))
+    else:
+        front = GrpcioFront(methods, engine, settings.max_message_bytes)
     stop = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     background: set[asyncio.Task[Any]] = {loop.create_task(_obey(channel, orders, stop))}
@@ -108,8 +114,10 @@ async def serve(control: socket.socket, segment_fd: int) -> int:
         await channel.close()
 
     try:
-        port = await front.start(first["address"])
-        channel.send({"port": port})
+        if isinstance(front, Http2Front):
+            await front.start([(socket.socket(fileno=number), None) for number in first["listeners"]])
+        else:
+            await front.start(first["address"])
         await _unless(stop, loader.load_all())
     except SteelyardError as error:
         channel.send({"refused": str(error)})

@@ -1,0 +1,1 @@
+"""The gRPC front that is our own: `rpc` on asyncio's transports."""

@@ -1,0 +1,176 @@
+"""Calls as the engine and the handlers see them, on a connection of this front."""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+from steelyard.errors import DeadlineExpired, ExecutionFailed, InvalidRequest, SteelyardError
+from steelyard.observe.logs import log
+from steelyard.rpc.calls import ServerCall
+from steelyard.serving.call import Metadata
+from steelyard.serving.engine import Engine
+
+if TYPE_CHECKING:
+    from steelyard.fronts.http2.connection import Http2Connection
+
+Run = Callable[["HandledCall", bytes], Awaitable[None]]
+"""What a method does with its calls: the call, and its message, empty where messages come one after the other."""
+
+
+class InferCall:
+    """A ModelInfer call."""
+
+    __slots__ = ("_connection", "_engine", "_rpc", "arm", "cancelled", "deadline_ns", "decision_id", "place")
+
+    def __init__(
+        self, engine: Engine, connection: "Http2Connection", rpc: ServerCall, deadline_ns: int
+    ) -> None:
+        self._engine = engine
+        self._connection = connection
+        self._rpc = rpc
+        self.deadline_ns = deadline_ns
+        self.cancelled = False
+        self.place: Any = None
+        self.arm: Any = None
+        self.decision_id = ""
+
+    @property
+    def peer(self) -> str:
+        return self._connection.peer
+
+    def metadata(self) -> tuple[tuple[str, str | bytes], ...]:
+        return self._rpc.metadata()
+
+    def answer(self, body: bytes, trailing: Metadata) -> None:
+        self._connection.answer(self._rpc, body, trailing)
+
+    def fail(self, error: SteelyardError, trailing: Metadata) -> None:
+        self._connection.fail(self._rpc, error, trailing)
+
+    def gone(self) -> None:
+        """The caller is gone."""
+        self._engine.cancel(self)
+
+    async def submit_inflated(self, inflated: Awaitable[bytes]) -> None:
+        """Hands the call to the engine when its message is plain."""
+        try:
+            body = await inflated
+        except SteelyardError as error:
+            if not self.cancelled:
+                self._connection.fail(self._rpc, error, ())
+            return
+        if not self.cancelled:
+            self._engine.submit(self, body)
+
+
+class HandledCall:
+    """A call of any method but ModelInfer: a task, and a deadline that ends it."""
+
+    def __init__(
+        self, connection: "Http2Connection", rpc: ServerCall, run: Run, body: bytes, deadline_ns: int
+    ) -> None:
+        self.connection = connection
+        self.rpc = rpc
+        self.peer = connection.peer
+        self.deadline_ns = deadline_ns
+        self.requests = Requests(lambda read: connection.rpc.consumed(rpc, read))
+        self._run = run
+        self._over = False
+        self._expired = False
+        loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        if rpc.timeout_ns >= 0:
+            self._timer = loop.call_later(rpc.timeout_ns / 1e9, self._expire)
+        self._task = loop.create_task(self._live(body))
+
+    def gone(self) -> None:
+        """The caller is gone."""
+        self._over = True
+        self._task.cancel()
+
+    async def inflate(self, body: bytes) -> bytes:
+        """A compressed message's plain form."""
+        return await self.connection.front.inflate(self.rpc.encoding, body)
+
+    async def send(self, body: bytes) -> None:
+        """Sends one of several answers; returns when it is time for the next."""
+        await self.connection.send(self.rpc, body)
+
+    def _expire(self) -> None:
+        self._expired = True
+        self._task.cancel()
+
+    async def _live(self, body: bytes) -> None:
+        error: SteelyardError
+        try:
+            # An answer with a binary header that is none would be given only where somebody reads the metadata.
+            self.rpc.metadata()
+            if self.rpc.compressed:
+                body = await self.inflate(body)
+            await self._run(self, body)
+            return
+        except ValueError as problem:
+            error = InvalidRequest(str(problem))
+        except SteelyardError as problem:
+            error = problem
+        except asyncio.CancelledError:
+            if not self._expired:
+                raise
+            error = DeadlineExpired("the deadline passed before the answer was complete")
+        except Exception as problem:
+            log(
+                "call.fault", level=logging.ERROR, method=self.rpc.method.name, exception=repr(problem)[:2000]
+            )
+            error = ExecutionFailed("the server failed on this call")
+        finally:
+            if self._timer is not None:
+                self._timer.cancel()
+        if not self._over:
+            self._over = True
+            self.connection.fail(self.rpc, error, ())
+
+    def finish(self, body: bytes | None = None) -> None:
+        """Ends the call with status OK, and its one answer where it has one."""
+        if not self._over:
+            self._over = True
+            self.connection.finish(self.rpc, body)
+
+
+class Requests:
+    """The messages of a stream, in order, for its handler to read."""
+
+    def __init__(self, read: Callable[[bytes], None]) -> None:
+        """read: hears of each message that the handler has taken."""
+        self._read = read
+        self._bodies: deque[tuple[bytes, bool]] = deque()
+        self._ended = False
+        self._waiter: asyncio.Future[None] | None = None
+
+    def put(self, body: bytes, compressed: bool) -> None:
+        """A message came."""
+        self._bodies.append((body, compressed))
+        self._wake()
+
+    def end(self) -> None:
+        """No more will come."""
+        self._ended = True
+        self._wake()
+
+    async def bodies(self, inflate: Callable[[bytes], Awaitable[bytes]]) -> AsyncIterator[bytes]:
+        """The messages until the peer has sent the last; `inflate` is awaited for those that are compressed."""
+        while True:
+            while self._bodies:
+                body, compressed = self._bodies.popleft()
+                self._read(body)
+                yield await inflate(body) if compressed else body
+            if self._ended:
+                return
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+            self._waiter = None
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)

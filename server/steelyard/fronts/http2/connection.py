@@ -1,0 +1,226 @@
+"""One connection: bytes of its transport to `rpc` and back, and its calls to the handlers."""
+
+import asyncio
+import socket
+import ssl
+from typing import TYPE_CHECKING, Any
+
+from steelyard.errors import SteelyardError
+from steelyard.observe.logs import log
+from steelyard.rpc import codes
+from steelyard.rpc.calls import Event, Happening, ServerCall
+from steelyard.rpc.server import ServerConnection
+from steelyard.serving.call import Metadata
+from steelyard.wire.status import message_of, status_of, trailing_of
+
+if TYPE_CHECKING:
+    from steelyard.fronts.http2.front import Http2Front
+
+
+class Http2Connection(asyncio.Protocol):
+    """Runs on the event loop; the front looks at it once a second."""
+
+    def __init__(self, front: "Http2Front") -> None:
+        self.front = front
+        self.rpc = ServerConnection(front.methods, front.limits, front.totals, front.held)
+        self.rpc.epoch = front.epoch
+        self.peer = ""
+        self.began_epoch = front.epoch
+        self.heard_epoch = front.epoch
+        """When bytes last came."""
+        self.idle_epoch = front.epoch
+        """When the last call ended, or the connection began."""
+        self.asked_epoch = -1
+        """When the peer was asked whether it is there, and has not answered."""
+        self.leaving_epoch = -1
+        """When the peer was told to begin no new calls."""
+        self.taken_epoch = front.epoch
+        """When the peer last took something of the answers that wait, or nothing waited."""
+        self._waiting_bytes = 0
+        self._transport: Any = None
+        self._dirty = False
+        self._writing_paused = False
+        self._reading_paused = False
+        self._senders: dict[ServerCall, asyncio.Future[None]] = {}
+
+    # What the transport says.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+        self.peer = _peer_of(transport)
+        if not self.front.admit(self):
+            self._transport.abort()
+            return
+        tls: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
+        if tls is not None and tls.selected_alpn_protocol() != "h2":
+            self.close("the peer did not ask for h2 (ALPN)")
+
+    def data_received(self, data: bytes) -> None:
+        self.heard_epoch = self.front.epoch
+        self.asked_epoch = -1
+        events = self.rpc.receive(data)
+        if events:
+            self._tell(events)
+        if self.rpc.working and not self._reading_paused and self.front.is_full(self.rpc):
+            self._reading_paused = True
+            self._transport.pause_reading()
+            self.front.paused.add(self)
+        self.touch()
+
+    def eof_received(self) -> bool:
+        return False
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._tell(self.rpc.lost())
+        for waiter in self._senders.values():
+            waiter.cancel()
+        self._senders.clear()
+        self.front.forget(self)
+
+    def pause_writing(self) -> None:
+        self._writing_paused = True
+
+    def resume_writing(self) -> None:
+        self._writing_paused = False
+        self.touch()
+
+    # What goes out.
+
+    def touch(self) -> None:
+        """Has what there is to send written at the end of this pass of the loop."""
+        if not self._dirty:
+            self._dirty = True
+            self.front.touch(self)
+
+    def flush(self) -> None:
+        """Writes what there is to send, as far as the peer takes it."""
+        self._dirty = False
+        rpc, transport = self.rpc, self._transport
+        if transport.is_closing():
+            return
+        while not self._writing_paused and (data := rpc.data_to_send()):
+            transport.write(data)
+        if self._senders:
+            self._wake_senders()
+        if rpc.closed or (self.leaving_epoch >= 0 and not rpc.calls and not rpc.ledger.outgoing):
+            self.close(rpc.problem)
+        elif self._reading_paused and self.front.has_room(rpc):
+            self.resume_reading()
+
+    def resume_reading(self) -> None:
+        """Reads again."""
+        self._reading_paused = False
+        self.front.paused.discard(self)
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def close(self, problem: str) -> None:
+        """Ends the connection when what was written has left."""
+        if problem:
+            log("connection.closed", peer=self.peer, reason=problem)
+        self._transport.close()
+
+    def abandon(self, problem: str, code: int = codes.ENHANCE_YOUR_CALM) -> None:
+        """Ends the connection at once, calls and all."""
+        self.rpc.abandon(code, problem)
+        if not self._writing_paused and (data := self.rpc.data_to_send()):
+            self._transport.write(data)
+        log("connection.abandoned", peer=self.peer, reason=problem)
+        if self._writing_paused:
+            self._transport.abort()
+        else:
+            self._transport.close()
+
+    def leave(self) -> None:
+        """Tells the peer to begin no new calls; the connection ends with the last that is open."""
+        if self.leaving_epoch < 0:
+            self.leaving_epoch = self.front.epoch
+            self.rpc.announce_shutdown()
+            self.touch()
+
+    def leave_now(self) -> None:
+        """Takes no new calls, a round trip after `leave`."""
+        self.rpc.shut_down()
+        self.touch()
+
+    def takes(self) -> bool:
+        """Whether the peer has taken anything of what waits for it since this was last asked."""
+        waiting = self.rpc.ledger.outgoing + self._transport.get_write_buffer_size()
+        moved = not waiting or waiting != self._waiting_bytes
+        self._waiting_bytes = waiting
+        return moved
+
+    # Calls.
+
+    def answer(self, call: ServerCall, body: bytes, trailing: Metadata) -> None:
+        """Ends a call with its message."""
+        self.rpc.answer(call, body, self.front.trailing.fields(trailing))
+        self._call_ended()
+
+    def fail(self, call: ServerCall, error: SteelyardError, trailing: Metadata) -> None:
+        """Ends a call with an error."""
+        fields = self.front.trailing.fields((*trailing, *trailing_of(error)))
+        self.rpc.fail(call, int(status_of(error)), message_of(error), fields)
+        self._call_ended()
+
+    def end_stalled(self, call: ServerCall, after_s: int) -> None:
+        """Ends a call of whose request nothing came for too long."""
+        told = self.rpc.is_told(call)
+        self.rpc.fail(call, codes.DEADLINE_EXCEEDED, f"nothing of the request came for {after_s} s", ())
+        if told:
+            call.owner.gone()
+        self._call_ended()
+
+    def _call_ended(self) -> None:
+        self.idle_epoch = self.front.epoch
+        if not self._dirty:
+            self._dirty = True
+            self.front.touch(self)
+
+    def finish(self, call: ServerCall, body: bytes | None) -> None:
+        """Ends a call with status OK, and its one answer where it has one."""
+        if body is None:
+            self.rpc.fail(call, codes.OK, "", ())
+        else:
+            self.rpc.answer(call, body, ())
+        self._call_ended()
+
+    async def send(self, call: ServerCall, body: bytes) -> None:
+        """Sends one of several answers; returns when little enough of them waits for the peer."""
+        self.rpc.send_message(call, body)
+        self.touch()
+        if not self.rpc.may_send(call):
+            waiter = self._senders[call] = asyncio.get_running_loop().create_future()
+            try:
+                await waiter
+            finally:
+                self._senders.pop(call, None)
+
+    def _wake_senders(self) -> None:
+        for call, waiter in list(self._senders.items()):
+            if not waiter.done() and self.rpc.may_send(call):
+                waiter.set_result(None)
+
+    def _tell(self, events: list[Event]) -> None:
+        for happening, call, body, compressed in events:
+            if happening is Happening.REQUEST or happening is Happening.OPENED:
+                call.owner = call.method.handler(self, call, body)
+            elif happening is Happening.GONE:
+                self.idle_epoch = self.front.epoch
+                call.owner.gone()
+            elif happening is Happening.MESSAGE:
+                call.owner.requests.put(body, compressed)
+            else:
+                call.owner.requests.end()
+
+
+def _peer_of(transport: asyncio.BaseTransport) -> str:
+    """The peer's address as gRPC writes it."""
+    name = transport.get_extra_info("peername")
+    sock: socket.socket | None = transport.get_extra_info("socket")
+    family = None if sock is None else sock.family
+    if family == socket.AF_INET:
+        return f"ipv4:{name[0]}:{name[1]}"
+    if family == socket.AF_INET6:
+        return f"ipv6:[{name[0]}]:{name[1]}"
+    return "unix:"

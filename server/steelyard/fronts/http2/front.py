@@ -1,0 +1,245 @@
+"""The front: listeners, what all connections share, and the look at each of them once a second."""
+
+import asyncio
+import concurrent.futures
+import contextlib
+import socket
+import ssl
+import time
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from typing import Any
+
+from steelyard.errors import InvalidRequest, TooLarge
+from steelyard.fronts.http2.calls import HandledCall, InferCall
+from steelyard.fronts.http2.connection import Http2Connection
+from steelyard.fronts.http2.patience import Patience
+from steelyard.fronts.http2.sweep import look_at
+from steelyard.fronts.http2.trailing import TrailingFields
+from steelyard.rpc.calls import Method, ServerCall
+from steelyard.rpc.compression import TooMuch, inflate
+from steelyard.rpc.ledger import Ledger
+from steelyard.rpc.limits import Limits, TotalLimits
+from steelyard.rpc.server import ServerConnection
+from steelyard.serving.engine import Engine
+from steelyard.serving.methods import BidiStream, Methods, ServerStream, Unary
+
+Listener = tuple[socket.socket, ssl.SSLContext | None]
+
+# A message that inflates from more than so much does so on a thread: at zlib's 300 MB/s and a usual ratio this is a
+# millisecond of the loop.
+INFLATED_INLINE_BYTES = 64 << 10
+
+# Each inflates up to one message at a time, and holds no more than that.
+INFLATING_THREADS = 2
+
+# Connections that one pass of the loop looks at: some hundred microseconds.
+SWEPT_AT_ONCE = 256
+
+# A round trip, and time for calls that were on their way when the peer was told to begin no more.
+NOTICE_S = 0.2
+
+
+class Http2Front:
+    """A gRPC server over the table of methods, on our own `rpc`; without an engine there is no inference among them."""
+
+    def __init__(
+        self,
+        methods: Methods,
+        engine: Engine | None,
+        limits: Limits,
+        totals: TotalLimits | None = None,
+        patience: Patience | None = None,
+    ) -> None:
+        self.limits = limits
+        self.totals = totals or TotalLimits()
+        self.patience = patience or Patience()
+        self.held = Ledger()
+        self.methods = {method.name.encode(): method for method in _table(methods, engine)}
+        self.trailing = TrailingFields()
+        self.epoch = 0
+        """Seconds since the front began, as far as connections are concerned."""
+        self.paused: set[Http2Connection] = set()
+        """Connections that are not read until what they hold has been worked off."""
+        self._loop = asyncio.get_running_loop()
+        self._connections: dict[Http2Connection, None] = {}
+        self._dirty: list[Http2Connection] = []
+        self._servers: list[asyncio.Server] = []
+        self._inflating = concurrent.futures.ThreadPoolExecutor(INFLATING_THREADS, "inflate")
+        self._background: set[asyncio.Task[None]] = set()
+        self._sweeping: asyncio.Task[None] | None = None
+        self._empty: asyncio.Future[None] | None = None
+
+    async def start(self, listeners: Sequence[Listener]) -> None:
+        """Serves on sockets that listen already; they are the front's from now on."""
+        for listener, context in listeners:
+            tls: dict[str, Any] = {}
+            if context is not None:
+                tls = {"ssl": context, "ssl_handshake_timeout": self.patience.handshake_s or None}
+            self._servers.append(
+                await self._loop.create_server(lambda: Http2Connection(self), sock=listener, **tls)
+            )
+        self._sweeping = self._loop.create_task(self._sweep())
+
+    async def stop(self, grace_s: float) -> None:
+        """Takes no new connections and calls, and gives the calls that are open `grace_s` seconds."""
+        for server in self._servers:
+            server.close()
+        for connection in list(self._connections):
+            connection.leave()
+        if self._connections and grace_s:
+            await self._emptied(min(NOTICE_S, grace_s))
+            for connection in list(self._connections):
+                connection.leave_now()
+            await self._emptied(grace_s)
+        for connection in list(self._connections):
+            connection.abandon("the server stops", 0)
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+        self._inflating.shutdown(wait=False, cancel_futures=True)
+
+    async def inflate(self, encoding: bytes, body: bytes) -> bytes:
+        """A compressed message's plain form. Raises InvalidRequest and TooLarge."""
+        limit = self.limits.max_message_bytes
+        try:
+            if len(body) <= INFLATED_INLINE_BYTES and limit <= INFLATED_INLINE_BYTES:
+                return inflate(encoding, body, limit)
+            return await self._loop.run_in_executor(self._inflating, inflate, encoding, body, limit)
+        except TooMuch:
+            raise TooLarge(
+                f"the message has more than {limit} bytes when it is inflated, and that is the limit "
+                "(max_message_bytes)"
+            ) from None
+        except ValueError as error:
+            raise InvalidRequest(str(error)) from None
+
+    def background(self, work: Coroutine[Any, Any, None]) -> None:
+        """Does `work` beside everything else."""
+        task = self._loop.create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    # What connections ask.
+
+    def admit(self, connection: Http2Connection) -> bool:
+        """Takes a connection; False where there are as many as may be."""
+        if len(self._connections) >= self.totals.max_connections:
+            return False
+        self._connections[connection] = None
+        return True
+
+    def forget(self, connection: Http2Connection) -> None:
+        """A connection is no more."""
+        self._connections.pop(connection, None)
+        self.paused.discard(connection)
+        if self._empty is not None and not self._connections and not self._empty.done():
+            self._empty.set_result(None)
+
+    def touch(self, connection: Http2Connection) -> None:
+        """A connection has something to write; all of them write at the end of the pass."""
+        if not self._dirty:
+            self._loop.call_soon(self._flush)
+        self._dirty.append(connection)
+
+    def is_full(self, rpc: ServerConnection) -> bool:
+        """Whether a connection holds so much that is worked on that no more should be read from it."""
+        return (
+            rpc.ledger.working > self.limits.connection_bytes // 2
+            or self.held.working > self.totals.received_bytes // 2
+        )
+
+    def has_room(self, rpc: ServerConnection) -> bool:
+        """Whether a connection that was not read may be read again."""
+        return not rpc.working or (
+            rpc.ledger.working < self.limits.connection_bytes // 4
+            and self.held.working < self.totals.received_bytes // 4
+        )
+
+    def _flush(self) -> None:
+        dirty, self._dirty = self._dirty, []
+        for connection in dirty:
+            connection.flush()
+        if self.paused:
+            for connection in [one for one in self.paused if self.has_room(one.rpc)]:
+                connection.resume_reading()
+
+    async def _emptied(self, within_s: float) -> None:
+        if self._connections:
+            self._empty = self._loop.create_future()
+            await asyncio.wait([self._empty], timeout=within_s)
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(1.0)
+            self.epoch += 1
+            for some in _slices(list(self._connections), SWEPT_AT_ONCE):
+                for connection in some:
+                    look_at(connection, self.patience, self.epoch)
+                await asyncio.sleep(0)
+
+
+def _slices(connections: list[Http2Connection], count: int) -> Iterator[list[Http2Connection]]:
+    for begin in range(0, len(connections), count):
+        yield connections[begin : begin + count]
+
+
+def _deadline_ns(call: ServerCall) -> int:
+    return 0 if call.timeout_ns < 0 else time.monotonic_ns() + call.timeout_ns
+
+
+def _table(methods: Methods, engine: Engine | None) -> Iterator[Method]:
+    if engine is not None:
+        yield Method(methods.infer, False, False, _infer(engine))
+    for name, unary in methods.unary.items():
+        yield Method(name, False, False, _handled(_unary(unary)))
+    for name, server_stream in methods.server_stream.items():
+        yield Method(name, False, True, _handled(_server_stream(server_stream)))
+    for name, bidi_stream in methods.bidi_stream.items():
+        yield Method(name, True, True, _handled(_bidi_stream(bidi_stream)))
+
+
+def _infer(engine: Engine) -> Any:
+    def begin(connection: Http2Connection, rpc: ServerCall, body: bytes) -> InferCall:
+        call = InferCall(engine, connection, rpc, _deadline_ns(rpc))
+        if rpc.compressed:
+            inflated = connection.front.inflate(rpc.encoding, body)
+            connection.front.background(call.submit_inflated(inflated))
+        else:
+            engine.submit(call, body)
+        return call
+
+    return begin
+
+
+def _handled(run: Any) -> Any:
+    def begin(connection: Http2Connection, rpc: ServerCall, body: bytes) -> HandledCall:
+        return HandledCall(connection, rpc, run, body, _deadline_ns(rpc))
+
+    return begin
+
+
+def _unary(handler: Unary) -> Any:
+    async def run(call: HandledCall, body: bytes) -> None:
+        call.finish(await handler(body, call))
+
+    return run
+
+
+def _server_stream(handler: ServerStream) -> Any:
+    async def run(call: HandledCall, body: bytes) -> None:
+        await _send_all(call, handler(body, call))
+
+    return run
+
+
+def _bidi_stream(handler: BidiStream) -> Any:
+    async def run(call: HandledCall, body: bytes) -> None:
+        await _send_all(call, handler(call.requests.bodies(call.inflate), call))
+
+    return run
+
+
+async def _send_all(call: HandledCall, answers: AsyncIterator[bytes]) -> None:
+    async with contextlib.aclosing(answers):  # type: ignore[type-var]
+        async for answer in answers:
+            await call.send(answer)
+    call.finish()

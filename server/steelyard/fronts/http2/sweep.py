@@ -1,0 +1,55 @@
+"""The look at a connection once a second: what takes too long is ended."""
+
+from typing import TYPE_CHECKING
+
+from steelyard.fronts.http2.patience import Patience
+from steelyard.rpc import codes
+
+if TYPE_CHECKING:
+    from steelyard.fronts.http2.connection import Http2Connection
+
+
+def look_at(connection: "Http2Connection", patience: Patience, epoch: int) -> None:
+    """Ends the connection, or calls of it, where their time is up at `epoch`."""
+    rpc = connection.rpc
+    rpc.epoch = epoch
+    if not rpc.began:
+        if _over(patience.handshake_s, connection.began_epoch, epoch):
+            connection.close(f"no HTTP/2 preface came within {patience.handshake_s} s")
+        return
+    if rpc.stuck_since >= 0 and _over(patience.stalled_frame_s, rpc.stuck_since, epoch):
+        connection.abandon(f"a frame was not complete within {patience.stalled_frame_s} s")
+        return
+    if connection.takes():
+        connection.taken_epoch = epoch
+    elif _over(patience.stalled_write_s, connection.taken_epoch, epoch):
+        connection.abandon(f"the peer took nothing of its answers for {patience.stalled_write_s} s")
+        return
+    if not rpc.calls:
+        if _over(patience.idle_s, connection.idle_epoch, epoch):
+            _leave(connection, epoch)
+    elif patience.stalled_body_s:
+        for call in list(rpc.calls.values()):
+            if rpc.is_incomplete(call) and _over(patience.stalled_body_s, call.touched, epoch):
+                connection.end_stalled(call, patience.stalled_body_s)
+    if _over(patience.age_s, connection.began_epoch, epoch):
+        _leave(connection, epoch)
+    if connection.asked_epoch >= 0:
+        if _over(patience.keepalive_timeout_s, connection.asked_epoch, epoch):
+            connection.abandon("the peer does not answer", codes.NO_ERROR)
+    elif _over(patience.keepalive_s, connection.heard_epoch, epoch):
+        connection.asked_epoch = epoch
+        rpc.ping()
+        connection.touch()
+
+
+def _over(limit_s: int, since: int, epoch: int) -> bool:
+    return limit_s > 0 and epoch - since >= limit_s
+
+
+def _leave(connection: "Http2Connection", epoch: int) -> None:
+    """Has the peer begin no new calls, and takes none a second later."""
+    if connection.leaving_epoch < 0:
+        connection.leave()
+    elif connection.leaving_epoch < epoch:
+        connection.leave_now()

@@ -1,0 +1,83 @@
+"""The head of a request: its header fields held against what gRPC over HTTP/2 asks."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from steelyard.rpc import codes
+from steelyard.rpc.compression import DEFLATE, GZIP, IDENTITY
+from steelyard.rpc.metadata import Header
+from steelyard.rpc.timeouts import parse_timeout
+
+# HTTP/2 counts each field so much over its name and value.
+FIELD_OVERHEAD = 32
+
+
+class Refused(NamedTuple):
+    """Why a call ends before it began."""
+
+    http_status: int
+    """200 where the answer is gRPC's; else the peer is no gRPC client, or not a good one."""
+    code: int
+    message: str
+
+
+class Head(NamedTuple):
+    """What a request's headers say."""
+
+    path: bytes
+    timeout_ns: int
+    """-1 where the caller set none."""
+    encoding: bytes
+    accepts: bytes
+    """The encodings that the caller understands, as it wrote them; empty where it did not."""
+
+
+def read_head(fields: Sequence[Header], max_bytes: int) -> Head | Refused:
+    """The head in `fields`, or why the call is refused; `max_bytes` as HTTP/2 counts header lists."""
+    path = content_type = method = te = accepts = b""
+    encoding = IDENTITY
+    timeout: bytes | None = None
+    size = 0
+    for name, value in fields:
+        size += len(name) + len(value) + FIELD_OVERHEAD
+        if name == b":path":
+            path = value
+        elif name == b":method":
+            method = value
+        elif name == b"content-type":
+            content_type = value
+        elif name == b"te":
+            te = value
+        elif name == b"grpc-timeout":
+            timeout = value
+        elif name == b"grpc-encoding":
+            encoding = value
+        elif name == b"grpc-accept-encoding":
+            accepts = value
+    if method != b"POST":
+        return Refused(405, codes.INTERNAL, f"expected method POST, came {_shown(method)}")
+    if content_type != b"application/grpc" and not content_type.startswith(
+        (b"application/grpc+", b"application/grpc;")
+    ):
+        return Refused(415, codes.INTERNAL, f"expected application/grpc, came {_shown(content_type)}")
+    if te != b"trailers":
+        # A proxy that drops trailers would turn every status into a lost one.
+        return Refused(400, codes.INTERNAL, f"expected the header te: trailers, came {_shown(te)}")
+    if size > max_bytes:
+        return Refused(
+            200, codes.RESOURCE_EXHAUSTED, f"the headers have {size} bytes, and the limit is {max_bytes}"
+        )
+    timeout_ns = -1
+    if timeout is not None:
+        try:
+            timeout_ns = parse_timeout(timeout)
+        except ValueError as error:
+            return Refused(200, codes.INVALID_ARGUMENT, f"grpc-timeout {_shown(timeout)}: {error}")
+    if encoding not in (IDENTITY, GZIP, DEFLATE):
+        problem = f"grpc-encoding {_shown(encoding)}: expected identity, gzip or deflate"
+        return Refused(200, codes.UNIMPLEMENTED, problem)
+    return Head(path, timeout_ns, encoding, accepts)
+
+
+def _shown(value: bytes) -> str:
+    return repr(value[:80].decode("utf-8", "replace")) if value else "none"

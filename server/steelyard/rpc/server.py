@@ -1,0 +1,489 @@
+"""The server's side of one connection: bytes in, what happens to calls out, and answers in, bytes out."""
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import ngh2
+from ngh2.config import Role
+from ngh2.events import ConnectionClosed, DataReceived, RequestReceived, StreamClosed
+from ngh2.exceptions import DenialOfServiceError, NGH2Error, StreamUnavailableError
+
+from steelyard.rpc import codes
+from steelyard.rpc.calls import Event, Happening, Method, ServerCall
+from steelyard.rpc.compression import ACCEPTED
+from steelyard.rpc.framing import PREFIX_BYTES, FramingError, frame, prefix
+from steelyard.rpc.head import Refused, read_head
+from steelyard.rpc.http2 import PREFACE, configuration, goaway, settings
+from steelyard.rpc.ledger import Ledger
+from steelyard.rpc.limits import Limits, TotalLimits
+from steelyard.rpc.metadata import Header
+from steelyard.rpc.percent import percent_encode
+from steelyard.rpc.states import SERVER_TABLE, CallStateError, ServerAction, ServerState
+from steelyard.rpc.unframing import Message, Unframer
+
+_MESSAGE_IN, _END_IN, _RESET_IN = ServerAction.MESSAGE_IN, ServerAction.END_IN, ServerAction.RESET_IN
+_HEADERS_OUT, _MESSAGE_OUT = ServerAction.HEADERS_OUT, ServerAction.MESSAGE_OUT
+_STATUS_OUT, _RESET_OUT = ServerAction.STATUS_OUT, ServerAction.RESET_OUT
+
+_HEAD: list[Header] = [
+    (b":status", b"200"),
+    (b"content-type", b"application/grpc"),
+    (b"grpc-accept-encoding", ACCEPTED),
+]
+_OK: Header = (b"grpc-status", b"0")
+
+# Bodies up to here are copied behind their prefix: one piece less for the library to hold.
+COPIED_BYTES = 16 << 10
+
+# Taken from the library at once. What a peer's windows allow can be megabytes, and would be copied whole.
+SLICE_BYTES = 256 << 10
+
+# What a message costs beside its bytes; a stream of empty ones would cost nothing otherwise.
+MESSAGE_OVERHEAD = 128
+
+# A stream of requests that has so much unread is told to stop sending.
+UNREAD_BYTES = 256 << 10
+
+# A stream of answers of which so much waits for the peer makes no more of them.
+UNSENT_BYTES = 256 << 10
+
+_NOT_HTTP2 = (
+    b"HTTP/1.1 505 HTTP Version Not Supported\r\ncontent-type: text/plain\r\nconnection: close\r\n"
+    b"content-length: 48\r\n\r\nThis port speaks gRPC over HTTP/2, and no other."
+)
+
+
+class ServerConnection:
+    """The calls of one connection. Holds no socket, no clock and no task.
+
+    `epoch` is the front's to count up; a call remembers when something last came for it.
+    """
+
+    def __init__(
+        self, methods: Mapping[bytes, Method], limits: Limits, totals: TotalLimits, total: Ledger
+    ) -> None:
+        """total: counts what all connections hold, which `totals` bounds."""
+        self.limits = limits
+        self.totals = totals
+        self.ledger = Ledger(total)
+        self.calls: dict[int, ServerCall] = {}
+        self.closed = False
+        """Nothing can come or be sent but what `data_to_send` still has."""
+        self.problem = ""
+        """Why the connection was given up, where it was."""
+        self.began = False
+        """Whether the peer has shown that it speaks HTTP/2."""
+        self.epoch = 0
+        self.seen = 0
+        """Calls that have begun on this connection."""
+        self.stuck_since = -1
+        """The epoch since which bytes came that completed no frame; -1 where the last ones did."""
+        self._total = total
+        self._methods = methods
+        self._h2 = ngh2.Connection(Role.SERVER, configuration(limits))
+        self._preface = b""
+        self._last_words = b""
+        self._last_stream_id = 0
+        self._stopping: list[int] = []
+
+    def receive(self, data: bytes) -> list[Event]:
+        """Takes bytes of the peer's; returns what came of them."""
+        if self.closed:
+            return []
+        if not self.began:
+            data = self._begin(data)
+            if not data:
+                return []
+        found: list[Event] = []
+        try:
+            self._h2.receive_data(data)
+        except NGH2Error as error:
+            self._take(self._h2.events(), found)
+            self._give_up(error, found)
+            return found
+        events = self._h2.events()
+        if events:
+            self.stuck_since = -1
+            self._take(events, found)
+        elif self.stuck_since < 0:
+            self.stuck_since = self.epoch
+        return found
+
+    def data_to_send(self) -> bytes:
+        """Bytes for the peer; empty where there are none, or the peer takes none. Ask until it is empty."""
+        if self._last_words:
+            data, self._last_words = self._last_words, b""
+            return data
+        if self.closed or not self.began:
+            return b""
+        h2 = self._h2
+        queued = h2.queued_body_size()
+        try:
+            data = h2.data_to_send(SLICE_BYTES) if queued > SLICE_BYTES else h2.data_to_send()
+            if queued:
+                self.ledger.wait(h2.queued_body_size() - self.ledger.outgoing)
+            elif self.ledger.outgoing:
+                self.ledger.wait(-self.ledger.outgoing)
+            if self._stopping and self._stop_senders():
+                data += h2.data_to_send()
+        except NGH2Error as error:
+            # Reported by the next `receive` or `lost`.
+            self.closed = True
+            self.problem = str(error)
+            return b""
+        return data
+
+    def answer(self, call: ServerCall, body: bytes, trailing: Sequence[Header]) -> None:
+        """Ends a call with its one message and status OK."""
+        if not self._has_room(len(body)):
+            self.fail(call, codes.RESOURCE_EXHAUSTED, self._no_room(len(body)), trailing)
+            return
+        try:
+            self._headers(call)
+            self._message(call, body, False)
+            self._status(call, [_OK, *trailing])
+        except StreamUnavailableError:
+            self._forget(call)
+
+    def fail(self, call: ServerCall, code: int, message: str, trailing: Sequence[Header]) -> None:
+        """Ends a call with a status; OK is one."""
+        fields = [(b"grpc-status", b"%d" % code), *trailing]
+        if message:
+            fields.insert(1, (b"grpc-message", percent_encode(message)))
+        if call.state in (ServerState.RECEIVING, ServerState.RECEIVED):
+            self._step(call, _STATUS_OUT)
+            try:
+                self._h2.send_response(call.stream_id, [*_HEAD, *fields], end_stream=True)
+            except StreamUnavailableError:
+                # What the peer sent last has closed it; the library says so first and tells of it later.
+                self._forget(call)
+            else:
+                self._ended(call)
+        else:
+            self._status(call, fields)
+
+    def send_message(self, call: ServerCall, body: bytes, compressed: bool = False) -> None:
+        """Sends one of several messages; ask `may_send` before the next."""
+        if call.state in (ServerState.RECEIVING, ServerState.RECEIVED):
+            self._headers(call)
+        self._message(call, body, compressed)
+
+    def may_send(self, call: ServerCall) -> bool:
+        """Whether a further message is worth making: little that was sent on the call still waits for its peer."""
+        return self._h2.queued_body_size(call.stream_id) < UNSENT_BYTES
+
+    def reset(self, call: ServerCall, code: int) -> None:
+        """Ends a call without a status."""
+        self._step(call, _RESET_OUT)
+        self._h2.reset_stream(call.stream_id, code)
+        self._forget(call)
+
+    def consumed(self, call: ServerCall, body: bytes) -> None:
+        """A message of a stream was read by its handler."""
+        self._release(call, len(body) + MESSAGE_OVERHEAD)
+        if call.paused and call.held < UNREAD_BYTES // 2 and call.state != ServerState.CLOSED:
+            call.paused = False
+            self._set_window(call, self.limits.stream_window_bytes)
+
+    def announce_shutdown(self) -> None:
+        """Tells the peer to begin no new calls here; those that are on their way are still taken."""
+        if self.began and not self.closed:
+            self._h2.send_shutdown_notice()
+
+    def shut_down(self) -> None:
+        """Takes no new calls from now on: the peer knows that none of them was begun."""
+        if self.began and not self.closed:
+            self._h2.send_goaway()
+
+    def ping(self) -> None:
+        """Asks the peer whether it is there."""
+        self._h2.ping()
+
+    def is_incomplete(self, call: ServerCall) -> bool:
+        """Whether something of the call has to come for it to go on: its one message, or the rest of one of many."""
+        if call.method.streams_requests:
+            return call.unframer is not None and call.unframer.held > 0
+        return call.state == ServerState.RECEIVING
+
+    def is_told(self, call: ServerCall) -> bool:
+        """Whether the front was told of a call that it has not ended."""
+        return call.state != ServerState.DISCARDING and (
+            call.method.streams_requests or call.state != ServerState.RECEIVING
+        )
+
+    @property
+    def working(self) -> bool:
+        """Whether bytes of whole requests are held, which end by themselves."""
+        return self.ledger.working > 0
+
+    def lost(self) -> list[Event]:
+        """The transport is gone, or closes; returns the calls that go with it."""
+        found: list[Event] = []
+        self.closed = True
+        for call in list(self.calls.values()):
+            self._gone(call, found)
+        self.ledger.wait(-self.ledger.outgoing)
+        return found
+
+    def abandon(self, code: int, problem: str) -> None:
+        """Gives the connection up, with a GOAWAY where there is a peer to read it; then call `lost`."""
+        self.problem = problem
+        self.closed = True
+        if self.began:
+            self._last_words = goaway(self._last_stream_id, code)
+
+    # What comes.
+
+    def _begin(self, data: bytes) -> bytes:
+        """Holds the first bytes against HTTP/2's preface; returns them when it is whole."""
+        data = self._preface + data
+        if not PREFACE.startswith(data[: len(PREFACE)]):
+            self.closed = True
+            self.problem = "the peer does not speak HTTP/2"
+            self._last_words = _NOT_HTTP2
+            return b""
+        if len(data) < len(PREFACE):
+            self._preface = data
+            return b""
+        self._preface = b""
+        self.began = True
+        self._h2.initiate_connection(settings(self.limits, Role.SERVER))
+        self._h2.set_local_window_size(self.limits.connection_window_bytes)
+        return data
+
+    def _take(self, events: list[Any], found: list[Event]) -> None:
+        calls = self.calls
+        for event in events:
+            kind = type(event)
+            if kind is DataReceived:
+                call = calls.get(event.stream_id)
+                if call is not None:
+                    self._data(call, event.data, event.end_stream, found)
+            elif kind is RequestReceived:
+                self._request(event.stream_id, event.headers, event.end_stream, found)
+            elif kind is StreamClosed:
+                call = calls.get(event.stream_id)
+                if call is not None:
+                    self._gone(call, found)
+            elif kind is ConnectionClosed:
+                self.closed = True
+
+    def _request(self, stream_id: int, fields: tuple[Header, ...], ended: bool, found: list[Event]) -> None:
+        self._last_stream_id = stream_id
+        self.seen += 1
+        head = read_head(fields, self.limits.max_header_bytes)
+        if isinstance(head, Refused):
+            self._refuse(stream_id, head, ended)
+            return
+        method = self._methods.get(head.path)
+        if method is None:
+            shown = head.path[:200].decode("utf-8", "replace")
+            self._refuse(stream_id, Refused(200, codes.UNIMPLEMENTED, f"no method {shown!r}"), ended)
+            return
+        call = ServerCall(stream_id, method, head, fields, self.epoch)
+        self.calls[stream_id] = call
+        if method.streams_requests:
+            found.append((Happening.OPENED, call, b"", False))
+        if ended:
+            self._request_ended(call, found)
+
+    def _refuse(self, stream_id: int, why: Refused, ended: bool) -> None:
+        fields = [
+            (b":status", b"%d" % why.http_status),
+            *_HEAD[1:],
+            (b"grpc-status", b"%d" % why.code),
+            (b"grpc-message", percent_encode(why.message)),
+        ]
+        with contextlib.suppress(StreamUnavailableError):
+            self._h2.send_response(stream_id, fields, end_stream=True)
+            if not ended:
+                self._stopping.append(stream_id)
+
+    def _data(self, call: ServerCall, data: bytes, ended: bool, found: list[Event]) -> None:
+        call.touched = self.epoch
+        if call.state == ServerState.DISCARDING:
+            return
+        try:
+            for message in self._messages(call, data, ended):
+                self._message_in(call, message, found)
+            if ended:
+                self._request_ended(call, found)
+            elif call.unframer is not None and call.unframer.held:
+                self._check_room(call)
+        except FramingError as error:
+            self._break(call, error.code, str(error), found)
+
+    def _messages(self, call: ServerCall, data: bytes, ended: bool) -> Sequence[Message]:
+        unframer = call.unframer
+        if unframer is None:
+            # A message in one piece, which most are, needs nothing to put it together.
+            size = len(data) - PREFIX_BYTES
+            whole = ended and size >= 0 and data[0] == 0 and int.from_bytes(data[1:PREFIX_BYTES]) == size
+            if whole and size <= self.limits.max_message_bytes:
+                return ((data[PREFIX_BYTES:], False),)
+            unframer = call.unframer = Unframer(self.limits.max_message_bytes)
+        before = unframer.held
+        try:
+            return unframer.feed(data)
+        finally:
+            self.ledger.arrive(unframer.held - before)
+
+    def _message_in(self, call: ServerCall, message: Message, found: list[Event]) -> None:
+        body, compressed = message
+        if compressed and call.encoding == b"identity":
+            raise FramingError(
+                codes.INTERNAL, "a message is marked as compressed, and grpc-encoding names nothing"
+            )
+        self._step(call, _MESSAGE_IN)
+        if call.method.streams_requests:
+            size = len(body) + MESSAGE_OVERHEAD
+            call.held += size
+            self.ledger.arrive(size)
+            if call.held > UNREAD_BYTES and not call.paused:
+                call.paused = True
+                self._set_window(call, 0)
+            self._check_room(call)
+            found.append((Happening.MESSAGE, call, body, compressed))
+        elif call.body is not None:
+            raise FramingError(codes.INTERNAL, "expected one message, and a second came")
+        else:
+            call.body = body
+            call.compressed = compressed
+            call.held += len(body)
+            self.ledger.work(len(body))
+
+    def _request_ended(self, call: ServerCall, found: list[Event]) -> None:
+        if call.unframer is not None and call.unframer.held:
+            self._break(call, codes.INTERNAL, "the request ended in the middle of a message", found)
+        elif call.method.streams_requests:
+            self._step(call, _END_IN)
+            found.append((Happening.ENDED, call, b"", False))
+        elif call.body is None:
+            self._break(call, codes.INTERNAL, "expected one message, and none came", found)
+        else:
+            self._step(call, _END_IN)
+            body, call.body = call.body, None
+            found.append((Happening.REQUEST, call, body, call.compressed))
+
+    def _check_room(self, call: ServerCall) -> None:
+        """Refuses a call whose bytes do not fit, where nobody but its caller could make room."""
+        ledger, total = self.ledger, self._total
+        if ledger.received > self.limits.connection_bytes:
+            limit = f"{self.limits.connection_bytes} of one connection (connection_bytes)"
+        elif total.received > self.totals.received_bytes:
+            limit = f"{self.totals.received_bytes} of all connections (received_bytes)"
+        else:
+            return
+        raise FramingError(
+            codes.RESOURCE_EXHAUSTED, f"the server holds as many bytes of requests as it may: {limit}"
+        )
+
+    def _break(self, call: ServerCall, code: int, message: str, found: list[Event]) -> None:
+        """Ends a call for what its peer sent; the front hears of it where it knows of the call."""
+        told = call.method.streams_requests
+        self.fail(call, code, message, ())
+        if told:
+            found.append((Happening.GONE, call, b"", False))
+
+    def _gone(self, call: ServerCall, found: list[Event]) -> None:
+        """The peer, or the connection's end, has closed a call."""
+        told = self.is_told(call)
+        self._step(call, _RESET_IN)
+        self._forget(call)
+        if told:
+            found.append((Happening.GONE, call, b"", False))
+
+    def _give_up(self, error: NGH2Error, found: list[Event]) -> None:
+        """The library has closed the session, and every call with it."""
+        calm = isinstance(error, DenialOfServiceError)
+        self.problem = str(error)
+        self._last_words = goaway(self._last_stream_id, codes.ENHANCE_YOUR_CALM if calm else 1)
+        found += self.lost()
+
+    # What goes.
+
+    def _headers(self, call: ServerCall) -> None:
+        self._step(call, _HEADERS_OUT)
+        self._h2.send_response(call.stream_id, _HEAD)
+
+    def _message(self, call: ServerCall, body: bytes, compressed: bool) -> None:
+        self._step(call, _MESSAGE_OUT)
+        if len(body) <= COPIED_BYTES:
+            self._h2.send_data(call.stream_id, frame(body, compressed))
+        else:
+            self._h2.send_data(call.stream_id, prefix(body, compressed))
+            self._h2.send_data(call.stream_id, body)
+        self.ledger.wait(len(body))
+
+    def _status(self, call: ServerCall, fields: list[Header]) -> None:
+        self._step(call, _STATUS_OUT)
+        self._h2.send_trailers(call.stream_id, fields)
+        self._ended(call)
+
+    def _ended(self, call: ServerCall) -> None:
+        if call.state == ServerState.DISCARDING:
+            self._stopping.append(call.stream_id)
+            self._let_go(call)
+        else:
+            self._forget(call)
+
+    def _stop_senders(self) -> bool:
+        """Resets streams that were answered before their request had ended, once their answer is out: a reset takes
+        what is still queued with it. Returns whether there were any."""
+        waiting = [stream_id for stream_id in self._stopping if self._h2.queued_body_size(stream_id)]
+        found = len(waiting) < len(self._stopping)
+        for stream_id in self._stopping:
+            if stream_id not in waiting:
+                self._h2.reset_stream(stream_id, codes.NO_ERROR)
+                call = self.calls.get(stream_id)
+                if call is not None:
+                    self._step(call, _RESET_OUT)
+                    self._forget(call)
+        self._stopping = waiting
+        return found
+
+    def _has_room(self, size: int) -> bool:
+        ledger = self.ledger
+        if not ledger.outgoing:
+            return True
+        return (
+            ledger.outgoing + size <= self.limits.send_bytes
+            and self._total.outgoing + size <= self.totals.send_bytes
+        )
+
+    def _no_room(self, size: int) -> str:
+        return (
+            f"the answer has {size} bytes, {self.ledger.outgoing} wait already for this connection's peer to read "
+            f"them, and the limit is {self.limits.send_bytes} (send_bytes)"
+        )
+
+    # What is held.
+
+    def _step(self, call: ServerCall, action: int) -> None:
+        after = SERVER_TABLE[call.state][action]
+        if after < 0:
+            raise CallStateError(f"{ServerAction(action).name} in state {ServerState(call.state).name}")
+        call.state = after
+
+    def _set_window(self, call: ServerCall, size: int) -> None:
+        self._h2.set_local_window_size(size, stream_id=call.stream_id)
+
+    def _release(self, call: ServerCall, count: int) -> None:
+        call.held -= count
+        if call.method.streams_requests:
+            self.ledger.arrive(-count)
+        else:
+            self.ledger.work(-count)
+
+    def _let_go(self, call: ServerCall) -> None:
+        """Gives back what a call holds."""
+        if call.held:
+            self._release(call, call.held)
+        if call.unframer is not None and call.unframer.held:
+            self.ledger.arrive(-call.unframer.held)
+            call.unframer.drop()
+
+    def _forget(self, call: ServerCall) -> None:
+        self._let_go(call)
+        self.calls.pop(call.stream_id, None)
