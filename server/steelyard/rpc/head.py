@@ -36,8 +36,9 @@ def read_head(fields: Sequence[Header], max_bytes: int) -> Head | Refused:
     """The head in `fields`, or why the call is refused; `max_bytes` as HTTP/2 counts header lists."""
     path = content_type = method = te = accepts = b""
     encoding = IDENTITY
-    timeout: bytes | None = None
+    timeout_ns = -1
     size = 0
+    problem: Refused | None = None
     for name, value in fields:
         size += len(name) + len(value) + FIELD_OVERHEAD
         if name == b":path":
@@ -49,9 +50,16 @@ def read_head(fields: Sequence[Header], max_bytes: int) -> Head | Refused:
         elif name == b"te":
             te = value
         elif name == b"grpc-timeout":
-            timeout = value
+            try:
+                timeout_ns = parse_timeout(value)
+            except ValueError as error:
+                text = f"grpc-timeout {_shown(value)}: {error}"
+                problem = Refused(200, codes.INVALID_ARGUMENT, text)
         elif name == b"grpc-encoding":
             encoding = value
+            if encoding not in (IDENTITY, GZIP, DEFLATE):
+                text = f"grpc-encoding {_shown(encoding)}: expected identity, gzip or deflate"
+                problem = Refused(200, codes.UNIMPLEMENTED, text)
         elif name == b"grpc-accept-encoding":
             accepts = value
     if method != b"POST":
@@ -67,15 +75,8 @@ def read_head(fields: Sequence[Header], max_bytes: int) -> Head | Refused:
         return Refused(
             200, codes.RESOURCE_EXHAUSTED, f"the headers have {size} bytes, and the limit is {max_bytes}"
         )
-    timeout_ns = -1
-    if timeout is not None:
-        try:
-            timeout_ns = parse_timeout(timeout)
-        except ValueError as error:
-            return Refused(200, codes.INVALID_ARGUMENT, f"grpc-timeout {_shown(timeout)}: {error}")
-    if encoding not in (IDENTITY, GZIP, DEFLATE):
-        problem = f"grpc-encoding {_shown(encoding)}: expected identity, gzip or deflate"
-        return Refused(200, codes.UNIMPLEMENTED, problem)
+    if problem is not None:
+        return problem
     return Head(path, timeout_ns, encoding, accepts)
 
 

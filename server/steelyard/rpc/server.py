@@ -6,16 +6,16 @@ from typing import Any
 
 import ngh2
 from ngh2.config import Role
-from ngh2.events import ConnectionClosed, DataReceived, RequestReceived, StreamClosed
+from ngh2.events import ConnectionClosed
 from ngh2.exceptions import DenialOfServiceError, NGH2Error, StreamUnavailableError
 
+from steelyard._native.rpc import Ledger, Traffic
 from steelyard.rpc import codes
 from steelyard.rpc.calls import Event, Happening, Method, ServerCall
 from steelyard.rpc.compression import ACCEPTED
-from steelyard.rpc.framing import PREFIX_BYTES, FramingError, frame, prefix
+from steelyard.rpc.framing import FramingError, frame, prefix
 from steelyard.rpc.head import Refused, read_head
 from steelyard.rpc.http2 import PREFACE, configuration, goaway, settings
-from steelyard.rpc.ledger import Ledger
 from steelyard.rpc.limits import Limits, TotalLimits
 from steelyard.rpc.metadata import Header
 from steelyard.rpc.percent import percent_encode
@@ -55,36 +55,39 @@ _NOT_HTTP2 = (
 
 
 class ServerConnection:
-    """The calls of one connection. Holds no socket, no clock and no task.
-
-    `epoch` is the front's to count up; a call remembers when something last came for it.
-    """
+    """The calls of one connection. Holds no socket, no clock and no task."""
 
     def __init__(
-        self, methods: Mapping[bytes, Method], limits: Limits, totals: TotalLimits, total: Ledger
+        self,
+        methods: Mapping[bytes, Method],
+        limits: Limits,
+        totals: TotalLimits,
+        total: Ledger,
+        traffic: type[Traffic] = Traffic,
     ) -> None:
-        """total: counts what all connections hold, which `totals` bounds."""
+        """
+        total: counts what all connections hold, which `totals` bounds.
+        traffic: the native one, or its plain twin.
+        """
         self.limits = limits
         self.totals = totals
-        self.ledger = Ledger(total)
-        self.calls: dict[int, ServerCall] = {}
+        self._h2 = ngh2.Connection(Role.SERVER, configuration(limits))
+        self._traffic = traffic(self._h2, self, methods, limits, totals, total)
+        self.ledger = self._traffic.ledger
+        self.calls = self._traffic.calls
+        self.answer = self._traffic.answer
         self.closed = False
         """Nothing can come or be sent but what `data_to_send` still has."""
         self.problem = ""
         """Why the connection was given up, where it was."""
         self.began = False
         """Whether the peer has shown that it speaks HTTP/2."""
-        self.epoch = 0
-        self.seen = 0
-        """Calls that have begun on this connection."""
         self.stuck_since = -1
         """The epoch since which bytes came that completed no frame; -1 where the last ones did."""
         self._total = total
         self._methods = methods
-        self._h2 = ngh2.Connection(Role.SERVER, configuration(limits))
         self._preface = b""
         self._last_words = b""
-        self._last_stream_id = 0
         self._stopping: list[int] = []
 
     def receive(self, data: bytes) -> list[Event]:
@@ -99,15 +102,15 @@ class ServerConnection:
         try:
             self._h2.receive_data(data)
         except NGH2Error as error:
-            self._take(self._h2.events(), found)
+            self._traffic.take(self._h2.events(), found)
             self._give_up(error, found)
             return found
         events = self._h2.events()
         if events:
             self.stuck_since = -1
-            self._take(events, found)
+            self._traffic.take(events, found)
         elif self.stuck_since < 0:
-            self.stuck_since = self.epoch
+            self.stuck_since = self._traffic.epoch
         return found
 
     def data_to_send(self) -> bytes:
@@ -133,18 +136,6 @@ class ServerConnection:
             self.problem = str(error)
             return b""
         return data
-
-    def answer(self, call: ServerCall, body: bytes, trailing: Sequence[Header]) -> None:
-        """Ends a call with its one message and status OK."""
-        if not self._has_room(len(body)):
-            self.fail(call, codes.RESOURCE_EXHAUSTED, self._no_room(len(body)), trailing)
-            return
-        try:
-            self._headers(call)
-            self._message(call, body, False)
-            self._status(call, [_OK, *trailing])
-        except StreamUnavailableError:
-            self._forget(call)
 
     def fail(self, call: ServerCall, code: int, message: str, trailing: Sequence[Header]) -> None:
         """Ends a call with a status; OK is one."""
@@ -202,15 +193,19 @@ class ServerConnection:
 
     def is_incomplete(self, call: ServerCall) -> bool:
         """Whether something of the call has to come for it to go on: its one message, or the rest of one of many."""
-        if call.method.streams_requests:
+        if call.streams_requests:
             return call.unframer is not None and call.unframer.held > 0
         return call.state == ServerState.RECEIVING
 
     def is_told(self, call: ServerCall) -> bool:
         """Whether the front was told of a call that it has not ended."""
         return call.state != ServerState.DISCARDING and (
-            call.method.streams_requests or call.state != ServerState.RECEIVING
+            call.streams_requests or call.state != ServerState.RECEIVING
         )
+
+    def tick(self, epoch: int) -> None:
+        """So many seconds have passed for the front; a call remembers when something last came for it."""
+        self._traffic.epoch = epoch
 
     @property
     def working(self) -> bool:
@@ -222,7 +217,7 @@ class ServerConnection:
         found: list[Event] = []
         self.closed = True
         for call in list(self.calls.values()):
-            self._gone(call, found)
+            self.stream_closed(call, found)
         self.ledger.wait(-self.ledger.outgoing)
         return found
 
@@ -231,9 +226,7 @@ class ServerConnection:
         self.problem = problem
         self.closed = True
         if self.began:
-            self._last_words = goaway(self._last_stream_id, code)
-
-    # What comes.
+            self._last_words = goaway(self._traffic.last_stream_id, code)
 
     def _begin(self, data: bytes) -> bytes:
         """Holds the first bytes against HTTP/2's preface; returns them when it is whole."""
@@ -252,76 +245,76 @@ class ServerConnection:
         self._h2.set_local_window_size(self.limits.connection_window_bytes)
         return data
 
-    def _take(self, events: list[Any], found: list[Event]) -> None:
-        calls = self.calls
-        for event in events:
-            kind = type(event)
-            if kind is DataReceived:
-                call = calls.get(event.stream_id)
-                if call is not None:
-                    self._data(call, event.data, event.end_stream, found)
-            elif kind is RequestReceived:
-                self._request(event.stream_id, event.headers, event.end_stream, found)
-            elif kind is StreamClosed:
-                call = calls.get(event.stream_id)
-                if call is not None:
-                    self._gone(call, found)
-            elif kind is ConnectionClosed:
-                self.closed = True
+    # What `Traffic` leaves to others.
 
-    def _request(self, stream_id: int, fields: tuple[Header, ...], ended: bool, found: list[Event]) -> None:
-        self._last_stream_id = stream_id
-        self.seen += 1
+    def other_event(self, event: Any) -> None:
+        """The library tells of something that is no call's."""
+        if type(event) is ConnectionClosed:
+            self.closed = True
+
+    def refuse(self, stream_id: int, fields: tuple[Header, ...], ended: bool) -> None:
+        """A request's headers are not as they should be, or name no method that is served."""
         head = read_head(fields, self.limits.max_header_bytes)
-        if isinstance(head, Refused):
-            self._refuse(stream_id, head, ended)
-            return
-        method = self._methods.get(head.path)
-        if method is None:
+        if not isinstance(head, Refused):
             shown = head.path[:200].decode("utf-8", "replace")
-            self._refuse(stream_id, Refused(200, codes.UNIMPLEMENTED, f"no method {shown!r}"), ended)
-            return
-        call = ServerCall(stream_id, method, head, fields, self.epoch)
-        self.calls[stream_id] = call
-        if method.streams_requests:
+            head = Refused(200, codes.UNIMPLEMENTED, f"no method {shown!r}")
+        answer = [
+            (b":status", b"%d" % head.http_status),
+            *_HEAD[1:],
+            (b"grpc-status", b"%d" % head.code),
+            (b"grpc-message", percent_encode(head.message)),
+        ]
+        with contextlib.suppress(StreamUnavailableError):
+            self._h2.send_response(stream_id, answer, end_stream=True)
+            if not ended:
+                self._stopping.append(stream_id)
+
+    def call_began(self, call: ServerCall, ended: bool, found: list[Event]) -> None:
+        """A call has begun that streams, or that has ended without a message."""
+        if call.streams_requests:
             found.append((Happening.OPENED, call, b"", False))
         if ended:
             self._request_ended(call, found)
 
-    def _refuse(self, stream_id: int, why: Refused, ended: bool) -> None:
-        fields = [
-            (b":status", b"%d" % why.http_status),
-            *_HEAD[1:],
-            (b"grpc-status", b"%d" % why.code),
-            (b"grpc-message", percent_encode(why.message)),
-        ]
-        with contextlib.suppress(StreamUnavailableError):
-            self._h2.send_response(stream_id, fields, end_stream=True)
-            if not ended:
-                self._stopping.append(stream_id)
-
-    def _data(self, call: ServerCall, data: bytes, ended: bool, found: list[Event]) -> None:
-        call.touched = self.epoch
+    def data_received(self, call: ServerCall, data: bytes, ended: bool, found: list[Event]) -> None:
+        """Bytes of a request came that are not one plain message and its end."""
         if call.state == ServerState.DISCARDING:
             return
         try:
-            for message in self._messages(call, data, ended):
+            for message in self._messages(call, data):
                 self._message_in(call, message, found)
             if ended:
                 self._request_ended(call, found)
             elif call.unframer is not None and call.unframer.held:
-                self._check_room(call)
+                self._check_room()
         except FramingError as error:
             self._break(call, error.code, str(error), found)
 
-    def _messages(self, call: ServerCall, data: bytes, ended: bool) -> Sequence[Message]:
-        unframer = call.unframer
+    def stream_closed(self, call: ServerCall, found: list[Event]) -> None:
+        """The peer, or the connection's end, has closed a call."""
+        told = self.is_told(call)
+        self._step(call, _RESET_IN)
+        self._forget(call)
+        if told:
+            found.append((Happening.GONE, call, b"", False))
+
+    def answer_otherwise(self, call: ServerCall, body: bytes, trailing: list[Header]) -> None:
+        """Ends a call with a message that is large, or that finds no room, or after others."""
+        if not self._traffic.has_room(len(body)):
+            self.fail(call, codes.RESOURCE_EXHAUSTED, self._no_room(len(body)), trailing)
+            return
+        try:
+            self._headers(call)
+            self._message(call, body, False)
+            self._status(call, [_OK, *trailing])
+        except StreamUnavailableError:
+            self._forget(call)
+
+    # What comes.
+
+    def _messages(self, call: ServerCall, data: bytes) -> Sequence[Message]:
+        unframer: Unframer | None = call.unframer
         if unframer is None:
-            # A message in one piece, which most are, needs nothing to put it together.
-            size = len(data) - PREFIX_BYTES
-            whole = ended and size >= 0 and data[0] == 0 and int.from_bytes(data[1:PREFIX_BYTES]) == size
-            if whole and size <= self.limits.max_message_bytes:
-                return ((data[PREFIX_BYTES:], False),)
             unframer = call.unframer = Unframer(self.limits.max_message_bytes)
         before = unframer.held
         try:
@@ -336,14 +329,14 @@ class ServerConnection:
                 codes.INTERNAL, "a message is marked as compressed, and grpc-encoding names nothing"
             )
         self._step(call, _MESSAGE_IN)
-        if call.method.streams_requests:
+        if call.streams_requests:
             size = len(body) + MESSAGE_OVERHEAD
             call.held += size
             self.ledger.arrive(size)
             if call.held > UNREAD_BYTES and not call.paused:
                 call.paused = True
                 self._set_window(call, 0)
-            self._check_room(call)
+            self._check_room()
             found.append((Happening.MESSAGE, call, body, compressed))
         elif call.body is not None:
             raise FramingError(codes.INTERNAL, "expected one message, and a second came")
@@ -356,7 +349,7 @@ class ServerConnection:
     def _request_ended(self, call: ServerCall, found: list[Event]) -> None:
         if call.unframer is not None and call.unframer.held:
             self._break(call, codes.INTERNAL, "the request ended in the middle of a message", found)
-        elif call.method.streams_requests:
+        elif call.streams_requests:
             self._step(call, _END_IN)
             found.append((Happening.ENDED, call, b"", False))
         elif call.body is None:
@@ -366,7 +359,7 @@ class ServerConnection:
             body, call.body = call.body, None
             found.append((Happening.REQUEST, call, body, call.compressed))
 
-    def _check_room(self, call: ServerCall) -> None:
+    def _check_room(self) -> None:
         """Refuses a call whose bytes do not fit, where nobody but its caller could make room."""
         ledger, total = self.ledger, self._total
         if ledger.received > self.limits.connection_bytes:
@@ -381,16 +374,8 @@ class ServerConnection:
 
     def _break(self, call: ServerCall, code: int, message: str, found: list[Event]) -> None:
         """Ends a call for what its peer sent; the front hears of it where it knows of the call."""
-        told = call.method.streams_requests
+        told = call.streams_requests
         self.fail(call, code, message, ())
-        if told:
-            found.append((Happening.GONE, call, b"", False))
-
-    def _gone(self, call: ServerCall, found: list[Event]) -> None:
-        """The peer, or the connection's end, has closed a call."""
-        told = self.is_told(call)
-        self._step(call, _RESET_IN)
-        self._forget(call)
         if told:
             found.append((Happening.GONE, call, b"", False))
 
@@ -398,7 +383,7 @@ class ServerConnection:
         """The library has closed the session, and every call with it."""
         calm = isinstance(error, DenialOfServiceError)
         self.problem = str(error)
-        self._last_words = goaway(self._last_stream_id, codes.ENHANCE_YOUR_CALM if calm else 1)
+        self._last_words = goaway(self._traffic.last_stream_id, codes.ENHANCE_YOUR_CALM if calm else 1)
         found += self.lost()
 
     # What goes.
@@ -443,15 +428,6 @@ class ServerConnection:
         self._stopping = waiting
         return found
 
-    def _has_room(self, size: int) -> bool:
-        ledger = self.ledger
-        if not ledger.outgoing:
-            return True
-        return (
-            ledger.outgoing + size <= self.limits.send_bytes
-            and self._total.outgoing + size <= self.totals.send_bytes
-        )
-
     def _no_room(self, size: int) -> str:
         return (
             f"the answer has {size} bytes, {self.ledger.outgoing} wait already for this connection's peer to read "
@@ -471,7 +447,7 @@ class ServerConnection:
 
     def _release(self, call: ServerCall, count: int) -> None:
         call.held -= count
-        if call.method.streams_requests:
+        if call.streams_requests:
             self.ledger.arrive(-count)
         else:
             self.ledger.work(-count)

@@ -23,7 +23,7 @@ class Http2Connection(asyncio.Protocol):
     def __init__(self, front: "Http2Front") -> None:
         self.front = front
         self.rpc = ServerConnection(front.methods, front.limits, front.totals, front.held)
-        self.rpc.epoch = front.epoch
+        self.rpc.tick(front.epoch)
         self.peer = ""
         self.began_epoch = front.epoch
         self.heard_epoch = front.epoch
@@ -182,7 +182,7 @@ class Http2Connection(asyncio.Protocol):
         if body is None:
             self.rpc.fail(call, codes.OK, "", ())
         else:
-            self.rpc.answer(call, body, ())
+            self.rpc.answer(call, body, [])
         self._call_ended()
 
     async def send(self, call: ServerCall, body: bytes) -> None:

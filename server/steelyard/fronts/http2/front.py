@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from typing import Any
 
+from steelyard._native.rpc import Ledger
 from steelyard.errors import InvalidRequest, TooLarge
 from steelyard.fronts.http2.calls import HandledCall, InferCall
 from steelyard.fronts.http2.connection import Http2Connection
@@ -17,7 +18,6 @@ from steelyard.fronts.http2.sweep import look_at
 from steelyard.fronts.http2.trailing import TrailingFields
 from steelyard.rpc.calls import Method, ServerCall
 from steelyard.rpc.compression import TooMuch, inflate
-from steelyard.rpc.ledger import Ledger
 from steelyard.rpc.limits import Limits, TotalLimits
 from steelyard.rpc.server import ServerConnection
 from steelyard.serving.engine import Engine

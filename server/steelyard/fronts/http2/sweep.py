@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 def look_at(connection: "Http2Connection", patience: Patience, epoch: int) -> None:
     """Ends the connection, or calls of it, where their time is up at `epoch`."""
     rpc = connection.rpc
-    rpc.epoch = epoch
+    rpc.tick(epoch)
     if not rpc.began:
         if _over(patience.handshake_s, connection.began_epoch, epoch):
             connection.close(f"no HTTP/2 preface came within {patience.handshake_s} s")

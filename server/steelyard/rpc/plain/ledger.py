@@ -1,4 +1,4 @@
-"""Bytes of requests in the server and of answers that wait, of one connection and of all together."""
+"""Bytes that calls hold; the twin of the native ledger."""
 
 
 class Ledger:

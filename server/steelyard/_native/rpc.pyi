@@ -1,0 +1,125 @@
+"""The calls of a connection that go the usual way. Twin: `steelyard.rpc.plain`."""
+
+from collections.abc import Mapping
+from typing import Any, final
+
+from steelyard.rpc.calls import Event, Method
+from steelyard.rpc.limits import Limits, TotalLimits
+from steelyard.rpc.metadata import Header
+
+@final
+class Ledger:
+    """Bytes of one connection, or of all; every change of a connection's is one of its whole's."""
+
+    def __init__(self, whole: Ledger | None = None) -> None: ...
+    @property
+    def whole(self) -> Ledger | None: ...
+    @property
+    def incoming(self) -> int:
+        """Of messages that are not complete, and of streams' messages that their handlers have not read."""
+
+    @property
+    def working(self) -> int:
+        """Of whole requests whose calls have not ended."""
+
+    @property
+    def outgoing(self) -> int:
+        """Of answers that the peer has not taken."""
+
+    @property
+    def received(self) -> int:
+        """Bytes of requests, complete or not."""
+
+    def arrive(self, count: int) -> None:
+        """So many bytes of what is incomplete or unread came, or went where `count` is under zero."""
+
+    def work(self, count: int) -> None:
+        """A request of so many bytes is worked on, or no longer where `count` is under zero."""
+
+    def wait(self, count: int) -> None:
+        """So many bytes of answers wait, or no longer where `count` is under zero."""
+
+@final
+class ServerCall:
+    """One call at the server."""
+
+    @property
+    def stream_id(self) -> int: ...
+    @property
+    def method(self) -> Method: ...
+    @property
+    def streams_requests(self) -> bool:
+        """As the method says."""
+
+    @property
+    def timeout_ns(self) -> int:
+        """What the caller gives the call from its begin; -1 where it set nothing."""
+
+    @property
+    def encoding(self) -> bytes:
+        """Of the request's compressed messages."""
+
+    @property
+    def accepts(self) -> bytes:
+        """The encodings that the caller understands, as it wrote them; empty where it did not."""
+
+    state: int
+    """A `rpc.states.ServerState`."""
+    body: bytes | None
+    """The one message of a call that takes no more, where it came before the request's end."""
+    compressed: bool
+    unframer: Any
+    """Puts messages together that come in pieces; None before the first does."""
+    held: int
+    """Bytes that the ledger counts for this call, beside those of an incomplete message."""
+    paused: bool
+    """Whether the peer was told to send no more on this stream for now."""
+    touched: int
+    """The connection's epoch when something of the call last came."""
+    owner: Any
+    """The front's."""
+
+    def metadata(self) -> tuple[tuple[str, str | bytes], ...]:
+        """What the caller sent beside the message. Raises ValueError where a binary value is not base64."""
+
+class Traffic:
+    """The calls of one connection."""
+
+    def __init__(
+        self,
+        h2: Any,
+        others: Any,
+        methods: Mapping[bytes, Method],
+        limits: Limits,
+        totals: TotalLimits,
+        total: Ledger,
+    ) -> None:
+        """
+        h2: the library's connection, in the server's role.
+        others: does what is out of the ordinary; see `rpc.server.ServerConnection`.
+        """
+
+    @property
+    def calls(self) -> dict[int, ServerCall]:
+        """By stream; those that are not over."""
+
+    @property
+    def ledger(self) -> Ledger: ...
+    @property
+    def total(self) -> Ledger: ...
+    @property
+    def last_stream_id(self) -> int:
+        """Of the call that began last."""
+
+    epoch: int
+    seen: int
+    """Calls that have begun."""
+
+    def take(self, events: list[Any], found: list[Event]) -> None:
+        """Takes what the library tells; adds what came of it to `found`."""
+
+    def answer(self, call: ServerCall, body: bytes, trailing: list[Header]) -> None:
+        """Ends a call with its one message and status OK."""
+
+    def has_room(self, size: int) -> bool:
+        """Whether an answer of so many bytes may wait for the peer: the first always may."""

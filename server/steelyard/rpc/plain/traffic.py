@@ -1,0 +1,125 @@
+"""The calls of a connection that go the usual way; the twin of the native one, and its oracle."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ngh2.events import DataReceived, RequestReceived, StreamClosed
+from ngh2.exceptions import StreamUnavailableError
+
+from steelyard.rpc.calls import Method
+from steelyard.rpc.compression import ACCEPTED
+from steelyard.rpc.framing import PREFIX_BYTES, frame
+from steelyard.rpc.happening import Happening
+from steelyard.rpc.head import Refused, read_head
+from steelyard.rpc.limits import Limits, TotalLimits
+from steelyard.rpc.metadata import Header
+from steelyard.rpc.plain.calls import ServerCall
+from steelyard.rpc.plain.ledger import Ledger
+from steelyard.rpc.states import ServerState
+
+COPIED_BYTES = 16 << 10
+
+_HEAD: list[Header] = [
+    (b":status", b"200"),
+    (b"content-type", b"application/grpc"),
+    (b"grpc-accept-encoding", ACCEPTED),
+]
+_OK: Header = (b"grpc-status", b"0")
+
+
+class Traffic:
+    """See the stub of the native one."""
+
+    def __init__(
+        self,
+        h2: Any,
+        others: Any,
+        methods: Mapping[bytes, Method],
+        limits: Limits,
+        totals: TotalLimits,
+        total: Ledger,
+    ) -> None:
+        self.calls: dict[int, ServerCall] = {}
+        self.ledger = Ledger(total)
+        self.total = total
+        self.epoch = 0
+        self.seen = 0
+        self.last_stream_id = 0
+        self._h2 = h2
+        self._others = others
+        self._methods = methods
+        self._limits = limits
+        self._totals = totals
+
+    def take(self, events: list[Any], found: list[Any]) -> None:
+        for event in events:
+            kind = type(event)
+            if kind is DataReceived:
+                call = self.calls.get(event.stream_id)
+                if call is not None:
+                    self._data(call, event.data, event.end_stream, found)
+            elif kind is RequestReceived:
+                self._request(event, found)
+            elif kind is StreamClosed:
+                call = self.calls.get(event.stream_id)
+                if call is not None:
+                    self._others.stream_closed(call, found)
+            else:
+                self._others.other_event(event)
+
+    def answer(self, call: ServerCall, body: bytes, trailing: list[Header]) -> None:
+        if call.state != ServerState.RECEIVED or len(body) > COPIED_BYTES or not self.has_room(len(body)):
+            self._others.answer_otherwise(call, body, trailing)
+            return
+        try:
+            self._h2.send_response(call.stream_id, _HEAD)
+            self._h2.send_data(call.stream_id, frame(body))
+            self._h2.send_trailers(call.stream_id, [_OK, *trailing])
+            self.ledger.wait(len(body))
+        except StreamUnavailableError:
+            # What the peer sent last has closed it; the library says so first and tells of it later.
+            pass
+        call.state = ServerState.CLOSED
+        self.ledger.work(-call.held)
+        call.held = 0
+        del self.calls[call.stream_id]
+
+    def has_room(self, size: int) -> bool:
+        waiting = self.ledger.outgoing
+        return not waiting or (
+            waiting + size <= self._limits.send_bytes
+            and self.total.outgoing + size <= self._totals.send_bytes
+        )
+
+    def _request(self, event: RequestReceived, found: list[Any]) -> None:
+        self.last_stream_id = event.stream_id
+        self.seen += 1
+        head = read_head(event.headers, self._limits.max_header_bytes)
+        method = None if isinstance(head, Refused) else self._methods.get(head.path)
+        if isinstance(head, Refused) or method is None:
+            self._others.refuse(event.stream_id, event.headers, event.end_stream)
+            return
+        call = ServerCall(event.stream_id, method, head, event.headers, self.epoch)
+        self.calls[event.stream_id] = call
+        if call.streams_requests or event.end_stream:
+            self._others.call_began(call, event.end_stream, found)
+
+    def _data(self, call: ServerCall, data: bytes, ended: bool, found: list[Any]) -> None:
+        call.touched = self.epoch
+        size = len(data) - PREFIX_BYTES
+        usual = (
+            ended
+            and call.state == ServerState.RECEIVING
+            and not call.streams_requests
+            and call.unframer is None
+            and 0 <= size <= self._limits.max_message_bytes
+            and data[0] == 0
+            and int.from_bytes(data[1:PREFIX_BYTES]) == size
+        )
+        if not usual:
+            self._others.data_received(call, data, ended, found)
+            return
+        call.state = ServerState.RECEIVED
+        call.held = size
+        self.ledger.work(size)
+        found.append((Happening.REQUEST, call, data[PREFIX_BYTES:], False))
