@@ -150,6 +150,7 @@ cdef class Traffic:
 
     cdef int _data(self, ServerCall call, bytes data, bint ended, list found) except -1:
         cdef Py_ssize_t size
+        cdef bytes body
         call.touched = self.epoch
         if not ended or call.state != RECEIVING or call.streams_requests or call.unframer is not None:
             self._others.data_received(call, data, ended, found)
@@ -158,8 +159,9 @@ cdef class Traffic:
         if size < 0 or size > self._max_message_bytes:
             self._others.data_received(call, data, ended, found)
             return 0
+        body = PyBytes_FromStringAndSize(PyBytes_AS_STRING(data) + PREFIX_BYTES, size)
         call.state = RECEIVED
         call.held = size
         self.ledger.work(size)
-        PyList_Append(found, (REQUEST, call, PyBytes_FromStringAndSize(PyBytes_AS_STRING(data) + PREFIX_BYTES, size), False))
+        PyList_Append(found, (REQUEST, call, body, False))
         return 0

@@ -3,9 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, final
 
-from steelyard.rpc.calls import Event, Method
-from steelyard.rpc.limits import Limits, TotalLimits
-from steelyard.rpc.metadata import Header
+Header = tuple[bytes, bytes]
 
 @final
 class Ledger:
@@ -46,7 +44,9 @@ class ServerCall:
     @property
     def stream_id(self) -> int: ...
     @property
-    def method(self) -> Method: ...
+    def method(self) -> Any:
+        """A `rpc.calls.Method`."""
+
     @property
     def streams_requests(self) -> bool:
         """As the method says."""
@@ -89,14 +89,16 @@ class Traffic:
         self,
         h2: Any,
         others: Any,
-        methods: Mapping[bytes, Method],
-        limits: Limits,
-        totals: TotalLimits,
+        methods: Mapping[bytes, Any],
+        limits: Any,
+        totals: Any,
         total: Ledger,
     ) -> None:
         """
         h2: the library's connection, in the server's role.
         others: does what is out of the ordinary; see `rpc.server.ServerConnection`.
+        methods: a `rpc.calls.Method` by each path.
+        limits, totals: a `rpc.limits.Limits` and a `TotalLimits`, which bounds what `total` counts.
         """
 
     @property
@@ -115,8 +117,8 @@ class Traffic:
     seen: int
     """Calls that have begun."""
 
-    def take(self, events: list[Any], found: list[Event]) -> None:
-        """Takes what the library tells; adds what came of it to `found`."""
+    def take(self, events: list[Any], found: list[Any]) -> None:
+        """Takes what the library tells; adds a `rpc.calls.Event` to `found` for what came of it."""
 
     def answer(self, call: ServerCall, body: bytes, trailing: list[Header]) -> None:
         """Ends a call with its one message and status OK."""
