@@ -100,6 +100,8 @@ class Http2Connection(asyncio.Protocol):
             return
         while not self._writing_paused and (data := rpc.data_to_send()):
             transport.write(data)
+        if news := rpc.news():
+            self._tell(news)
         if self._senders:
             self._wake_senders()
         if rpc.closed or (self.leaving_epoch >= 0 and not rpc.calls and not rpc.ledger.outgoing):
