@@ -1,6 +1,7 @@
 """A server's connection and a peer of it, with nothing between them but bytes."""
 
 import contextlib
+import itertools
 from collections.abc import Iterator, Sequence
 
 import ngh2
@@ -71,7 +72,7 @@ class Pair:
     def deliver(self, data: bytes, chunks: Sequence[int] = ()) -> list[Event]:
         """Gives the server bytes, in pieces of these lengths and the rest at once."""
         found = []
-        for piece in cut(data, chunks):
+        for piece in cut(data, [*chunks, len(data)]):
             found += self.server.receive(piece)
         self.told += found
         return found
@@ -142,9 +143,9 @@ class Pair:
 
 def cut(data: bytes, lengths: Sequence[int]) -> Iterator[bytes]:
     """`data` in pieces of these lengths, over and over; whole without any."""
-    begin = turn = 0
-    while begin < len(data):
-        length = lengths[turn % len(lengths)] if lengths else len(data)
+    begin = 0
+    for length in itertools.cycle(lengths or [len(data)]):
+        if begin >= len(data):
+            return
         yield data[begin : begin + length]
         begin += length
-        turn += 1

@@ -301,10 +301,10 @@ class ServerConnection:
             return
         try:
             for message in self._messages(call, data):
-                self._message_in(call, message, found)
+                self._message_in(call, message, ended, found)
             if ended:
                 self._request_ended(call, found)
-            elif call.unframer is not None and call.unframer.held:
+            elif call.awaits_end or (call.unframer is not None and call.unframer.held):
                 self._check_room()
         except FramingError as error:
             self._break(call, error.code, str(error), found)
@@ -341,7 +341,7 @@ class ServerConnection:
         finally:
             self.ledger.arrive(unframer.held - before)
 
-    def _message_in(self, call: ServerCall, message: Message, found: list[Event]) -> None:
+    def _message_in(self, call: ServerCall, message: Message, ended: bool, found: list[Event]) -> None:
         body, compressed = message
         if compressed and call.encoding == b"identity":
             raise FramingError(
@@ -363,7 +363,11 @@ class ServerConnection:
             call.body = body
             call.compressed = compressed
             call.held += len(body)
-            self.ledger.work(len(body))
+            if ended:
+                self.ledger.work(len(body))
+            else:
+                call.awaits_end = True
+                self.ledger.arrive(len(body))
 
     def _request_ended(self, call: ServerCall, found: list[Event]) -> None:
         if call.unframer is not None and call.unframer.held:
@@ -376,6 +380,10 @@ class ServerConnection:
         else:
             self._step(call, _END_IN)
             body, call.body = call.body, None
+            if call.awaits_end:
+                call.awaits_end = False
+                self.ledger.arrive(-len(body))
+                self.ledger.work(len(body))
             found.append((Happening.REQUEST, call, body, call.compressed))
 
     def _check_room(self) -> None:
@@ -467,7 +475,7 @@ class ServerConnection:
 
     def _release(self, call: ServerCall, count: int) -> None:
         call.held -= count
-        if call.streams_requests:
+        if call.streams_requests or call.awaits_end:
             self.ledger.arrive(-count)
         else:
             self.ledger.work(-count)
