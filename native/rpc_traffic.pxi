@@ -95,7 +95,7 @@ cdef class Traffic:
     def answer(self, ServerCall call not None, bytes body not None, list trailing not None):
         cdef Py_ssize_t size = PyBytes_GET_SIZE(body)
         cdef object stream_id
-        if call.state != RECEIVED or size > COPIED_BYTES or not self._has_room(size):
+        if call.state != RECEIVED or call.streams_requests or size > COPIED_BYTES or not self._has_room(size):
             self._others.answer_otherwise(call, body, trailing)
             return
         stream_id = call.stream_id

@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import ngh2
 from ngh2.config import Configuration, Role
@@ -10,10 +11,12 @@ from ngh2.events import Event as PeerEvent
 from ngh2.events import ResponseReceived, StreamReset, TrailersReceived
 from ngh2.exceptions import NGH2Error
 
-from steelyard._native.rpc import Ledger
+from steelyard._native import rpc
 from steelyard.rpc.calls import Event, Happening, Method, ServerCall
 from steelyard.rpc.framing import frame
 from steelyard.rpc.limits import Limits, TotalLimits
+from steelyard.rpc.plain import ledger as plain_ledger
+from steelyard.rpc.plain import traffic as plain_traffic
 from steelyard.rpc.server import ServerConnection
 
 UNARY = b"/test.Calls/Unary"
@@ -45,9 +48,18 @@ def head(path: bytes = UNARY, *more: tuple[bytes, bytes]) -> list[tuple[bytes, b
 class Pair:
     """A server's connection and its peer. What the server is told is in `told`, and what the peer saw in `seen`."""
 
-    def __init__(self, limits: Limits | None = None, totals: TotalLimits | None = None) -> None:
-        self.total = Ledger()
-        self.server = ServerConnection(METHODS, limits or Limits(), totals or TotalLimits(), self.total)
+    def __init__(
+        self, limits: Limits | None = None, totals: TotalLimits | None = None, plain: bool = False
+    ) -> None:
+        """plain: with the twins of what is native."""
+        self.total: Any = plain_ledger.Ledger() if plain else rpc.Ledger()
+        self.server = ServerConnection(
+            METHODS,
+            limits or Limits(),
+            totals or TotalLimits(),
+            self.total,
+            plain_traffic.Traffic if plain else rpc.Traffic,  # type: ignore[arg-type]
+        )
         # As open-handed as a peer can be, so that what stops it is the server.
         self.peer = ngh2.Connection(Role.CLIENT, Configuration(peer_max_concurrent_streams=1 << 20))
         self.peer.initiate_connection()

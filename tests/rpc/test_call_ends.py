@@ -5,7 +5,7 @@ import pytest
 from steelyard.rpc import codes
 from steelyard.rpc.calls import Happening
 from steelyard.rpc.limits import Limits
-from tests.rpc.peers import BOTH, UNARY, Pair
+from tests.rpc.peers import BOTH, UNARY, UP, Pair
 
 # A WINDOW_UPDATE of 0 for the connection, which HTTP/2 forbids.
 FORBIDDEN_UPDATE = b"\0\0\4\10\0\0\0\0\0\0\0\0\0"
@@ -70,6 +70,17 @@ def test_trailers_end_a_request() -> None:
     pair.server.answer(call, b"answer", [])
     pair.pump()
     assert pair.status(stream_id) == (0, "")
+    pair.assert_nothing_held()
+
+
+@pytest.mark.parametrize("plain", [False, True], ids=["native", "plain"])
+def test_an_answer_to_a_stream_that_was_not_read_gives_back_what_it_held(plain: bool) -> None:
+    pair = Pair(plain=plain)
+    call = pair.call(UP, b"never read")
+    assert pair.total.incoming > 0
+    pair.server.answer(call, b"answer", [])
+    pair.pump()
+    assert pair.status(call.stream_id) == (0, "")
     pair.assert_nothing_held()
 
 

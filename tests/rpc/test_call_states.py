@@ -207,11 +207,14 @@ class Walk(RuleBasedStateMachine):
 
     streams = Bundle("streams")
 
+    plain = False
+
     def __init__(self) -> None:
         super().__init__()
         self.pair = Pair(
             Limits(max_message_bytes=500_000, max_streams=8, connection_bytes=1_000_000, send_bytes=600_000),
             TotalLimits(received_bytes=1_200_000),
+            self.plain,
         )
         self.live: dict[int, ServerCall] = {}
         self.unread: dict[int, list[bytes]] = {}
@@ -370,5 +373,13 @@ class Walk(RuleBasedStateMachine):
         self.pair.assert_nothing_held()
 
 
+class PlainWalk(Walk):
+    """The same over the plain twins."""
+
+    plain = True
+
+
 TestWalk = Walk.TestCase
-TestWalk.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestWalk.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
+TestPlainWalk = PlainWalk.TestCase
+TestPlainWalk.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)

@@ -68,7 +68,8 @@ class Traffic:
                 self._others.other_event(event, found)
 
     def answer(self, call: ServerCall, body: bytes, trailing: list[Header]) -> None:
-        if call.state != ServerState.RECEIVED or len(body) > COPIED_BYTES or not self.has_room(len(body)):
+        usual = call.state == ServerState.RECEIVED and not call.streams_requests and len(body) <= COPIED_BYTES
+        if not usual or not self.has_room(len(body)):
             self._others.answer_otherwise(call, body, trailing)
             return
         try:
