@@ -112,11 +112,12 @@ class Http2Front:
         except ValueError as error:
             raise InvalidRequest(str(error)) from None
 
-    def background(self, work: Coroutine[Any, Any, None]) -> None:
+    def background(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Does `work` beside everything else."""
         task = self._loop.create_task(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
+        return task
 
     # What connections ask.
 
@@ -159,7 +160,7 @@ class Http2Front:
         for connection in dirty:
             connection.flush()
         if self.paused:
-            for connection in [one for one in self.paused if self.has_room(one.rpc)]:
+            for connection in [one for one in self.paused if one.may_read()]:
                 connection.resume_reading()
 
     async def _emptied(self, within_s: float) -> None:
@@ -201,8 +202,7 @@ def _infer(engine: Engine) -> Any:
     def begin(connection: Http2Connection, rpc: ServerCall, body: bytes) -> InferCall:
         call = InferCall(engine, connection, rpc, _deadline_ns(rpc))
         if rpc.compressed:
-            inflated = connection.front.inflate(rpc.encoding, body)
-            connection.front.background(call.submit_inflated(inflated))
+            call.inflate(body)
         else:
             engine.submit(call, body)
         return call

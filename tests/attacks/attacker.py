@@ -1,0 +1,197 @@
+"""One connection of a peer that sends whatever it likes."""
+
+import contextlib
+import itertools
+import socket
+from collections import Counter
+from collections.abc import Sequence
+
+from tests.attacks.frames import (
+    ACK,
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    GOAWAY,
+    HEADERS,
+    PING,
+    PREFACE,
+    RST_STREAM,
+    SETTINGS,
+    block,
+    frame,
+    stream_ids,
+    update,
+)
+
+INFER = b"/inference.GRPCInferenceService/ModelInfer"
+LIVE = b"/inference.GRPCInferenceService/ServerLive"
+
+TIMEOUT_S = 30.0
+MAX_WINDOW = (1 << 31) - 1
+
+
+def head(path: bytes = INFER, *more: tuple[bytes, bytes]) -> list[tuple[bytes, bytes]]:
+    """The header fields of a good call, and `more` behind them."""
+    return [
+        (b":method", b"POST"),
+        (b":scheme", b"http"),
+        (b":path", path),
+        (b":authority", b"localhost"),
+        (b"te", b"trailers"),
+        (b"content-type", b"application/grpc"),
+        *more,
+    ]
+
+
+class Attacker:
+    """A socket, the frames that came on it, and no rules. Ends itself quietly where the server has ended it."""
+
+    def __init__(self, address: str, *, window: int = 65_535, greets: bool = True) -> None:
+        """window: what the server may send on each stream."""
+        host, _, port = address.rpartition(":")
+        self._socket = socket.create_connection((host, int(port)), TIMEOUT_S)
+        self._pings = itertools.count(1)
+        self._ids = stream_ids()
+        self._rest = b""
+        self.came: Counter[int] = Counter()
+        """Frames by their type."""
+        self.resets: Counter[int] = Counter()
+        """RST_STREAM by their code."""
+        self.texts = bytearray()
+        """Everything that came in header blocks, which the server's Huffman code may have made unreadable."""
+        self.raw = bytearray()
+        """The first kilobyte that came."""
+        self.goaway: int | None = None
+        self.ended = False
+        if greets:
+            self.send(
+                PREFACE
+                + frame(SETTINGS, b"\0\4" + window.to_bytes(4))
+                + (update(0, MAX_WINDOW - 65_535) if window > 65_535 else b"")
+            )
+
+    def __enter__(self) -> "Attacker":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+
+    def next_id(self) -> int:
+        """A stream that was not begun."""
+        return next(self._ids)
+
+    def call(
+        self,
+        fields: Sequence[tuple[bytes, bytes]] | None = None,
+        data: bytes | None = None,
+        *,
+        end: bool = False,
+    ) -> bytes:
+        """The frames of a call on a stream of its own; without `data`, its headers alone."""
+        stream_id = self.next_id()
+        last = END_STREAM if end else 0
+        begun = frame(
+            HEADERS,
+            block(head() if fields is None else fields),
+            flags=END_HEADERS | (last if data is None else 0),
+            stream_id=stream_id,
+        )
+        return begun if data is None else begun + chunks(stream_id, data, last)
+
+    def send(self, data: bytes) -> bool:
+        """Sends bytes; returns whether the connection was still there."""
+        try:
+            self._socket.sendall(data)
+        except OSError:
+            self.ended = True
+        return not self.ended
+
+    def send_and_read(self, data: bytes, piece_bytes: int = 1 << 16) -> bool:
+        """Sends bytes and reads meanwhile, as a good peer does."""
+        for begin in range(0, len(data), piece_bytes):
+            self.send(data[begin : begin + piece_bytes])
+            self.read_what_is_there()
+        return not self.ended
+
+    def send_as_much_as_is_taken(self, data: bytes, patience_s: float = 0.5) -> bool:
+        """Sends bytes and reads nothing; returns whether all of them were taken. A server that takes none for so long
+        has stopped reading, which is its right."""
+        self._socket.settimeout(patience_s)
+        try:
+            return self.send(data)
+        finally:
+            self.ended = False
+            self._socket.settimeout(TIMEOUT_S)
+
+    def read_what_is_there(self) -> None:
+        """Takes what has come, without waiting for more."""
+        self._socket.setblocking(False)
+        try:
+            while not self.ended:
+                self._take(self._socket.recv(1 << 18))
+        except BlockingIOError:
+            pass
+        except OSError:
+            self.ended = True
+        finally:
+            self._socket.settimeout(TIMEOUT_S)
+
+    def settle(self) -> bool:
+        """Reads until the server has taken everything that was sent; returns whether the connection is still there."""
+        mark = next(self._pings).to_bytes(8)
+        self._mark, self._marked = mark, False
+        self.send(frame(PING, mark))
+        return self._read_until_marked()
+
+    def read_to_end(self) -> None:
+        """Reads until the server ends the connection."""
+        self._mark, self._marked = b"", False
+        assert not self._read_until_marked()
+
+    def _read_until_marked(self) -> bool:
+        # What came before the end of a connection may be lost with it, so a failed send is no reason not to read.
+        self.ended = False
+        with contextlib.suppress(ConnectionError):
+            while not self.ended and not self._marked:
+                self._take(self._socket.recv(1 << 18))
+            return not self.ended
+        self.ended = True
+        return False
+
+    _mark = b""
+    _marked = False
+
+    def _take(self, data: bytes) -> None:
+        if not data:
+            self.ended = True
+            return
+        self.raw += data[: 1024 - len(self.raw)]
+        data = self._rest + data
+        begin = 0
+        while len(data) - begin >= 9:
+            length = int.from_bytes(data[begin : begin + 3])
+            if len(data) - begin < 9 + length:
+                break
+            self._frame(data[begin + 3], data[begin + 4], data[begin + 9 : begin + 9 + length])
+            begin += 9 + length
+        self._rest = data[begin:]
+
+    def _frame(self, kind: int, flags: int, payload: bytes) -> None:
+        self.came[kind] += 1
+        if kind == PING and flags & ACK and payload == self._mark:
+            self._marked = True
+        elif kind == RST_STREAM:
+            self.resets[int.from_bytes(payload)] += 1
+        elif kind == GOAWAY:
+            self.goaway = int.from_bytes(payload[4:8])
+        elif kind == HEADERS:
+            self.texts += payload
+
+
+def chunks(stream_id: int, data: bytes, last_flags: int = 0, frame_bytes: int = 16_384) -> bytes:
+    """DATA frames of a stream."""
+    pieces = [data[begin : begin + frame_bytes] for begin in range(0, len(data), frame_bytes)] or [b""]
+    return b"".join(
+        frame(DATA, piece, flags=last_flags if number == len(pieces) else 0, stream_id=stream_id)
+        for number, piece in enumerate(pieces, 1)
+    )
