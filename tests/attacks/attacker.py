@@ -3,7 +3,8 @@
 import contextlib
 import itertools
 import socket
-from collections import Counter
+import struct
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 from tests.attacks.frames import (
@@ -17,6 +18,7 @@ from tests.attacks.frames import (
     PREFACE,
     RST_STREAM,
     SETTINGS,
+    WINDOW_UPDATE,
     block,
     frame,
     stream_ids,
@@ -57,8 +59,10 @@ class Attacker:
         """Frames by their type."""
         self.resets: Counter[int] = Counter()
         """RST_STREAM by their code."""
-        self.texts = bytearray()
-        """Everything that came in header blocks, which the server's Huffman code may have made unreadable."""
+        self.trailers = 0
+        """Calls that the server has ended with a status."""
+        self.windows: defaultdict[int, int] = defaultdict(lambda: 65_535)
+        """What may be sent, by stream; 0 for all together."""
         self.raw = bytearray()
         """The first kilobyte that came."""
         self.goaway: int | None = None
@@ -74,7 +78,15 @@ class Attacker:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the connection."""
         self._socket.close()
+
+    def vanish(self) -> None:
+        """Ends the connection with a reset."""
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
     def next_id(self) -> int:
         """A stream that was not begun."""
@@ -105,6 +117,32 @@ class Attacker:
         except OSError:
             self.ended = True
         return not self.ended
+
+    def upload(self, stream_id: int, data: bytes, *, end: bool = False) -> None:
+        """Sends a call's data as fast as the server's windows allow, until it has sent all or the call was ended."""
+        ended = self.resets.total() + self.came[HEADERS]
+        view = memoryview(data)
+        while view and not self.ended and self.resets.total() + self.came[HEADERS] == ended:
+            room = min(self.windows[0], self.windows[stream_id], len(view))
+            if room <= 0:
+                self._take(self._socket.recv(1 << 18))
+                continue
+            last = END_STREAM if end and room == len(view) else 0
+            self.send(chunks(stream_id, bytes(view[:room]), last))
+            self.windows[0] -= room
+            self.windows[stream_id] -= room
+            view = view[room:]
+            self.read_what_is_there()
+
+    def reset(self, stream_id: int) -> None:
+        """Gives a call up."""
+        self.send(frame(RST_STREAM, (8).to_bytes(4), stream_id=stream_id))
+
+    def wait_for_trailers(self, count: int) -> None:
+        """Reads until so many calls have ended with a status."""
+        while self.trailers < count and not self.ended:
+            self._take(self._socket.recv(1 << 18))
+        assert self.trailers == count
 
     def send_and_read(self, data: bytes, piece_bytes: int = 1 << 16) -> bool:
         """Sends bytes and reads meanwhile, as a good peer does."""
@@ -172,11 +210,12 @@ class Attacker:
             length = int.from_bytes(data[begin : begin + 3])
             if len(data) - begin < 9 + length:
                 break
-            self._frame(data[begin + 3], data[begin + 4], data[begin + 9 : begin + 9 + length])
+            stream_id = int.from_bytes(data[begin + 5 : begin + 9])
+            self._frame(data[begin + 3], data[begin + 4], stream_id, data[begin + 9 : begin + 9 + length])
             begin += 9 + length
         self._rest = data[begin:]
 
-    def _frame(self, kind: int, flags: int, payload: bytes) -> None:
+    def _frame(self, kind: int, flags: int, stream_id: int, payload: bytes) -> None:
         self.came[kind] += 1
         if kind == PING and flags & ACK and payload == self._mark:
             self._marked = True
@@ -185,7 +224,19 @@ class Attacker:
         elif kind == GOAWAY:
             self.goaway = int.from_bytes(payload[4:8])
         elif kind == HEADERS:
-            self.texts += payload
+            self.trailers += flags & END_STREAM
+        elif kind == WINDOW_UPDATE:
+            self.windows[stream_id] += int.from_bytes(payload)
+        elif kind == SETTINGS and not flags & ACK:
+            entries = {payload[at + 1]: payload[at + 2 : at + 6] for at in range(0, len(payload), 6)}
+            # Before this came no stream was used.
+            self.windows = defaultdict(lambda: int.from_bytes(entries[4]), {0: self.windows[0]})
+            self.send(frame(SETTINGS, flags=ACK))
+
+
+def message(body: bytes, compressed: bool = False) -> bytes:
+    """A message behind its prefix."""
+    return bytes((compressed,)) + len(body).to_bytes(4) + body
 
 
 def chunks(stream_id: int, data: bytes, last_flags: int = 0, frame_bytes: int = 16_384) -> bytes:

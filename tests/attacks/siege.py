@@ -9,6 +9,7 @@ import numpy as np
 import psutil
 
 from tests.support.asking import Asker
+from tests.support.metrics import metrics
 from tests.support.server import Server
 from tests.support.waiting import eventually
 
@@ -92,6 +93,10 @@ class Siege:
         self.server = server
         self.address = server.address
         self._name = name
+
+    def ended(self, model: str) -> float:
+        """Requests to a model that have ended so far, however they did."""
+        return metrics(self.server, model=model)["steelyard_requests_total"]
 
     @contextlib.contextmanager
     def hold(self, growth_mb: int) -> Iterator[None]:

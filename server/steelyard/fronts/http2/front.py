@@ -119,6 +119,11 @@ class Http2Front:
         task.add_done_callback(self._background.discard)
         return task
 
+    @property
+    def connections(self) -> list[Http2Connection]:
+        """Those that there are."""
+        return list(self._connections)
+
     # What connections ask.
 
     def admit(self, connection: Http2Connection) -> bool:
@@ -171,11 +176,15 @@ class Http2Front:
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(1.0)
-            self.epoch += 1
-            for some in _slices(list(self._connections), SWEPT_AT_ONCE):
-                for connection in some:
-                    look_at(connection, self.patience, self.epoch)
-                await asyncio.sleep(0)
+            await self.second_passed()
+
+    async def second_passed(self) -> None:
+        """Ends what has taken too long, now that a second more has passed."""
+        self.epoch += 1
+        for some in _slices(list(self._connections), SWEPT_AT_ONCE):
+            for connection in some:
+                look_at(connection, self.patience, self.epoch)
+            await asyncio.sleep(0)
 
 
 def _slices(connections: list[Http2Connection], count: int) -> Iterator[list[Http2Connection]]:
