@@ -55,6 +55,7 @@ class Attacker:
         self._pings = itertools.count(1)
         self._ids = stream_ids()
         self._rest = b""
+        self._owed = b""
         self.came: Counter[int] = Counter()
         """Frames by their type."""
         self.resets: Counter[int] = Counter()
@@ -111,7 +112,11 @@ class Attacker:
         return begun if data is None else begun + chunks(stream_id, data, last)
 
     def send(self, data: bytes) -> bool:
-        """Sends bytes; returns whether the connection was still there."""
+        """Sends whole frames; returns whether the connection was still there."""
+        data, self._owed = self._owed + data, b""
+        return self._write(data)
+
+    def _write(self, data: bytes) -> bool:
         try:
             self._socket.sendall(data)
         except OSError:
@@ -125,7 +130,7 @@ class Attacker:
         while view and not self.ended and self.resets.total() + self.came[HEADERS] == ended:
             room = min(self.windows[0], self.windows[stream_id], len(view))
             if room <= 0:
-                self._take(self._socket.recv(1 << 18))
+                self._listen()
                 continue
             last = END_STREAM if end and room == len(view) else 0
             self.send(chunks(stream_id, bytes(view[:room]), last))
@@ -141,13 +146,13 @@ class Attacker:
     def wait_for_trailers(self, count: int) -> None:
         """Reads until so many calls have ended with a status."""
         while self.trailers < count and not self.ended:
-            self._take(self._socket.recv(1 << 18))
+            self._listen()
         assert self.trailers == count
 
     def send_and_read(self, data: bytes, piece_bytes: int = 1 << 16) -> bool:
         """Sends bytes and reads meanwhile, as a good peer does."""
         for begin in range(0, len(data), piece_bytes):
-            self.send(data[begin : begin + piece_bytes])
+            self._write(data[begin : begin + piece_bytes])
             self.read_what_is_there()
         return not self.ended
 
@@ -191,13 +196,18 @@ class Attacker:
         self.ended = False
         with contextlib.suppress(ConnectionError):
             while not self.ended and not self._marked:
-                self._take(self._socket.recv(1 << 18))
+                self._listen()
             return not self.ended
         self.ended = True
         return False
 
     _mark = b""
     _marked = False
+
+    def _listen(self) -> None:
+        self._take(self._socket.recv(1 << 18))
+        if self._owed:
+            self.send(b"")
 
     def _take(self, data: bytes) -> None:
         if not data:
@@ -231,7 +241,7 @@ class Attacker:
             entries = {payload[at + 1]: payload[at + 2 : at + 6] for at in range(0, len(payload), 6)}
             # Before this came no stream was used.
             self.windows = defaultdict(lambda: int.from_bytes(entries[4]), {0: self.windows[0]})
-            self.send(frame(SETTINGS, flags=ACK))
+            self._owed += frame(SETTINGS, flags=ACK)
 
 
 def message(body: bytes, compressed: bool = False) -> bytes:

@@ -36,9 +36,10 @@ def test_connections_over_the_limit_are_closed_and_no_others(siege: Siege) -> No
         pytest.skip(f"expected {held + 1_000} file descriptors, and the limit is {soft}")
     with siege.hold(growth_mb=300):
         idle = [Attacker(siege.address) for _ in range(held + 100)]
-        ended = sum(not attacker.settle() for attacker in idle)
-        # The limit is 4,000, and one of them is a good caller's.
-        assert 100 < ended <= 102
+        assert all(attacker.settle() for attacker in idle[:100])
+        # The limit is 4,000, and one of them is a good caller's; another's may not have been forgotten yet.
+        lived = sum(attacker.settle() for attacker in idle[-200:])
+        assert 95 <= lived < 100
         for attacker in idle:
             attacker.close()
     with Asker(siege.address) as asker:
