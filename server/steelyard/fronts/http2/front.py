@@ -35,6 +35,10 @@ INFLATING_THREADS = 2
 # Connections that one pass of the loop looks at: some hundred microseconds.
 SWEPT_AT_ONCE = 256
 
+# Connections that may wait to be accepted. With fewer, of clients that all come at once after a restart some would try again
+# only a second later. The system has a bound of its own beside it (net.core.somaxconn).
+BACKLOG = 4096
+
 # A round trip, and time for calls that were on their way when the peer was told to begin no more.
 NOTICE_S = 0.2
 
@@ -76,7 +80,9 @@ class Http2Front:
             if context is not None:
                 tls = {"ssl": context, "ssl_handshake_timeout": self.patience.handshake_s or None}
             self._servers.append(
-                await self._loop.create_server(lambda: Http2Connection(self), sock=listener, **tls)
+                await self._loop.create_server(
+                    lambda: Http2Connection(self), sock=listener, backlog=BACKLOG, **tls
+                )
             )
         self._sweeping = self._loop.create_task(self._sweep())
 
