@@ -2,11 +2,14 @@
 
 import random
 
+import grpc
+import numpy as np
 import pytest
 
 from tests.attacks.attacker import LIVE, Attacker, head, message
 from tests.attacks.frames import END_STREAM, SETTINGS, frame
 from tests.attacks.siege import Siege
+from tests.support.asking import Asker, request
 
 WRONG = {
     "content type": [*head(LIVE)[:-1], (b"content-type", b"text/html")],
@@ -97,6 +100,16 @@ def test_frames_of_random_bytes(siege: Siege) -> None:
                         )
                     )
                 attacker.read_what_is_there()
+
+
+@pytest.mark.parametrize("length", [1_000, 100_000, 2_000_000])
+def test_names_that_come_back_in_errors(siege: Siege, length: int) -> None:
+    with siege.hold(growth_mb=50), Asker(siege.address) as asker:
+        for name in ("x" * length, "ü%" * (length // 2)):
+            refused = asker.refused(request(name, {"x": np.ones((1, 4), np.float32)}))
+            assert refused.code is not grpc.StatusCode.OK
+            assert refused.message
+            assert len(refused.message) < 4_000
 
 
 def test_settings_that_forbid_everything(siege: Siege) -> None:

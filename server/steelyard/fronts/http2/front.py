@@ -35,8 +35,8 @@ INFLATING_THREADS = 2
 # Connections that one pass of the loop looks at: some hundred microseconds.
 SWEPT_AT_ONCE = 256
 
-# Connections that may wait to be accepted. With fewer, of clients that all come at once after a restart some would try again
-# only a second later. The system has a bound of its own beside it (net.core.somaxconn).
+# Connections that may wait to be accepted. With fewer, of clients that all come at once after a restart some would try
+# again only a second later. The system has a bound of its own beside it (net.core.somaxconn).
 BACKLOG = 4096
 
 # A round trip, and time for calls that were on their way when the peer was told to begin no more.
