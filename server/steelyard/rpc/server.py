@@ -6,8 +6,8 @@ from typing import Any
 
 import ngh2
 from ngh2.config import Role
-from ngh2.events import ConnectionClosed
-from ngh2.exceptions import DenialOfServiceError, NGH2Error, StreamUnavailableError
+from ngh2.events import ConnectionClosed, TrailersReceived
+from ngh2.exceptions import DenialOfServiceError, NGH2Error
 
 from steelyard._native.rpc import Ledger, Traffic
 from steelyard.rpc import codes
@@ -137,28 +137,35 @@ class ServerConnection:
             return b""
         return data
 
+    def news(self) -> list[Event]:
+        """What came of sending: streams that the library itself has reset for what their peer did, and the end of a
+        connection whose peer has broken HTTP/2. Ask after `data_to_send`."""
+        found: list[Event] = []
+        self._traffic.take(self._h2.events(), found)
+        return found
+
     def fail(self, call: ServerCall, code: int, message: str, trailing: Sequence[Header]) -> None:
         """Ends a call with a status; OK is one."""
         fields = [(b"grpc-status", b"%d" % code), *trailing]
         if message:
             fields.insert(1, (b"grpc-message", percent_encode(message)))
-        if call.state in (ServerState.RECEIVING, ServerState.RECEIVED):
-            self._step(call, _STATUS_OUT)
-            try:
+        try:
+            if call.state in (ServerState.RECEIVING, ServerState.RECEIVED):
+                self._step(call, _STATUS_OUT)
                 self._h2.send_response(call.stream_id, [*_HEAD, *fields], end_stream=True)
-            except StreamUnavailableError:
-                # What the peer sent last has closed it; the library says so first and tells of it later.
-                self._forget(call)
-            else:
                 self._ended(call)
-        else:
-            self._status(call, fields)
+            else:
+                self._status(call, fields)
+        except NGH2Error:
+            self._vanished(call)
 
     def send_message(self, call: ServerCall, body: bytes, compressed: bool = False) -> None:
         """Sends one of several messages; ask `may_send` before the next."""
-        if call.state in (ServerState.RECEIVING, ServerState.RECEIVED):
-            self._headers(call)
-        self._message(call, body, compressed)
+        # Where the stream is gone already, `news` or the next `receive` tells of it.
+        with contextlib.suppress(NGH2Error):
+            if call.state in (ServerState.RECEIVING, ServerState.RECEIVED):
+                self._headers(call)
+            self._message(call, body, compressed)
 
     def may_send(self, call: ServerCall) -> bool:
         """Whether a further message is worth making: little that was sent on the call still waits for its peer."""
@@ -167,7 +174,8 @@ class ServerConnection:
     def reset(self, call: ServerCall, code: int) -> None:
         """Ends a call without a status."""
         self._step(call, _RESET_OUT)
-        self._h2.reset_stream(call.stream_id, code)
+        with contextlib.suppress(NGH2Error):
+            self._h2.reset_stream(call.stream_id, code)
         self._forget(call)
 
     def consumed(self, call: ServerCall, body: bytes) -> None:
@@ -179,17 +187,18 @@ class ServerConnection:
 
     def announce_shutdown(self) -> None:
         """Tells the peer to begin no new calls here; those that are on their way are still taken."""
-        if self.began and not self.closed:
+        with contextlib.suppress(NGH2Error):
             self._h2.send_shutdown_notice()
 
     def shut_down(self) -> None:
         """Takes no new calls from now on: the peer knows that none of them was begun."""
-        if self.began and not self.closed:
+        with contextlib.suppress(NGH2Error):
             self._h2.send_goaway()
 
     def ping(self) -> None:
         """Asks the peer whether it is there."""
-        self._h2.ping()
+        with contextlib.suppress(NGH2Error):
+            self._h2.ping()
 
     def is_incomplete(self, call: ServerCall) -> bool:
         """Whether something of the call has to come for it to go on: its one message, or the rest of one of many."""
@@ -247,9 +256,15 @@ class ServerConnection:
 
     # What `Traffic` leaves to others.
 
-    def other_event(self, event: Any) -> None:
-        """The library tells of something that is no call's."""
-        if type(event) is ConnectionClosed:
+    def other_event(self, event: Any, found: list[Event]) -> None:
+        """The library tells of something out of the ordinary, which may be of interest."""
+        kind = type(event)
+        if kind is TrailersReceived:
+            # gRPC's clients send none, but they end a request as HTTP/2 has it.
+            call = self.calls.get(event.stream_id)
+            if call is not None:
+                self.data_received(call, b"", True, found)
+        elif kind is ConnectionClosed:
             self.closed = True
 
     def refuse(self, stream_id: int, fields: tuple[Header, ...], ended: bool) -> None:
@@ -264,7 +279,7 @@ class ServerConnection:
             (b"grpc-status", b"%d" % head.code),
             (b"grpc-message", percent_encode(head.message)),
         ]
-        with contextlib.suppress(StreamUnavailableError):
+        with contextlib.suppress(NGH2Error):
             self._h2.send_response(stream_id, answer, end_stream=True)
             if not ended:
                 self._stopping.append(stream_id)
@@ -279,13 +294,17 @@ class ServerConnection:
     def data_received(self, call: ServerCall, data: bytes, ended: bool, found: list[Event]) -> None:
         """Bytes of a request came that are not one plain message and its end."""
         if call.state == ServerState.DISCARDING:
+            if ended:
+                self._step(call, _END_IN)
+                self._stopping.remove(call.stream_id)
+                self._forget(call)
             return
         try:
             for message in self._messages(call, data):
-                self._message_in(call, message, found)
+                self._message_in(call, message, ended, found)
             if ended:
                 self._request_ended(call, found)
-            elif call.unframer is not None and call.unframer.held:
+            elif call.awaits_end or (call.unframer is not None and call.unframer.held):
                 self._check_room()
         except FramingError as error:
             self._break(call, error.code, str(error), found)
@@ -307,8 +326,8 @@ class ServerConnection:
             self._headers(call)
             self._message(call, body, False)
             self._status(call, [_OK, *trailing])
-        except StreamUnavailableError:
-            self._forget(call)
+        except NGH2Error:
+            self._vanished(call)
 
     # What comes.
 
@@ -322,7 +341,7 @@ class ServerConnection:
         finally:
             self.ledger.arrive(unframer.held - before)
 
-    def _message_in(self, call: ServerCall, message: Message, found: list[Event]) -> None:
+    def _message_in(self, call: ServerCall, message: Message, ended: bool, found: list[Event]) -> None:
         body, compressed = message
         if compressed and call.encoding == b"identity":
             raise FramingError(
@@ -344,7 +363,11 @@ class ServerConnection:
             call.body = body
             call.compressed = compressed
             call.held += len(body)
-            self.ledger.work(len(body))
+            if ended:
+                self.ledger.work(len(body))
+            else:
+                call.awaits_end = True
+                self.ledger.arrive(len(body))
 
     def _request_ended(self, call: ServerCall, found: list[Event]) -> None:
         if call.unframer is not None and call.unframer.held:
@@ -357,6 +380,10 @@ class ServerConnection:
         else:
             self._step(call, _END_IN)
             body, call.body = call.body, None
+            if call.awaits_end:
+                call.awaits_end = False
+                self.ledger.arrive(-len(body))
+                self.ledger.work(len(body))
             found.append((Happening.REQUEST, call, body, call.compressed))
 
     def _check_room(self) -> None:
@@ -443,11 +470,12 @@ class ServerConnection:
         call.state = after
 
     def _set_window(self, call: ServerCall, size: int) -> None:
-        self._h2.set_local_window_size(size, stream_id=call.stream_id)
+        with contextlib.suppress(NGH2Error):
+            self._h2.set_local_window_size(size, stream_id=call.stream_id)
 
     def _release(self, call: ServerCall, count: int) -> None:
         call.held -= count
-        if call.streams_requests:
+        if call.streams_requests or call.awaits_end:
             self.ledger.arrive(-count)
         else:
             self.ledger.work(-count)
@@ -459,6 +487,11 @@ class ServerConnection:
         if call.unframer is not None and call.unframer.held:
             self.ledger.arrive(-call.unframer.held)
             call.unframer.drop()
+
+    def _vanished(self, call: ServerCall) -> None:
+        """The stream is closed, or the session, by what the peer sent last, and the library tells of it later."""
+        call.state = ServerState.CLOSED
+        self._forget(call)
 
     def _forget(self, call: ServerCall) -> None:
         self._let_go(call)

@@ -3,6 +3,10 @@
 from steelyard.rpc import codes
 from steelyard.rpc.framing import PREFIX, PREFIX_BYTES, FramingError
 
+# A piece of fewer bytes is copied to the one before it: each piece costs some two hundred bytes beside its own, and a
+# peer may send them one byte long.
+SMALL_PIECE_BYTES = 2048
+
 Message = tuple[bytes, bool]
 """The body, and whether it is compressed."""
 
@@ -14,7 +18,7 @@ class Unframer:
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
-        self._parts: list[bytes | memoryview] = []
+        self._parts: list[bytes | bytearray | memoryview] = []
         self._held = 0
         self._missing = -1
         """Bytes that the body lacks, or -1 while the prefix is not whole."""
@@ -35,8 +39,7 @@ class Unframer:
                 if self._missing < 0:
                     break
             if take := view[: self._missing]:
-                self._parts.append(take)
-                self._held += len(take)
+                self._hold(take)
                 self._missing -= len(take)
                 view = view[len(take) :]
             if not self._missing:
@@ -47,6 +50,16 @@ class Unframer:
     def drop(self) -> None:
         """Forgets what came of a message."""
         self._clear()
+
+    def _hold(self, piece: memoryview) -> None:
+        parts = self._parts
+        if len(piece) >= SMALL_PIECE_BYTES or len(piece) == self._missing:
+            parts.append(piece)
+        elif parts and type(parts[-1]) is bytearray:
+            parts[-1] += piece
+        else:
+            parts.append(bytearray(piece))
+        self._held += len(piece)
 
     def _clear(self) -> None:
         self._parts = []

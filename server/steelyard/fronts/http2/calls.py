@@ -22,7 +22,17 @@ Run = Callable[["HandledCall", bytes], Awaitable[None]]
 class InferCall:
     """A ModelInfer call."""
 
-    __slots__ = ("_connection", "_engine", "_rpc", "arm", "cancelled", "deadline_ns", "decision_id", "place")
+    __slots__ = (
+        "_connection",
+        "_engine",
+        "_inflating",
+        "_rpc",
+        "arm",
+        "cancelled",
+        "deadline_ns",
+        "decision_id",
+        "place",
+    )
 
     def __init__(
         self, engine: Engine, connection: "Http2Connection", rpc: ServerCall, deadline_ns: int
@@ -30,6 +40,7 @@ class InferCall:
         self._engine = engine
         self._connection = connection
         self._rpc = rpc
+        self._inflating: asyncio.Task[None] | None = None
         self.deadline_ns = deadline_ns
         self.cancelled = False
         self.place: Any = None
@@ -51,18 +62,23 @@ class InferCall:
 
     def gone(self) -> None:
         """The caller is gone."""
+        if self._inflating is not None:
+            # Else a peer could have messages wait for a thread that nobody counts.
+            self._inflating.cancel()
         self._engine.cancel(self)
 
-    async def submit_inflated(self, inflated: Awaitable[bytes]) -> None:
+    def inflate(self, body: bytes) -> None:
         """Hands the call to the engine when its message is plain."""
+        self._inflating = self._connection.front.background(self._inflate(body))
+
+    async def _inflate(self, body: bytes) -> None:
         try:
-            body = await inflated
+            plain = await self._connection.front.inflate(self._rpc.encoding, body)
         except SteelyardError as error:
-            if not self.cancelled:
-                self._connection.fail(self._rpc, error, ())
-            return
-        if not self.cancelled:
-            self._engine.submit(self, body)
+            self._connection.fail(self._rpc, error, ())
+        else:
+            self._engine.submit(self, plain)
+        self._inflating = None
 
 
 class HandledCall:

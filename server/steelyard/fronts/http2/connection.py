@@ -40,7 +40,7 @@ class Http2Connection(asyncio.Protocol):
         self._transport: Any = None
         self._dirty = False
         self._writing_paused = False
-        self._reading_paused = False
+        self.reading_paused = False
         self._senders: dict[ServerCall, asyncio.Future[None]] = {}
 
     # What the transport says.
@@ -61,11 +61,17 @@ class Http2Connection(asyncio.Protocol):
         events = self.rpc.receive(data)
         if events:
             self._tell(events)
-        if self.rpc.working and not self._reading_paused and self.front.is_full(self.rpc):
-            self._reading_paused = True
+        if self._writing_paused or (self.rpc.working and self.front.is_full(self.rpc)):
+            self._pause_reading()
+        self.touch()
+
+    def _pause_reading(self) -> None:
+        """Reads no more for now: what came is more than what is worked off, or the peer takes no answers. Such a peer
+        could make the library queue resets and acknowledgements without end."""
+        if not self.reading_paused:
+            self.reading_paused = True
             self._transport.pause_reading()
             self.front.paused.add(self)
-        self.touch()
 
     def eof_received(self) -> bool:
         return False
@@ -82,6 +88,9 @@ class Http2Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._writing_paused = False
+        if self.reading_paused and self.may_read():
+            # Before more is written: a peer with much to take must be heard in between.
+            self.resume_reading()
         self.touch()
 
     # What goes out.
@@ -100,19 +109,35 @@ class Http2Connection(asyncio.Protocol):
             return
         while not self._writing_paused and (data := rpc.data_to_send()):
             transport.write(data)
+        if news := rpc.news():
+            self._tell(news)
         if self._senders:
             self._wake_senders()
         if rpc.closed or (self.leaving_epoch >= 0 and not rpc.calls and not rpc.ledger.outgoing):
             self.close(rpc.problem)
-        elif self._reading_paused and self.front.has_room(rpc):
+        elif self.reading_paused and self.may_read():
             self.resume_reading()
+
+    def may_read(self) -> bool:
+        """Whether what reading was paused for is over."""
+        return not self._writing_paused and self.front.has_room(self.rpc)
 
     def resume_reading(self) -> None:
         """Reads again."""
-        self._reading_paused = False
+        self.reading_paused = False
         self.front.paused.discard(self)
         if not self._transport.is_closing():
             self._transport.resume_reading()
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether what was written is the last, and on its way."""
+        return bool(self._transport.is_closing())
+
+    def abort(self, problem: str) -> None:
+        """Ends the connection, and throws away what was written."""
+        log("connection.aborted", peer=self.peer, reason=problem)
+        self._transport.abort()
 
     def close(self, problem: str) -> None:
         """Ends the connection when what was written has left."""
@@ -142,6 +167,20 @@ class Http2Connection(asyncio.Protocol):
         """Takes no new calls, a round trip after `leave`."""
         self.rpc.shut_down()
         self.touch()
+
+    def ask(self) -> None:
+        """Asks the peer whether it is there."""
+        self.rpc.ping()
+        self.touch()
+
+    def not_heard(self, epoch: int) -> None:
+        """Nothing was read up to `epoch`: no call and no peer is late for it."""
+        self.heard_epoch = epoch
+        self.asked_epoch = -1
+        if self.rpc.stuck_since >= 0:
+            self.rpc.stuck_since = epoch
+        for call in self.rpc.calls.values():
+            call.touched = epoch
 
     def takes(self) -> bool:
         """Whether the peer has taken anything of what waits for it since this was last asked."""

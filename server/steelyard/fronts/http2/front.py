@@ -35,6 +35,10 @@ INFLATING_THREADS = 2
 # Connections that one pass of the loop looks at: some hundred microseconds.
 SWEPT_AT_ONCE = 256
 
+# Connections that may wait to be accepted. With fewer, of clients that all come at once after a restart some would try
+# again only a second later. The system has a bound of its own beside it (net.core.somaxconn).
+BACKLOG = 4096
+
 # A round trip, and time for calls that were on their way when the peer was told to begin no more.
 NOTICE_S = 0.2
 
@@ -76,7 +80,9 @@ class Http2Front:
             if context is not None:
                 tls = {"ssl": context, "ssl_handshake_timeout": self.patience.handshake_s or None}
             self._servers.append(
-                await self._loop.create_server(lambda: Http2Connection(self), sock=listener, **tls)
+                await self._loop.create_server(
+                    lambda: Http2Connection(self), sock=listener, backlog=BACKLOG, **tls
+                )
             )
         self._sweeping = self._loop.create_task(self._sweep())
 
@@ -112,11 +118,17 @@ class Http2Front:
         except ValueError as error:
             raise InvalidRequest(str(error)) from None
 
-    def background(self, work: Coroutine[Any, Any, None]) -> None:
+    def background(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Does `work` beside everything else."""
         task = self._loop.create_task(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
+        return task
+
+    @property
+    def connections(self) -> list[Http2Connection]:
+        """Those that there are."""
+        return list(self._connections)
 
     # What connections ask.
 
@@ -159,7 +171,7 @@ class Http2Front:
         for connection in dirty:
             connection.flush()
         if self.paused:
-            for connection in [one for one in self.paused if self.has_room(one.rpc)]:
+            for connection in [one for one in self.paused if one.may_read()]:
                 connection.resume_reading()
 
     async def _emptied(self, within_s: float) -> None:
@@ -170,11 +182,15 @@ class Http2Front:
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(1.0)
-            self.epoch += 1
-            for some in _slices(list(self._connections), SWEPT_AT_ONCE):
-                for connection in some:
-                    look_at(connection, self.patience, self.epoch)
-                await asyncio.sleep(0)
+            await self.second_passed()
+
+    async def second_passed(self) -> None:
+        """Ends what has taken too long, now that a second more has passed."""
+        self.epoch += 1
+        for some in _slices(list(self._connections), SWEPT_AT_ONCE):
+            for connection in some:
+                look_at(connection, self.patience, self.epoch)
+            await asyncio.sleep(0)
 
 
 def _slices(connections: list[Http2Connection], count: int) -> Iterator[list[Http2Connection]]:
@@ -201,8 +217,7 @@ def _infer(engine: Engine) -> Any:
     def begin(connection: Http2Connection, rpc: ServerCall, body: bytes) -> InferCall:
         call = InferCall(engine, connection, rpc, _deadline_ns(rpc))
         if rpc.compressed:
-            inflated = connection.front.inflate(rpc.encoding, body)
-            connection.front.background(call.submit_inflated(inflated))
+            call.inflate(body)
         else:
             engine.submit(call, body)
         return call

@@ -13,18 +13,29 @@ def look_at(connection: "Http2Connection", patience: Patience, epoch: int) -> No
     """Ends the connection, or calls of it, where their time is up at `epoch`."""
     rpc = connection.rpc
     rpc.tick(epoch)
+    if connection.takes():
+        connection.taken_epoch = epoch
+    elif _over(patience.stalled_write_s, connection.taken_epoch, epoch):
+        # A GOAWAY would not arrive either.
+        connection.abort(f"the peer took nothing of its answers for {patience.stalled_write_s} s")
+        return
+    if connection.is_closing:
+        return
     if not rpc.began:
         if _over(patience.handshake_s, connection.began_epoch, epoch):
             connection.close(f"no HTTP/2 preface came within {patience.handshake_s} s")
         return
-    if rpc.stuck_since >= 0 and _over(patience.stalled_frame_s, rpc.stuck_since, epoch):
-        connection.abandon(f"a frame was not complete within {patience.stalled_frame_s} s")
-        return
-    if connection.takes():
-        connection.taken_epoch = epoch
-    elif _over(patience.stalled_write_s, connection.taken_epoch, epoch):
-        connection.abandon(f"the peer took nothing of its answers for {patience.stalled_write_s} s")
-        return
+    if connection.reading_paused:
+        # It is we who do not listen.
+        connection.not_heard(epoch)
+    elif rpc.stuck_since >= 0:
+        stuck_s = epoch - rpc.stuck_since
+        if _over(patience.stalled_frame_s, rpc.stuck_since, epoch):
+            connection.abandon(f"a frame was not complete within {patience.stalled_frame_s} s")
+            return
+        if stuck_s == patience.stalled_frame_s // 2:
+            # Some frames are complete and the library tells nothing of them. A peer can only answer between frames.
+            connection.ask()
     if not rpc.calls:
         if _over(patience.idle_s, connection.idle_epoch, epoch):
             _leave(connection, epoch)
@@ -39,8 +50,7 @@ def look_at(connection: "Http2Connection", patience: Patience, epoch: int) -> No
             connection.abandon("the peer does not answer", codes.NO_ERROR)
     elif _over(patience.keepalive_s, connection.heard_epoch, epoch):
         connection.asked_epoch = epoch
-        rpc.ping()
-        connection.touch()
+        connection.ask()
 
 
 def _over(limit_s: int, since: int, epoch: int) -> bool:

@@ -22,6 +22,7 @@ class ServerCall:
         self._fields = fields
         self.state: int = ServerState.RECEIVING
         self.body: bytes | None = None
+        self.awaits_end = False
         self.compressed = False
         self.unframer: Any = None
         self.held = 0

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ngh2.events import DataReceived, RequestReceived, StreamClosed
-from ngh2.exceptions import StreamUnavailableError
+from ngh2.exceptions import NGH2Error
 
 from steelyard.rpc.calls import Method
 from steelyard.rpc.compression import ACCEPTED
@@ -65,10 +65,11 @@ class Traffic:
                 if call is not None:
                     self._others.stream_closed(call, found)
             else:
-                self._others.other_event(event)
+                self._others.other_event(event, found)
 
     def answer(self, call: ServerCall, body: bytes, trailing: list[Header]) -> None:
-        if call.state != ServerState.RECEIVED or len(body) > COPIED_BYTES or not self.has_room(len(body)):
+        usual = call.state == ServerState.RECEIVED and not call.streams_requests and len(body) <= COPIED_BYTES
+        if not usual or not self.has_room(len(body)):
             self._others.answer_otherwise(call, body, trailing)
             return
         try:
@@ -76,8 +77,8 @@ class Traffic:
             self._h2.send_data(call.stream_id, frame(body))
             self._h2.send_trailers(call.stream_id, [_OK, *trailing])
             self.ledger.wait(len(body))
-        except StreamUnavailableError:
-            # What the peer sent last has closed it; the library says so first and tells of it later.
+        except NGH2Error:
+            # What the peer sent last has closed it, or the session; the library tells of it later.
             pass
         call.state = ServerState.CLOSED
         self.ledger.work(-call.held)

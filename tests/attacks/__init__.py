@@ -1,0 +1,1 @@
+"""Peers that mean harm or are broken, against the real server: it stays up, bounded, and goes on answering others."""

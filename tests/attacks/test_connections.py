@@ -1,0 +1,87 @@
+"""Connections without number, and calls that are begun to be given up."""
+
+import resource
+import socket
+
+import grpc
+import numpy as np
+import psutil
+import pytest
+
+from tests.attacks.attacker import Attacker, head, message
+from tests.attacks.siege import Siege
+from tests.support.asking import SERVICE, Asker, request
+from tests.support.server import Server
+from tests.support.waiting import eventually
+
+TURNS = np.array([20_000], np.int64)
+
+
+@pytest.mark.parametrize("count", [25, 50, 100, 200])
+def test_a_client_that_cancels_many_calls_at_once_beside_its_own(siege: Siege, count: int) -> None:
+    slow = request("still", {"turns": TURNS}).SerializeToString()
+    with siege.hold(growth_mb=50), Asker(siege.address) as asker:
+        infer = asker.channel.unary_unary(f"{SERVICE}ModelInfer")
+        for _ in range(3):
+            kept = [infer.future(slow, timeout=30.0) for _ in range(20)]
+            for call in [infer.future(slow, timeout=30.0) for _ in range(count)]:
+                call.cancel()
+            assert [call.code() for call in kept] == [grpc.StatusCode.OK] * 20
+
+
+def test_connections_over_the_limit_are_closed_and_no_others(siege: Siege) -> None:
+    held = 4_000
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < held + 1_000:
+        pytest.skip(f"expected {held + 1_000} file descriptors, and the limit is {soft}")
+    with siege.hold(growth_mb=300):
+        idle = [Attacker(siege.address) for _ in range(held + 100)]
+        assert all(attacker.settle() for attacker in idle[:100])
+        # The limit is 4,000, and one of them is a good caller's; another's may not have been forgotten yet.
+        lived = sum(attacker.settle() for attacker in idle[-200:])
+        assert 90 <= lived < 100
+        for attacker in idle:
+            attacker.close()
+    with Asker(siege.address) as asker:
+        eventually(lambda: asker.infer("double", {"x": np.ones((1, 4), np.float32)}))
+
+
+def test_connections_that_come_and_go(siege: Siege) -> None:
+    with siege.hold(growth_mb=50):
+        for number in range(500):
+            with Attacker(siege.address, greets=number % 2 == 0) as attacker:
+                if number % 4 == 0:
+                    attacker.send(attacker.call(data=message(b"x")[: number % 6]))
+                if number % 3 == 0:
+                    attacker.vanish()
+
+
+def test_no_file_descriptors_left(siege: Siege, attacked: Server) -> None:
+    worker = psutil.Process(attacked.worker_pid())
+    with siege.hold(growth_mb=50):
+        with Asker(siege.address) as asker:
+            asker.infer("double", {"x": np.ones((1, 4), np.float32)})
+            before = worker.rlimit(psutil.RLIMIT_NOFILE)
+            worker.rlimit(psutil.RLIMIT_NOFILE, (worker.num_fds() + 10, before[1]))
+            try:
+                waiting = [socket.create_connection(siege.address.rsplit(":", 1), 10.0) for _ in range(60)]
+                # Who is connected is answered; the others wait, or are turned away.
+                for _ in range(20):
+                    asker.infer("double", {"x": np.ones((1, 4), np.float32)})
+                for one in waiting:
+                    one.close()
+            finally:
+                worker.rlimit(psutil.RLIMIT_NOFILE, before)
+        with Asker(siege.address) as later:
+            eventually(lambda: later.infer("double", {"x": np.ones((1, 4), np.float32)}))
+
+
+def test_streams_that_are_begun_and_left(siege: Siege) -> None:
+    with siege.hold(growth_mb=150):
+        attackers = [Attacker(siege.address) for _ in range(20)]
+        for attacker in attackers:
+            fields = head(f"{SERVICE}ModelStreamInfer".encode())
+            attacker.send_and_read(b"".join(attacker.call(fields) for _ in range(256)))
+            assert attacker.settle()
+        for attacker in attackers:
+            attacker.close()

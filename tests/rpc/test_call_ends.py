@@ -1,0 +1,119 @@
+"""Calls whose end comes from somewhere else than their handler: each is told once, and holds nothing after it."""
+
+import pytest
+
+from steelyard.rpc import codes
+from steelyard.rpc.calls import Happening
+from steelyard.rpc.limits import Limits
+from tests.rpc.peers import BOTH, UNARY, UP, Pair
+
+# A WINDOW_UPDATE of 0 for the connection, which HTTP/2 forbids.
+FORBIDDEN_UPDATE = b"\0\0\4\10\0\0\0\0\0\0\0\0\0"
+
+
+def test_a_peer_that_breaks_http2_ends_its_connection_without_another_byte() -> None:
+    pair = Pair()
+    call = pair.call()
+    pair.deliver(FORBIDDEN_UPDATE)
+    pair.to_peer()
+    assert pair.server.closed
+    pair.told += pair.server.lost()
+    assert pair.happened(call) == [Happening.REQUEST, Happening.GONE]
+    pair.assert_nothing_held()
+
+
+@pytest.mark.parametrize("broken", [FORBIDDEN_UPDATE, b"\0\0\1\6\0\0\0\0\0a"])
+def test_what_is_still_said_on_a_broken_connection_is_nothing(broken: bytes) -> None:
+    pair = Pair()
+    calls = [pair.call(), pair.call(), pair.call()]
+    stream_id = pair.ask(BOTH)
+    pair.send(stream_id, b"read later")
+    pair.pump()
+    stream = pair.server.calls[stream_id]
+    pair.server.send_message(stream, b"first")
+    pair.deliver(broken)
+    pair.to_peer()
+    server = pair.server
+    server.answer(calls[0], b"late", [])
+    server.fail(calls[1], codes.INTERNAL, "late", ())
+    server.reset(calls[2], codes.CANCEL)
+    server.consumed(stream, b"read later")
+    server.send_message(stream, b"late")
+    server.fail(stream, codes.OK, "", ())
+    server.ping()
+    server.announce_shutdown()
+    server.shut_down()
+    assert server.lost() == []
+    pair.assert_nothing_held()
+
+
+def test_a_stream_that_the_library_resets_is_told_at_once() -> None:
+    pair = Pair()
+    stream_id = pair.ask(BOTH, (b"content-length", b"3"))
+    pair.pump()
+    call = pair.server.calls[stream_id]
+    # One byte more than the caller itself has announced.
+    pair.deliver(b"\0\0\4\0\0" + stream_id.to_bytes(4) + b"\0\0\0\0")
+    pair.to_peer()
+    assert pair.happened(call) == [Happening.OPENED, Happening.GONE]
+    pair.assert_nothing_held()
+
+
+def test_trailers_end_a_request() -> None:
+    pair = Pair()
+    stream_id = pair.ask(UNARY)
+    pair.send(stream_id, b"message")
+    pair.peer.send_trailers(stream_id, [(b"checksum", b"1")])
+    pair.pump()
+    call = pair.server.calls[stream_id]
+    assert pair.happened(call) == [Happening.REQUEST]
+    pair.server.answer(call, b"answer", [])
+    pair.pump()
+    assert pair.status(stream_id) == (0, "")
+    pair.assert_nothing_held()
+
+
+@pytest.mark.parametrize("plain", [False, True], ids=["native", "plain"])
+def test_an_answer_to_a_stream_that_was_not_read_gives_back_what_it_held(plain: bool) -> None:
+    pair = Pair(plain=plain)
+    call = pair.call(UP, b"never read")
+    assert pair.total.incoming > 0
+    pair.server.answer(call, b"answer", [])
+    pair.pump()
+    assert pair.status(call.stream_id) == (0, "")
+    pair.assert_nothing_held()
+
+
+def test_an_early_answer_stops_the_sender_once_it_is_out() -> None:
+    pair = Pair()
+    stream_id = pair.ask(BOTH)
+    pair.send(stream_id, b"first of many")
+    pair.pump()
+    call = pair.server.calls[stream_id]
+    pair.server.send_message(call, bytes(50_000))
+    pair.server.fail(call, codes.OK, "", ())
+    pair.pump()
+    assert pair.status(stream_id) == (0, "")
+    assert pair.reset_code(stream_id) == codes.NO_ERROR
+    pair.assert_nothing_held()
+
+
+def test_a_connection_lives_through_ten_thousand_refused_and_cancelled_uploads() -> None:
+    pair = Pair(Limits(max_message_bytes=1_000_000))
+    for _ in range(10_000):
+        refused = pair.ask(UNARY)
+        pair.peer.send_data(refused, b"\0\xff\xff\xff\xff" + bytes(1_000))
+        cancelled = pair.ask(UNARY)
+        pair.peer.send_data(cancelled, b"\0\0\0\xff\xff" + bytes(1_000))
+        pair.to_server((700, 9, 16_384))
+        pair.peer.reset_stream(cancelled)
+        pair.pump()
+        pair.seen.clear()
+    pair.assert_nothing_held()
+    stream_id = pair.ask(UNARY)
+    pair.send(stream_id, bytes(900_000), end=True)
+    pair.pump()
+    pair.server.answer(pair.server.calls[stream_id], b"good", [])
+    pair.pump()
+    assert pair.status(stream_id) == (0, "")
+    pair.assert_nothing_held()

@@ -1,0 +1,146 @@
+"""What connections hold, counted for each and for all, and the calls that are refused for it."""
+
+import pytest
+
+from steelyard._native.rpc import Ledger
+from steelyard.rpc import codes
+from steelyard.rpc.calls import Happening
+from steelyard.rpc.framing import frame, prefix
+from steelyard.rpc.limits import Limits, TotalLimits
+from steelyard.rpc.server import MESSAGE_OVERHEAD, UNREAD_BYTES
+from tests.rpc.peers import BOTH, DOWN, UNARY, Pair
+
+
+def test_every_count_is_also_one_of_the_whole() -> None:
+    whole = Ledger()
+    first, second = Ledger(whole), Ledger(whole)
+    first.arrive(5)
+    second.arrive(7)
+    second.work(11)
+    first.wait(13)
+    assert (whole.incoming, whole.working, whole.outgoing, whole.received) == (12, 11, 13, 23)
+    assert (first.received, second.received) == (5, 18)
+
+
+def test_an_incomplete_message_is_counted_as_it_arrives() -> None:
+    pair = Pair()
+    stream_id = pair.ask(UNARY)
+    pair.peer.send_data(stream_id, prefix(bytes(60_000)) + bytes(10_000))
+    pair.pump()
+    assert pair.total.incoming == 10_000
+    pair.peer.send_data(stream_id, bytes(50_000), end_stream=True)
+    pair.pump()
+    assert (pair.total.incoming, pair.total.working) == (0, 60_000)
+    pair.server.answer(pair.server.calls[stream_id], bytes(30_000), [])
+    assert (pair.total.working, pair.total.outgoing) == (0, 30_000)
+    pair.pump()
+    pair.assert_nothing_held()
+
+
+def test_a_whole_message_is_not_worked_on_until_its_request_has_ended() -> None:
+    pair = Pair()
+    stream_id = pair.ask(UNARY)
+    pair.send(stream_id, bytes(1_000))
+    pair.pump()
+    # A connection is not read while much is worked on, and this end would never be read.
+    assert (pair.total.incoming, pair.total.working) == (1_000, 0)
+    assert pair.server.is_incomplete(pair.server.calls[stream_id])
+    pair.peer.end_stream(stream_id)
+    pair.pump()
+    assert (pair.total.incoming, pair.total.working) == (0, 1_000)
+    assert pair.happened(pair.server.calls[stream_id]) == [Happening.REQUEST]
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["a part", "whole but not ended"])
+@pytest.mark.parametrize("of_all", [False, True], ids=["of one connection", "of all"])
+def test_a_call_that_does_not_fit_is_refused_alone(whole: bool, of_all: bool) -> None:
+    limits = Limits() if of_all else Limits(connection_bytes=100_000)
+    pair = Pair(limits, TotalLimits(received_bytes=100_000) if of_all else TotalLimits())
+    first, second = pair.ask(UNARY), pair.ask(UNARY)
+    for stream_id in (first, second):
+        announced = 55_000 if whole else 90_000
+        pair.peer.send_data(stream_id, prefix(bytes(announced)) + bytes(55_000))
+        pair.pump()
+    assert pair.status(first) is None
+    status = pair.status(second)
+    assert status is not None
+    assert status[0] == codes.RESOURCE_EXHAUSTED
+    assert ("received_bytes" if of_all else "connection_bytes") in status[1]
+    assert pair.total.incoming == 55_000
+    pair.peer.reset_stream(first)
+    pair.pump()
+    pair.assert_nothing_held()
+
+
+def test_a_stream_that_nobody_reads_is_told_to_pause() -> None:
+    pair = Pair()
+    stream_id = pair.ask(BOTH)
+    pair.pump()
+    sent = 0
+    for _ in range(400):
+        pair.send(stream_id, bytes(10_000))
+        sent += 10_000
+        pair.pump()
+    call = pair.server.calls[stream_id]
+    held = pair.total.incoming
+    assert UNREAD_BYTES < held < UNREAD_BYTES + pair.server.limits.stream_window_bytes + 100_000
+    assert held < sent
+    read = 0
+    while read < 400:
+        bodies = [body for happening, _, body, _ in pair.told if happening is Happening.MESSAGE]
+        pair.told.clear()
+        assert bodies, f"{read} messages came, and no more"
+        for body in bodies:
+            pair.server.consumed(call, body)
+        read += len(bodies)
+        pair.pump()
+    assert pair.total.incoming == 0
+
+
+def test_empty_messages_of_a_stream_are_not_free() -> None:
+    pair = Pair(Limits(connection_bytes=100_000))
+    stream_id = pair.ask(BOTH)
+    pair.peer.send_data(stream_id, frame(b"") * 2_000)
+    pair.pump()
+    status = pair.status(stream_id)
+    assert status is not None
+    assert status[0] == codes.RESOURCE_EXHAUSTED
+    told = [happening for happening, *_ in pair.told]
+    assert told.count(Happening.MESSAGE) <= 100_000 // MESSAGE_OVERHEAD
+    assert told[-1] is Happening.GONE
+    pair.assert_nothing_held()
+
+
+def test_answers_that_nobody_takes_end_their_calls_and_no_others() -> None:
+    pair = Pair(Limits(send_bytes=100_000))
+    calls = [pair.call() for _ in range(3)]
+    pair.server.answer(calls[0], bytes(90_000), [])
+    pair.server.answer(calls[1], bytes(20_000), [])
+    pair.server.answer(calls[2], bytes(9_000), [])
+    assert pair.total.outgoing == 99_000
+    pair.pump()
+    found = [pair.status(call.stream_id) for call in calls]
+    assert found[0] == found[2] == (0, "")
+    assert found[1] is not None
+    assert found[1][0] == codes.RESOURCE_EXHAUSTED
+    assert "send_bytes" in found[1][1]
+    pair.assert_nothing_held()
+
+
+def test_one_answer_always_may_wait() -> None:
+    pair = Pair(Limits(send_bytes=1_000))
+    call = pair.call()
+    pair.server.answer(call, bytes(50_000), [])
+    pair.pump()
+    assert pair.status(call.stream_id) == (0, "")
+
+
+def test_a_stream_of_answers_pauses_while_its_peer_takes_none() -> None:
+    pair = Pair()
+    call = pair.call(DOWN)
+    while pair.server.may_send(call):
+        pair.server.send_message(call, bytes(50_000))
+        pair.server.data_to_send()
+    assert pair.total.outgoing < 400_000
+    assert pair.server.lost()[0][0] is Happening.GONE
+    pair.assert_nothing_held()
