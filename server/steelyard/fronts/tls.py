@@ -45,7 +45,7 @@ class TlsFiles:
         if authorities is not None:
             context.verify_mode = ssl.CERT_REQUIRED
             try:
-                context.load_verify_locations(cadata=authorities.decode("ascii", "replace"))
+                context.load_verify_locations(cadata=authorities.decode("ascii", "ignore"))
             except (ssl.SSLError, ValueError):
                 raise ConfigError(
                     f"tls_client_ca {self.client_ca}: expected certificates in PEM, and there is none"
