@@ -22,9 +22,18 @@ LEVELS: list[set[str]] = [
     {"wire"},
     {"_native"},
 ]
-LEAVES = {"errors", "config", "clock", "toml"}
+LEAVES = {"addresses", "errors", "config", "clock", "settings", "toml"}
 # Leaves may use each other where one is simpler: no room, and no circle.
-LEAF_IMPORTS = {"errors": set(), "clock": set(), "toml": set(), "config": {"errors", "toml"}}
+LEAF_IMPORTS: dict[str, set[str]] = {
+    "addresses": set(),
+    "errors": set(),
+    "clock": set(),
+    "toml": set(),
+    "settings": {"addresses", "toml"},
+    "config": {"errors", "settings", "toml"},
+}
+# Modules of plain values that know nobody: anyone may use them, and the settings take their defaults from them.
+VALUES = {"steelyard.rpc.limits", "steelyard.fronts.http2.patience"}
 LEVEL_OF = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
 
 
@@ -83,7 +92,15 @@ def same_level(room: str) -> set[str]:
 
 
 def is_constant(module: str) -> bool:
-    return module == "steelyard.__version__"
+    return module == "steelyard.__version__" or module in VALUES
+
+
+@pytest.mark.parametrize("module", sorted(VALUES))
+def test_what_anyone_may_use_knows_nobody(module: str) -> None:
+    path = ROOT.joinpath(*module.split(".")[1:]).with_suffix(".py")
+    packages = [parent / "__init__.py" for parent in path.parents if parent.is_relative_to(ROOT)]
+    for file in (path, *(package for package in packages if package.parent != ROOT)):
+        assert not list(imports(file)), file
 
 
 def test_every_room_has_a_place() -> None:

@@ -20,7 +20,7 @@ def test_defaults(capsys):
     found = shown(capsys)
     assert set(found) == set(Settings.model_fields)
     assert {entry["origin"] for entry in found.values()} == {"default"}
-    assert found["grpc_address"]["value"] == "127.0.0.1:8001"
+    assert found["grpc_address"]["value"] == ["127.0.0.1:8001"]
     assert found["data"]["value"] == ".steelyard"
 
 
@@ -38,7 +38,12 @@ def test_flag_environment_file(capsys, monkeypatch, tmp_path: Path):
 
 
 FLAGS = {
-    "grpc_address": ("[::1]:9001", "[::1]:9001"),
+    "grpc_address": ("[::1]:9001,unix:/run/s", ["[::1]:9001", "unix:/run/s"]),
+    "grpc_tls_address": ("localhost:0", ["localhost:0"]),
+    "tls_certificate": ("/tmp/c", "/tmp/c"),
+    "tls_key": ("/tmp/k", "/tmp/k"),
+    "tls_client_ca": ("/tmp/a", "/tmp/a"),
+    "grpc_socket_mode": ("0660", "0660"),
     "http_address": ("localhost:0", "localhost:0"),
     "front": ("grpcio", "grpcio"),
     "data": ("/tmp/data", "/tmp/data"),
@@ -55,7 +60,37 @@ FLAGS = {
     "log_requests": (None, True),
     "inline_threshold_us": ("0", 0),
     "reflection": (None, True),
+    "max_connections": ("10", 10),
+    "max_streams": ("10", 10),
+    "max_frame_bytes": ("1 MiB", 1 << 20),
+    "stream_window_bytes": ("2 MiB", 2 << 20),
+    "connection_window_bytes": ("2 MiB", 2 << 20),
+    "connection_received_bytes": ("512 MiB", 512 << 20),
+    "total_received_bytes": ("2 GiB", 2 << 30),
+    "connection_send_bytes": ("1 MiB", 1 << 20),
+    "total_send_bytes": ("1 GiB", 1 << 30),
+    "max_header_bytes": ("4 KiB", 4096),
+    "hard_header_bytes": ("1 MiB", 1 << 20),
+    "hard_header_fields": ("100", 100),
+    "max_continuations": ("4", 4),
+    "reset_burst": ("100", 100),
+    "reset_rate": ("100", 100),
+    "glitch_burst": ("100", 100),
+    "glitch_rate": ("100", 100),
+    "max_acknowledgements": ("100", 100),
+    "max_settings_entries": ("8", 8),
+    "handshake_timeout_s": ("5", 5),
+    "frame_timeout_s": ("5", 5),
+    "body_timeout_s": ("5", 5),
+    "write_timeout_s": ("5", 5),
+    "idle_timeout_s": ("0", 0),
+    "max_connection_age_s": ("3600", 3600),
+    "keepalive_interval_s": ("10", 10),
+    "keepalive_timeout_s": ("5", 5),
 }
+
+# What a setting has no sense without.
+BESIDE = {"grpc_tls_address": "localhost:0", "tls_certificate": "/tmp/c", "tls_key": "/tmp/k"}
 
 
 def test_every_setting_has_a_flag():
@@ -66,7 +101,18 @@ def test_every_setting_has_a_flag():
 def test_flag_of_a_setting(name: str, capsys):
     text, value = FLAGS[name]
     flag = f"--{name.replace('_', '-')}"
-    assert shown(capsys, flag, *([] if text is None else [text]))[name] == {"value": value, "origin": "flag"}
+    arguments = [flag] if text is None else [flag, text]
+    if "tls" in name:
+        beside = {key: given for key, given in BESIDE.items() if key != name}
+        arguments += [f"--{key.replace('_', '-')}={given}" for key, given in beside.items()]
+    assert shown(capsys, *arguments)[name] == {"value": value, "origin": "flag"}
+
+
+def test_the_flag_of_addresses_may_be_repeated(capsys):
+    found = shown(capsys, "--grpc-address", "a:1", "--grpc-address", "b:2,unix:/c")
+    assert found["grpc_address"]["value"] == ["a:1", "b:2", "unix:/c"]
+    assert main(["config", "--grpc-address", "a:1", "--grpc-address", "b:2"]) == 0
+    assert "a:1, b:2" in capsys.readouterr().out
 
 
 def test_switches_can_be_turned_off(capsys):

@@ -95,7 +95,7 @@ def test_nothing_is_imported_that_is_not_needed(arguments: list[str]):
         ["serve", "a", "b"],
         ["serve", "--workers", "many"],
         ["serve", "--workers", "2"],
-        ["serve", "--front", "http2"],
+        ["serve", "--front", "http3"],
         ["serve", "--grpc-address", "nowhere"],
         ["serve", "--max-message-bytes", "much"],
         ["serve", "--profile", "test"],

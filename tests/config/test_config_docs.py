@@ -18,6 +18,9 @@ def test_the_defaults_are_those_of_the_code():
     for key, cell in ROWS.items():
         if key == "data":
             continue
+        if cell == "none":
+            assert getattr(resolve({}, {}).settings, key) is None, key
+            continue
         written = tomllib.loads(f"x = {cell.strip('`')}")["x"]
         assert getattr(resolve({key: written}, {}).settings, key) == getattr(resolve({}, {}).settings, key), (
             key
@@ -34,5 +37,5 @@ def test_the_example_is_a_file(tmp_path):
     file.write_text(example)
     resolved = resolve({"grpc_address": "[::1]:8001"}, {"STEELYARD_THREADS": "4"}, file)
     assert resolved.settings.threads == 4
-    assert str(resolved.settings.grpc_address) == "[::1]:8001"
+    assert [str(address) for address in resolved.settings.grpc_address] == ["[::1]:8001"]
     assert resolved.settings.profile == "production"

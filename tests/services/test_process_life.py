@@ -13,8 +13,10 @@ import numpy as np
 import psutil
 import pytest
 
-from steelyard.config import Address, Settings, parse_address
+from steelyard.addresses import Address, parse_address
+from steelyard.config import Settings
 from steelyard.errors import ConfigError
+from steelyard.supervisor.listeners import Handed
 from steelyard.supervisor.listening import ReservedPort
 from steelyard.supervisor.process import WorkerProcess
 from steelyard.wire.generated import grpc_service as pb
@@ -205,7 +207,7 @@ async def test_a_first_worker_that_cannot_serve_says_why_and_is_not_started_agai
         if missing == "repository":
             repository = tmp_path / "nowhere"
         settings = Settings(repository=repository, data=tmp_path / "data")
-        worker = WorkerProcess(0, settings, address, lambda: None)
+        worker = WorkerProcess(0, settings, [Handed(str(address), False, -1)], lambda: None)
         await worker.run()
         assert worker.refusal is not None
         assert str(repository if missing == "repository" else address) in worker.refusal

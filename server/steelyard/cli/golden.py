@@ -7,7 +7,7 @@ import click
 
 from steelyard.cli.output import json_option, print_json
 from steelyard.cli.pairs import by_name
-from steelyard.cli.server import dialled
+from steelyard.cli.server import asked_at
 from steelyard.cli.settings import resolved, settings_options
 from steelyard.errors import Unavailable
 
@@ -78,7 +78,7 @@ def record(
     from steelyard.wire import encode_response
 
     limit = settings.max_message_bytes
-    with Client(dialled(server.grpc_address), timeout_s=30.0, max_message_bytes=limit) as client:
+    with Client(asked_at(server), timeout_s=30.0, max_message_bytes=limit) as client:
         metadata = client.metadata(model, version)
         reader = InputReader(model, metadata.inputs, {}, limit)
         inputs = {input_name: reader.from_option(input_name, text) for input_name, text in values.items()}

@@ -39,7 +39,10 @@ def serve(config_file: Path | None, as_json: bool, **flags: Any) -> int:
         if as_json:
             print_json(asdict(server))
         else:
-            click.echo(f"Serving {server.repository}: gRPC {server.grpc_address}, HTTP {server.http_address}")
+            where = [f"gRPC {', '.join(server.grpc_addresses)}"] if server.grpc_addresses else []
+            if server.grpc_tls_addresses:
+                where.append(f"gRPC with TLS {', '.join(server.grpc_tls_addresses)}")
+            click.echo(f"Serving {server.repository}: {', '.join(where)}, HTTP {server.http_address}")
 
     asyncio.run(supervise(settings, ready))
     return 0

@@ -49,6 +49,10 @@ def resolved(config_file: Path | None, flags: Mapping[str, object]) -> Resolved:
 
 def spelled(value: object) -> str:
     """A setting's value as people write it."""
+    if value is None:
+        return "none"
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value)) or "none"
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -66,13 +70,25 @@ def _option(name: str, field: FieldInfo) -> Callable[[F], F]:
         return click.option(flag, name, metavar="BYTES", help=text)
     if annotation in (int, float):
         return click.option(flag, name, type=annotation, metavar="N", help=text)
-    if isinstance(field.default, Path):
-        return click.option(flag, name, metavar="DIR", type=click.Path(path_type=Path), help=text)
+    if isinstance(field.default, tuple):
+        return click.option(
+            flag, name, metavar="ADDRESS", multiple=True, callback=_joined, help=f"{text} Repeatable."
+        )
+    if isinstance(field.default, Path) or field.default is None:
+        kind = "FILE" if field.default is None else "DIR"
+        return click.option(flag, name, metavar=kind, type=click.Path(path_type=Path), help=text)
     return click.option(flag, name, metavar="HOST:PORT", help=text)
+
+
+def _joined(context: click.Context, option: click.Parameter, given: tuple[str, ...]) -> str | None:
+    """The values of a flag that may be repeated, as one; None where it was not given."""
+    return ",".join(given) if given else None
 
 
 def _default(name: str, value: object) -> str:
     if name.endswith("_bytes") and isinstance(value, int):
-        unit, shift = ("GiB", 30) if value % (1 << 30) == 0 else ("MiB", 20)
+        unit, shift = next(
+            one for one in (("GiB", 30), ("MiB", 20), ("KiB", 10)) if value % (1 << one[1]) == 0
+        )
         return f"{value >> shift} {unit}"
     return spelled(value)

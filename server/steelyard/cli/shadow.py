@@ -82,7 +82,7 @@ def start(
     Returns when the candidate runs and requests are handed over to it. What decides is fixed then: rules, guardrails
     and tolerances are those of model.toml and of the last calibration at that moment.
     """
-    from steelyard.config import parse_address
+    from steelyard.addresses import parse_address
     from steelyard.wire.generated import admin as pb
 
     request = pb.StartShadowRequest(model=model, sample=sample, who=who(reason))

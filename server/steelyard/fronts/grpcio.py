@@ -9,10 +9,14 @@ import grpc
 import grpc.aio
 
 from steelyard.errors import ConfigError, SteelyardError
+from steelyard.fronts.tls import TlsFiles
 from steelyard.serving.call import Metadata
 from steelyard.serving.engine import Engine
 from steelyard.serving.methods import BidiStream, Methods, ServerStream, Unary
 from steelyard.wire.status import message_of, status_of, trailing_of
+
+Listener = tuple[str, TlsFiles | None]
+"""An address, and what it is served with where that is TLS."""
 
 _CODES: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
 
@@ -22,6 +26,12 @@ _OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.so_reuseport", 1),
     ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
 )
+
+
+def _credentials(files: TlsFiles) -> grpc.ServerCredentials:
+    authorities = files.read_client_ca()
+    pair = (files.read_key(), files.read_certificate())
+    return grpc.ssl_server_credentials([pair], authorities, require_client_auth=authorities is not None)
 
 
 def _deadline_ns(context: Any) -> int:
@@ -169,14 +179,18 @@ class GrpcioFront:
         self._server = grpc.aio.server(options=options)
         self._server.add_generic_rpc_handlers((_Table(methods, engine),))
 
-    async def start(self, address: str) -> int:
-        """Listens on `address`; returns the port. Raises `ConfigError` where it cannot."""
-        try:
-            port: int = self._server.add_insecure_port(address)
-        except RuntimeError as error:
-            raise ConfigError(f"grpc_address {address}: cannot listen there: {error}") from None
+    async def start(self, listeners: Sequence[Listener]) -> None:
+        """Listens on the addresses. Raises `ConfigError` where it cannot."""
+        for address, files in listeners:
+            try:
+                if files is None:
+                    self._server.add_insecure_port(address)
+                else:
+                    self._server.add_secure_port(address, _credentials(files))
+            except RuntimeError as error:
+                setting = "grpc_address" if files is None else "grpc_tls_address"
+                raise ConfigError(f"{setting} {address}: cannot listen there: {error}") from None
         await self._server.start()
-        return port
 
     async def stop(self, grace_s: float) -> None:
         """Takes no new calls, and gives those that are open `grace_s` seconds."""

@@ -390,9 +390,9 @@ class ServerConnection:
         """Refuses a call whose bytes do not fit, where nobody but its caller could make room."""
         ledger, total = self.ledger, self._total
         if ledger.received > self.limits.connection_bytes:
-            limit = f"{self.limits.connection_bytes} of one connection (connection_bytes)"
+            limit = f"{self.limits.connection_bytes} of one connection (connection_received_bytes)"
         elif total.received > self.totals.received_bytes:
-            limit = f"{self.totals.received_bytes} of all connections (received_bytes)"
+            limit = f"{self.totals.received_bytes} of all connections (total_received_bytes)"
         else:
             return
         raise FramingError(
@@ -458,7 +458,7 @@ class ServerConnection:
     def _no_room(self, size: int) -> str:
         return (
             f"the answer has {size} bytes, {self.ledger.outgoing} wait already for this connection's peer to read "
-            f"them, and the limit is {self.limits.send_bytes} (send_bytes)"
+            f"them, and the limit is {self.limits.send_bytes} (connection_send_bytes)"
         )
 
     # What is held.

@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from steelyard.config import parse_address
+from steelyard.addresses import parse_address
 from steelyard.models.manifest import ModelManifest
 from steelyard.models.spec import ModelSpec
 from steelyard.wire.types import MAX_MESSAGE_BYTES

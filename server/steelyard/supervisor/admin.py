@@ -176,7 +176,7 @@ class AdminSocket:
         # The socket must not be there with another mode, not for a moment.
         before = os.umask(0o177)
         try:
-            await self._front.start(socket_address(self._directory))
+            await self._front.start([(socket_address(self._directory), None)])
         except ConfigError as error:
             raise ConfigError(f"data {self._path.parent}: no admin socket: {error}") from None
         finally:

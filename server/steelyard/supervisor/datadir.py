@@ -24,6 +24,10 @@ class RunningServer:
 
     pid: int
     grpc_address: str
+    """The first of `grpc_addresses`, or where there are none, of `grpc_tls_addresses`."""
+    grpc_addresses: list[str]
+    """Where it answers without TLS."""
+    grpc_tls_addresses: list[str]
     http_address: str
     repository: str
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from steelyard import errors
-from steelyard.config import Address, Settings
+from steelyard.config import Settings
 from steelyard.errors import Unavailable
 from steelyard.observe.collector import WorkerView
 from steelyard.observe.logs import log
@@ -19,6 +19,7 @@ from steelyard.observe.segment import SegmentReader, create_segment
 from steelyard.rollout.directive import Directive
 from steelyard.supervisor.backoff import Backoff
 from steelyard.supervisor.channel import EXIT_REFUSED, Channel
+from steelyard.supervisor.listeners import Handed
 
 # glibc gives memory back to the system as soon as 128 KB at the end of its heap are free, and asks for it again with
 # the next batch: a tenth of what a batch of 500 KB costs, measured. So much may stay; what is larger than 32 MiB (the
@@ -40,8 +41,7 @@ class WorkerProcess:
         self,
         number: int,
         settings: Settings,
-        address: Address,
-        listeners: Sequence[socket.socket],
+        listeners: Sequence[Handed],
         changed: Callable[[], None],
         directives: Callable[[], Sequence[Directive]] = tuple,
         told: Callable[[Mapping[str, Any]], None] = lambda message: None,
@@ -51,7 +51,6 @@ class WorkerProcess:
         self.pid = 0
         self.refusal: str | None = None
         self._settings = settings
-        self._address = address
         self._listeners = listeners
         self._changed = changed
         self._directives = directives
@@ -159,7 +158,6 @@ class WorkerProcess:
     async def _live(self) -> int:
         """One life of the worker; returns its exit status."""
         ours, theirs = socket.socketpair()
-        listeners = [listener.fileno() for listener in self._listeners]
         with theirs:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
@@ -170,7 +168,11 @@ class WorkerProcess:
                 str(self._segment_fd),
                 stdin=asyncio.subprocess.DEVNULL,
                 env=MALLOC_SETTINGS | os.environ,
-                pass_fds=(theirs.fileno(), self._segment_fd, *listeners),
+                pass_fds=(
+                    theirs.fileno(),
+                    self._segment_fd,
+                    *(listener.fd for listener in self._listeners if listener.fd >= 0),
+                ),
             )
         self._process = process
         self.pid = process.pid
@@ -180,8 +182,7 @@ class WorkerProcess:
             {
                 "settings": self._settings.model_dump_json(),
                 "worker": self.number,
-                "address": str(self._address),
-                "listeners": listeners,
+                "listeners": [listener.to_json() for listener in self._listeners],
                 "kept_out": self._kept_out,
                 "directives": [directive.to_json() for directive in self._directives()],
             }

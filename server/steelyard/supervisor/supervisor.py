@@ -1,10 +1,11 @@
 """The supervisor: owns the data directory, the ports and the worker, and ends when it is told to."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import metadata
 
 from steelyard.clock import SystemClock
@@ -17,7 +18,8 @@ from steelyard.observe.logs import configure_logs, log
 from steelyard.runtime.devices import installed_distributions, refuse_both_distributions
 from steelyard.supervisor.admin import AdminSocket
 from steelyard.supervisor.datadir import DataDirectory, RunningServer
-from steelyard.supervisor.listening import ReservedPort, listen
+from steelyard.supervisor.listeners import Handed, Listeners
+from steelyard.supervisor.listening import listen
 from steelyard.supervisor.process import WorkerProcess
 from steelyard.supervisor.rollouts import Rollouts
 
@@ -45,22 +47,42 @@ async def supervise(settings: Settings, when_ready: Started | None = None) -> No
     settings = settings.model_copy(
         update={"repository": settings.repository.absolute(), "data": settings.data.absolute()}
     )
-    listeners: list[socket.socket] = []
-    grpc_port: ReservedPort | None = None
-    if settings.front == "http2":
-        listener, grpc_address = listen("grpc_address", settings.grpc_address)
-        listeners.append(listener)
-    else:
-        grpc_port = ReservedPort("grpc_address", settings.grpc_address)
-        grpc_address = grpc_port.address
-    http_listener, http_address = listen("http_address", settings.http_address)
-    data = DataDirectory(settings.data)
+    with contextlib.ExitStack() as held:
+        data = held.enter_context(contextlib.closing(DataDirectory(settings.data)))
+        listeners = held.enter_context(contextlib.closing(Listeners(settings)))
+        http_listener, http_address = listen("http_address", settings.http_address)
+        held.callback(http_listener.close)
+        announced = RunningServer(
+            os.getpid(),
+            (listeners.plain or listeners.tls)[0],
+            listeners.plain,
+            listeners.tls,
+            str(http_address),
+            str(settings.repository),
+        )
+        await _run(settings, runtime, data, listeners.handed, http_listener, announced, when_ready)
+
+
+async def _run(
+    settings: Settings,
+    runtime: str,
+    data: DataDirectory,
+    listeners: Sequence[Handed],
+    http_listener: socket.socket,
+    announced: RunningServer,
+    when_ready: Started | None,
+) -> None:
     loop = asyncio.get_running_loop()
-    announced = RunningServer(os.getpid(), str(grpc_address), str(http_address), str(settings.repository))
 
     def changed() -> None:
         if worker.ready:
-            log("server.ready", grpc=announced.grpc_address, http=announced.http_address, worker=worker.pid)
+            log(
+                "server.ready",
+                grpc=announced.grpc_addresses,
+                grpc_tls=announced.grpc_tls_addresses,
+                http=announced.http_address,
+                worker=worker.pid,
+            )
             rollouts.worker_is_ready()
             if when_ready is not None:
                 when_ready(announced)
@@ -70,7 +92,7 @@ async def supervise(settings: Settings, when_ready: Started | None = None) -> No
 
     rollouts = Rollouts(settings, SystemClock(), lambda: worker)
     admin = AdminSocket(settings.data, rollouts.methods)
-    worker = WorkerProcess(0, settings, grpc_address, listeners, changed, rollouts.directives, rollouts.told)
+    worker = WorkerProcess(0, settings, listeners, changed, rollouts.directives, rollouts.told)
     registry = metrics_registry(lambda: [worker.view()], runtime)
     registry.register(rollouts.collector)
     http = HttpFront(registry, is_ready)
@@ -108,11 +130,5 @@ async def supervise(settings: Settings, when_ready: Started | None = None) -> No
         await rollouts.close()
         await admin.stop()
         await http.stop()
-        if grpc_port is not None:
-            grpc_port.close()
-        for listener in listeners:
-            listener.close()
-        http_listener.close()
         rollouts.close_log()
-        data.close()
         worker.close()

@@ -16,12 +16,9 @@ from steelyard._native.observe import Segment
 from steelyard.clock import SystemClock
 from steelyard.config import Settings
 from steelyard.errors import SteelyardError
-from steelyard.fronts.grpcio import GrpcioFront
-from steelyard.fronts.http2.front import Http2Front
 from steelyard.models.names import parse_version
 from steelyard.observe.logs import configure_logs, log
 from steelyard.observe.segment import SegmentReader
-from steelyard.rpc.limits import Limits
 from steelyard.runtime.threads import thread_budget
 from steelyard.scheduling.scheduler import Scheduler
 from steelyard.serving import reflection, streams
@@ -39,6 +36,8 @@ from steelyard.serving.methods import Methods
 from steelyard.serving.taps import Taps
 from steelyard.serving.verdicts import Verdicts
 from steelyard.supervisor.channel import EXIT_REFUSED, Channel
+from steelyard.supervisor.front import make_front, start_front
+from steelyard.supervisor.listeners import Handed
 from steelyard.supervisor.orders import Orders
 
 
@@ -93,11 +92,7 @@ async def serve(control: socket.socket, segment_fd: int) -> int:
     streams.register(methods, engine, settings.max_message_bytes)
     if settings.reflection:
         reflection.register(methods)
-    front: GrpcioFront | Http2Front
-    if settings.front == "http2":
-        front = Http2Front(methods, engine, Limits(max_message_bytes=settings.max_message_bytes))
-    else:
-        front = GrpcioFront(methods, engine, settings.max_message_bytes)
+    front = make_front(settings, methods, engine)
     stop = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     background: set[asyncio.Task[Any]] = {loop.create_task(_obey(channel, orders, stop))}
@@ -114,10 +109,7 @@ async def serve(control: socket.socket, segment_fd: int) -> int:
         await channel.close()
 
     try:
-        if isinstance(front, Http2Front):
-            await front.start([(socket.socket(fileno=number), None) for number in first["listeners"]])
-        else:
-            await front.start(first["address"])
+        await start_front(front, settings, [Handed.from_json(one) for one in first["listeners"]])
         await _unless(stop, loader.load_all())
     except SteelyardError as error:
         channel.send({"refused": str(error)})

@@ -43,6 +43,13 @@ BACKLOG = 4096
 NOTICE_S = 0.2
 
 
+# A peer that does not answer the end of TLS is left without it.
+TLS_SHUTDOWN_S = 5.0
+
+# What the loop takes for a handshake that may last: no number would be its own default of a minute.
+UNLIMITED_S = 1e9
+
+
 class Http2Front:
     """A gRPC server over the table of methods, on our own `rpc`; without an engine there is no inference among them."""
 
@@ -76,13 +83,18 @@ class Http2Front:
     async def start(self, listeners: Sequence[Listener]) -> None:
         """Serves on sockets that listen already; they are the front's from now on."""
         for listener, context in listeners:
+            begin: Any = self._loop.create_server
             tls: dict[str, Any] = {}
-            if context is not None:
-                tls = {"ssl": context, "ssl_handshake_timeout": self.patience.handshake_s or None}
+            if listener.family == socket.AF_UNIX:
+                begin = self._loop.create_unix_server
+            elif context is not None:
+                tls = {
+                    "ssl": context,
+                    "ssl_handshake_timeout": self.patience.handshake_s or UNLIMITED_S,
+                    "ssl_shutdown_timeout": TLS_SHUTDOWN_S,
+                }
             self._servers.append(
-                await self._loop.create_server(
-                    lambda: Http2Connection(self), sock=listener, backlog=BACKLOG, **tls
-                )
+                await begin(lambda: Http2Connection(self), sock=listener, backlog=BACKLOG, **tls)
             )
         self._sweeping = self._loop.create_task(self._sweep())
 

@@ -1,0 +1,80 @@
+"""The front that the settings name: made with their limits, and started on the listeners of the supervisor."""
+
+import socket
+from collections.abc import Sequence
+
+from steelyard.config import Settings
+from steelyard.fronts.grpcio import GrpcioFront
+from steelyard.fronts.http2.front import Http2Front
+from steelyard.fronts.http2.patience import Patience
+from steelyard.rpc.limits import Limits, TotalLimits
+from steelyard.serving.engine import Engine
+from steelyard.serving.methods import Methods
+from steelyard.supervisor.listeners import Handed, tls_files
+from steelyard.supervisor.listening import socket_mode
+
+Front = GrpcioFront | Http2Front
+
+
+def make_front(settings: Settings, methods: Methods, engine: Engine) -> Front:
+    """A front that does not listen yet."""
+    if settings.front == "http2":
+        return Http2Front(methods, engine, limits(settings), total_limits(settings), patience(settings))
+    return GrpcioFront(methods, engine, settings.max_message_bytes)
+
+
+async def start_front(front: Front, settings: Settings, listeners: Sequence[Handed]) -> None:
+    """Serves on the listeners. Raises `ConfigError` where one cannot be had, or a file of TLS cannot be used."""
+    files = tls_files(settings)
+    if isinstance(front, Http2Front):
+        context = None if files is None else files.context()
+        await front.start([(socket.socket(fileno=one.fd), context if one.tls else None) for one in listeners])
+    else:
+        with socket_mode(int(settings.grpc_socket_mode, 8)):
+            await front.start([(one.address, files if one.tls else None) for one in listeners])
+
+
+def limits(settings: Settings) -> Limits:
+    """The limits of one connection."""
+    return Limits(
+        max_message_bytes=settings.max_message_bytes,
+        max_frame_bytes=settings.max_frame_bytes,
+        stream_window_bytes=settings.stream_window_bytes,
+        connection_window_bytes=settings.connection_window_bytes,
+        max_streams=settings.max_streams,
+        max_header_bytes=settings.max_header_bytes,
+        hard_header_bytes=settings.hard_header_bytes,
+        hard_header_fields=settings.hard_header_fields,
+        max_continuations=settings.max_continuations,
+        reset_burst=settings.reset_burst,
+        reset_rate=settings.reset_rate,
+        glitch_burst=settings.glitch_burst,
+        glitch_rate=settings.glitch_rate,
+        max_acknowledgements=settings.max_acknowledgements,
+        max_settings=settings.max_settings_entries,
+        connection_bytes=settings.connection_received_bytes,
+        send_bytes=settings.connection_send_bytes,
+    )
+
+
+def total_limits(settings: Settings) -> TotalLimits:
+    """The limits over all connections."""
+    return TotalLimits(
+        max_connections=settings.max_connections,
+        received_bytes=settings.total_received_bytes,
+        send_bytes=settings.total_send_bytes,
+    )
+
+
+def patience(settings: Settings) -> Patience:
+    """How long connections may take."""
+    return Patience(
+        handshake_s=settings.handshake_timeout_s,
+        stalled_frame_s=settings.frame_timeout_s,
+        stalled_body_s=settings.body_timeout_s,
+        stalled_write_s=settings.write_timeout_s,
+        idle_s=settings.idle_timeout_s,
+        age_s=settings.max_connection_age_s,
+        keepalive_s=settings.keepalive_interval_s,
+        keepalive_timeout_s=settings.keepalive_timeout_s,
+    )
