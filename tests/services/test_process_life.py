@@ -205,7 +205,7 @@ async def test_a_first_worker_that_cannot_serve_says_why_and_is_not_started_agai
         if missing == "repository":
             repository = tmp_path / "nowhere"
         settings = Settings(repository=repository, data=tmp_path / "data")
-        worker = WorkerProcess(0, settings, address, lambda: None)
+        worker = WorkerProcess(0, settings, address, (), lambda: None)
         await worker.run()
         assert worker.refusal is not None
         assert str(repository if missing == "repository" else address) in worker.refusal
