@@ -94,10 +94,12 @@ async def serve(control: socket.socket, segment_fd: int) -> int:
     if settings.reflection:
         reflection.register(methods)
     front: GrpcioFront | Http2Front
+    compress = settings.compress_answers == "gzip"
     if settings.front == "http2":
-        front = Http2Front(methods, engine, Limits(max_message_bytes=settings.max_message_bytes))
+        limits = Limits(max_message_bytes=settings.max_message_bytes)
+        front = Http2Front(methods, engine, limits, compress=compress)
     else:
-        front = GrpcioFront(methods, engine, settings.max_message_bytes)
+        front = GrpcioFront(methods, engine, settings.max_message_bytes, compress)
     stop = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     background: set[asyncio.Task[Any]] = {loop.create_task(_obey(channel, orders, stop))}
