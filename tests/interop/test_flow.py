@@ -1,4 +1,4 @@
-"""Flow control with clients that upload too much, give up half-way, or do not read: nothing is lost, nothing piles up."""
+"""Flow control: clients that upload too much, give up half-way, or do not read. Nothing is lost, nothing piles up."""
 
 import itertools
 import threading
@@ -137,7 +137,8 @@ def test_streams_that_are_held_back_do_not_hold_each_other(start: Start, front: 
     bodies = [echoed(content) for content in contents]
     with grpc.insecure_channel(server.address, options=OPTIONS) as channel:
         uploads = [Uploading(channel, bodies) for _ in range(20)]
-        eventually(lambda: all([upload.stands_still() for upload in uploads]), every_s=0.5)
+        for upload in uploads:
+            eventually(upload.stands_still, every_s=0.05)
         assert channel.unary_unary(LIVE)(b"", timeout=TIMEOUT_S)
         found: list[list[bytes]] = [[] for _ in uploads]
 
