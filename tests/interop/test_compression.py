@@ -8,7 +8,7 @@ from tests.interop.bodies import INFER, STREAM_INFER, echo_in, echo_streamed, ec
 from tests.interop.grpc_js_client import GrpcJs
 from tests.interop.grpcio_clients import GrpcioAio, GrpcioSync
 from tests.interop.grpclib_client import Grpclib
-from tests.interop.headers import headers_of
+from tests.interop.headers import Answer, answer_to, framed
 from tests.interop.outcome import Asked, Client, Kind
 from tests.support import models
 from tests.support.server import Server
@@ -28,6 +28,12 @@ def compressing(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
     running = Server(repository, root / "log", front=request.param, compress_answers="gzip").wait_ready()
     yield running
     running.stop()
+
+
+def answer_for(address: str, size: int, accepts: str | None) -> Answer:
+    """The answer with `size` bytes that compress well, for a client that accepts so much."""
+    sent = framed(echoed(b"abcd" * (size // 4)))
+    return answer_to(address, INFER, sent, {"grpc-accept-encoding": accepts})
 
 
 async def unary(client: Client, encoding: str) -> None:
@@ -74,7 +80,7 @@ async def test_requests_and_answers(compressing: Server, make, encoding: str, ca
 def test_answers_are_compressed_for_those_who_say_that_they_understand_it(
     compressing: Server, accepts: str, size: int, encoding: str
 ) -> None:
-    answer = headers_of(compressing.address, INFER, echoed(b"abcd" * (size // 4)), accepts)
+    answer = answer_for(compressing.address, size, accepts)
     assert answer.headers["grpc-encoding"] == encoding
     assert answer.body[0] == 1
     assert len(answer.body) < size / 5
@@ -83,12 +89,12 @@ def test_answers_are_compressed_for_those_who_say_that_they_understand_it(
 def test_answers_are_as_they_are_where_that_is_not_so(start) -> None:
     server = start(front="http2", compress_answers="gzip")
     for accepts, size in ((None, 5_000), ("identity", 5_000), ("xgzip,br", 100_000), ("gzip", 500)):
-        answer = headers_of(server.address, INFER, echoed(b"abcd" * (size // 4)), accepts)
+        answer = answer_for(server.address, size, accepts)
         assert answer.headers.get("grpc-encoding", "identity") == "identity"
         assert answer.body[0] == 0
         assert len(answer.body) > size
     plain = start(front="http2")
-    assert headers_of(plain.address, INFER, echoed(b"abcd" * 5_000), "gzip").body[0] == 0
+    assert answer_for(plain.address, 5_000, "gzip").body[0] == 0
 
 
 async def test_a_client_that_understands_none(start) -> None:
