@@ -1,15 +1,18 @@
 """Compressed requests, and answers that a server compresses where it is asked to and the client understands it."""
 
+import asyncio
 from collections.abc import Iterator
 
+import grpc
+import grpc.aio
 import pytest
 
 from tests.interop.bodies import INFER, STREAM_INFER, echo_in, echo_streamed, echoed, noise
 from tests.interop.grpc_js_client import GrpcJs
-from tests.interop.grpcio_clients import GrpcioAio, GrpcioSync
+from tests.interop.grpcio_clients import OPTIONS, GrpcioAio, GrpcioSync
 from tests.interop.grpclib_client import Grpclib
 from tests.interop.headers import Answer, answer_to, framed
-from tests.interop.outcome import Asked, Client, Kind
+from tests.interop.outcome import TIMEOUT_S, Asked, Client, Kind
 from tests.support import models
 from tests.support.server import Server
 
@@ -103,3 +106,22 @@ async def test_a_client_that_understands_none(start) -> None:
     await unary(client, "identity")
     await stream(client, "identity")
     await client.close()
+
+
+async def test_callers_who_go_away_while_their_answers_are_compressed(compressing: Server) -> None:
+    sent = echoed(b"abcd" * 500_000)
+    async with grpc.aio.insecure_channel(compressing.address, options=OPTIONS) as channel:
+        infer = channel.unary_unary(INFER)
+
+        async def answer() -> bytes:
+            return await infer(sent, timeout=TIMEOUT_S)
+
+        for patience_ms in range(40):
+            calls = [asyncio.create_task(answer()) for _ in range(4)]
+            await asyncio.wait(calls, timeout=patience_ms / 1e3)
+            for call in calls:
+                call.cancel()
+            await asyncio.gather(*calls, return_exceptions=True)
+        assert echo_in(await answer())
+    assert "Traceback" not in compressing.output()
+    assert not compressing.events("worker.died")

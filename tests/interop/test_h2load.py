@@ -1,7 +1,6 @@
 """h2load, a load generator that knows HTTP/2 and no gRPC: every call is answered, on every stream and connection."""
 
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -15,7 +14,6 @@ CALLS = 20_000
 
 
 @pytest.mark.extra
-@pytest.mark.skipif(shutil.which("h2load") is None, reason="needs h2load, of Debian's nghttp2-client")
 @pytest.mark.parametrize(("connections", "streams"), [(1, 1), (4, 16), (64, 8), (1, 256)])
 def test_every_call_is_answered(server: Server, tmp_path: Path, connections: int, streams: int) -> None:
     body = doubled(1)
