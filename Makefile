@@ -38,7 +38,7 @@ $(VENV)/.lint: pyproject.toml $(VENV)/.test
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -n 2 -m "not extra"
 
-# What needs Debian packages (h2load, from nghttp2-client), the examples, and the quick form of the benchmarks.
+# What needs Debian packages (h2load, from nghttp2-client; nodejs and npm, which fetches @grpc/grpc-js), the examples, and the quick form of the benchmarks.
 test-extra: $(VENV)/.bench
 	$(BIN)/python -m pytest -m extra
 

@@ -78,6 +78,10 @@ class Settings(BaseModel):
         le=(1 << 31) - 1,
         description="Largest message, in and out; a larger one is refused.",
     )
+    # Sparing of the network, not of the time: compressing costs some ten times what answering does.
+    compress_answers: Literal["none", "gzip"] = Field(
+        default="none", description="How answers are compressed for clients that understand it."
+    )
     # Beside every model's own bound: a thousand models at 256 MiB each would be more than any machine has.
     max_queue_bytes: Bytes = Field(
         default=1 << 30,

@@ -1,4 +1,19 @@
-"""Servers that several tests ask, one of each kind for a session; a test that harms its server starts its own."""
+"""Servers that several tests ask, one of each kind for a session; a test that harms its server starts its own.
+
+What a front does itself is tested over both of them; whatever differs is a fault, or stands in docs/front.md:
+
+| over http2 and grpcio | what the front does in it |
+|---|---|
+| test_requests, test_tensors | requests and their statuses, trailing metadata, messages of every size |
+| test_malformed_bodies | bodies that are no messages, limits of size, compression |
+| test_streams | order, half-close, cancellation and bounds of streams |
+| test_control_calls | unary and streamed calls of the handlers, unknown methods |
+| test_triton_client | the client that the field uses |
+| test_waiting_requests, test_accounting | cancellation, deadlines, callers who go away, and that each is counted once |
+| test_process_life, in part | drain, death of the worker, bytes that are no gRPC |
+
+Everything else is the engine's, the rollout's or the pipelines', which see no front: over http2 alone, the default.
+"""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,6 +25,34 @@ import tokenizers
 from tests.support import models
 from tests.support.asking import Asker
 from tests.support.server import Server
+
+BOTH = ("http2", "grpcio")
+
+# The modules of the table above; where only some tests of a module are meant, these.
+OVER_BOTH: dict[str, tuple[str, ...]] = {
+    "test_requests": (),
+    "test_tensors": (),
+    "test_malformed_bodies": (),
+    "test_streams": (),
+    "test_control_calls": (),
+    "test_triton_client": (),
+    "test_waiting_requests": (),
+    "test_accounting": (),
+    "test_process_life": (
+        "test_a_port_in_use",
+        "test_the_ports_of_another_server",
+        "test_an_address_that_this_machine_does_not_have",
+        "test_after_a_stop_the_data_directory_and_the_ports_are_free",
+        "test_the_worker_is_killed_and_comes_back",
+        "test_while_the_worker_comes_back_nothing_is_not_found",
+        "test_at_a_stop_what_is_under_way_is_answered_and_what_comes_is_refused",
+        "test_a_second_signal_does_not_wait",
+        "test_a_stop_ends_after_the_drain_timeout",
+        "test_many_models",
+        "test_bytes_on_a_port_that_are_not_its_protocol",
+        "test_no_reflection_where_it_is_switched_off",
+    ),
+}
 
 TABLE = """
 [[input]]
@@ -72,8 +115,16 @@ steps = [{ step = "vocabulary", categories = ["AT", "BE", "XX"] }]
 """
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Has each test that starts or asks a server run over the fronts that its module stands for."""
+    if "front" in metafunc.fixturenames:
+        some = OVER_BOTH.get(metafunc.module.__name__.rpartition(".")[2])
+        over_both = some is not None and (not some or metafunc.function.__name__ in some)
+        metafunc.parametrize("front", BOTH if over_both else BOTH[:1], scope="session")
+
+
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[..., Server]]:
+def start(front: str, tmp_path: Path) -> Iterator[Callable[..., Server]]:
     """Starts servers of the test's own, and ends them after it."""
     servers: list[Server] = []
 
@@ -81,7 +132,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Server]]:
         if repository is None:
             repository = tmp_path / "models"
             repository.mkdir()
-        server = Server(repository, tmp_path / f"log-{len(servers)}", **settings)
+        server = Server(repository, tmp_path / f"log-{len(servers)}", **{"front": front, **settings})
         servers.append(server)
         return server
 
@@ -274,15 +325,29 @@ def _fill(repository: Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Server]]:
+    """The shared server of a front, started when it is first asked for and kept to the end of the session."""
+    servers: dict[str, Server] = {}
+
+    def served(front: str) -> Server:
+        if front not in servers:
+            root = tmp_path_factory.mktemp(f"served-{front}")
+            repository = root / "models"
+            repository.mkdir()
+            _fill(repository)
+            server = Server(repository, root / "log", max_message_bytes=1 << 20, front=front)
+            servers[front] = server.wait_ready()
+        return servers[front]
+
+    yield served
+    for server in servers.values():
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def server(front: str, served: Callable[[str], Server]) -> Server:
     """A server over one model of every kind, with messages of at most 1 MiB. Not to be harmed."""
-    root = tmp_path_factory.mktemp("served")
-    repository = root / "models"
-    repository.mkdir()
-    _fill(repository)
-    running = Server(repository, root / "log", max_message_bytes=1 << 20).wait_ready()
-    yield running
-    running.stop()
+    return served(front)
 
 
 @pytest.fixture(scope="session")

@@ -15,9 +15,10 @@ import pytest
 
 from steelyard.errors import InvalidRequest, LoadFailed, ModelNotFound
 from steelyard.rollout.bucket import bucket
+from tests.interop.headers import answer_to, framed
 from tests.services.operator import Operator, details, kinds
 from tests.support import models
-from tests.support.asking import Asker, request
+from tests.support.asking import SERVICE, Asker, request
 from tests.support.metrics import metrics
 from tests.support.server import Server
 from tests.support.waiting import eventually
@@ -88,7 +89,7 @@ harm = 0.2
     )
     models.put(repository, "other", models.scaled(), 1, ALL)
     models.put(repository, "other", models.two_inputs(), 2)
-    server = Server(repository, root / "log").wait_ready()
+    server = Server(repository, root / "log", front="http2").wait_ready()
     with Operator(server.data) as operator:
         for name in os.listdir(repository):
             operator.set(name, "champion", "1")
@@ -166,6 +167,15 @@ def test_a_key_gets_the_same_arm_and_keeps_it_as_the_share_grows(
         key for key in keys if bucket(again.sequence, key) < 0.6
     }
     operator.stop_canary("keyed")
+
+
+def test_metadata_that_cannot_be_read_refuses_nobody(server: Server, operator: Operator) -> None:
+    if operator.trials("open")["canary"] is None:
+        operator.start_canary("open", "2", 0.5)
+    sent = framed(request("open", ids(1)).SerializeToString())
+    answer = answer_to(server.address, f"{SERVICE}ModelInfer", sent, {"other-bin": "!", "steelyard-key": "k"})
+    assert answer.status == 0, answer
+    assert not server.events("request.fault")
 
 
 @pytest.mark.parametrize("key", [3, True, "", "x" * 257])

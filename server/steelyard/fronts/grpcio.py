@@ -170,13 +170,17 @@ class _Table(grpc.GenericRpcHandler):  # type: ignore[misc]
 class GrpcioFront:
     """A `grpc.aio` server over the table of methods; without an engine there is no inference among them."""
 
-    def __init__(self, methods: Methods, engine: Engine | None, max_message_bytes: int) -> None:
+    def __init__(
+        self, methods: Methods, engine: Engine | None, max_message_bytes: int, compress: bool = False
+    ) -> None:
+        """compress: whether answers are, with gzip, for clients that understand it."""
         options = (
             *_OPTIONS,
             ("grpc.max_receive_message_length", max_message_bytes),
             ("grpc.max_send_message_length", max_message_bytes),
         )
-        self._server = grpc.aio.server(options=options)
+        compression = grpc.Compression.Gzip if compress else grpc.Compression.NoCompression
+        self._server = grpc.aio.server(options=options, compression=compression)
         self._server.add_generic_rpc_handlers((_Table(methods, engine),))
 
     async def start(self, listeners: Sequence[Listener]) -> None:

@@ -37,6 +37,11 @@ def inflate(encoding: bytes, body: bytes, max_bytes: int) -> bytes:
     return plain
 
 
+def is_accepted(encoding: bytes, accepts: bytes) -> bool:
+    """Whether a grpc-accept-encoding header's value names `encoding`."""
+    return encoding in accepts and encoding in (name.strip() for name in accepts.split(b","))
+
+
 def deflate(encoding: bytes, body: bytes) -> bytes:
     """`body` compressed."""
     stream = zlib.compressobj(LEVEL, zlib.DEFLATED, _WINDOW_BITS[encoding])

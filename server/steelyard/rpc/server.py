@@ -167,6 +167,27 @@ class ServerConnection:
                 self._headers(call)
             self._message(call, body, compressed)
 
+    def announce_encoding(self, call: ServerCall, encoding: bytes) -> None:
+        """Sends the headers of the answer, which say how its messages are compressed, where they are not out."""
+        if call.state in (ServerState.RECEIVING, ServerState.RECEIVED):
+            self._step(call, _HEADERS_OUT)
+            with contextlib.suppress(NGH2Error):
+                self._h2.send_response(call.stream_id, [*_HEAD, (b"grpc-encoding", encoding)])
+
+    def answer_compressed(
+        self, call: ServerCall, body: bytes, encoding: bytes, trailing: list[Header]
+    ) -> None:
+        """Ends a call with its one message, which is compressed, and status OK."""
+        if not self._traffic.has_room(len(body)):
+            self.fail(call, codes.RESOURCE_EXHAUSTED, self._no_room(len(body)), trailing)
+            return
+        try:
+            self.announce_encoding(call, encoding)
+            self._message(call, body, True)
+            self._status(call, [_OK, *trailing])
+        except NGH2Error:
+            self._vanished(call)
+
     def may_send(self, call: ServerCall) -> bool:
         """Whether a further message is worth making: little that was sent on the call still waits for its peer."""
         return self._h2.queued_body_size(call.stream_id) < UNSENT_BYTES

@@ -18,9 +18,12 @@ Front = GrpcioFront | Http2Front
 
 def make_front(settings: Settings, methods: Methods, engine: Engine) -> Front:
     """A front that does not listen yet."""
+    compress = settings.compress_answers == "gzip"
     if settings.front == "http2":
-        return Http2Front(methods, engine, limits(settings), total_limits(settings), patience(settings))
-    return GrpcioFront(methods, engine, settings.max_message_bytes)
+        return Http2Front(
+            methods, engine, limits(settings), total_limits(settings), patience(settings), compress
+        )
+    return GrpcioFront(methods, engine, settings.max_message_bytes, compress)
 
 
 async def start_front(front: Front, settings: Settings, listeners: Sequence[Handed]) -> None:

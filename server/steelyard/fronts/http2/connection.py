@@ -224,9 +224,9 @@ class Http2Connection(asyncio.Protocol):
             self.rpc.answer(call, body, [])
         self._call_ended()
 
-    async def send(self, call: ServerCall, body: bytes) -> None:
+    async def send(self, call: ServerCall, body: bytes, compressed: bool = False) -> None:
         """Sends one of several answers; returns when little enough of them waits for the peer."""
-        self.rpc.send_message(call, body)
+        self.rpc.send_message(call, body, compressed)
         self.touch()
         if not self.rpc.may_send(call):
             waiter = self._senders[call] = asyncio.get_running_loop().create_future()

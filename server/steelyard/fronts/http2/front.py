@@ -12,12 +12,13 @@ from typing import Any
 from steelyard._native.rpc import Ledger
 from steelyard.errors import InvalidRequest, TooLarge
 from steelyard.fronts.http2.calls import HandledCall, InferCall
+from steelyard.fronts.http2.compressing import CompressingConnection
 from steelyard.fronts.http2.connection import Http2Connection
 from steelyard.fronts.http2.patience import Patience
 from steelyard.fronts.http2.sweep import look_at
 from steelyard.fronts.http2.trailing import TrailingFields
 from steelyard.rpc.calls import Method, ServerCall
-from steelyard.rpc.compression import TooMuch, inflate
+from steelyard.rpc.compression import GZIP, TooMuch, deflate, inflate
 from steelyard.rpc.limits import Limits, TotalLimits
 from steelyard.rpc.server import ServerConnection
 from steelyard.serving.engine import Engine
@@ -28,6 +29,9 @@ Listener = tuple[socket.socket, ssl.SSLContext | None]
 # A message that inflates from more than so much does so on a thread: at zlib's 300 MB/s and a usual ratio this is a
 # millisecond of the loop.
 INFLATED_INLINE_BYTES = 64 << 10
+
+# Answers that wait for a thread to compress them are counted by no connection; more than this go as they are.
+COMPRESSING_BYTES = 64 << 20
 
 # Each inflates up to one message at a time, and holds no more than that.
 INFLATING_THREADS = 2
@@ -60,7 +64,9 @@ class Http2Front:
         limits: Limits,
         totals: TotalLimits | None = None,
         patience: Patience | None = None,
+        compress: bool = False,
     ) -> None:
+        """compress: whether answers are, with gzip, for clients that understand it."""
         self.limits = limits
         self.totals = totals or TotalLimits()
         self.patience = patience or Patience()
@@ -75,6 +81,8 @@ class Http2Front:
         self._connections: dict[Http2Connection, None] = {}
         self._dirty: list[Http2Connection] = []
         self._servers: list[asyncio.Server] = []
+        self._connection = CompressingConnection if compress else Http2Connection
+        self._compressing_bytes = 0
         self._inflating = concurrent.futures.ThreadPoolExecutor(INFLATING_THREADS, "inflate")
         self._background: set[asyncio.Task[None]] = set()
         self._sweeping: asyncio.Task[None] | None = None
@@ -94,7 +102,7 @@ class Http2Front:
                     "ssl_shutdown_timeout": TLS_SHUTDOWN_S,
                 }
             self._servers.append(
-                await begin(lambda: Http2Connection(self), sock=listener, backlog=BACKLOG, **tls)
+                await begin(lambda: self._connection(self), sock=listener, backlog=BACKLOG, **tls)
             )
         self._sweeping = self._loop.create_task(self._sweep())
 
@@ -129,6 +137,17 @@ class Http2Front:
             ) from None
         except ValueError as error:
             raise InvalidRequest(str(error)) from None
+
+    async def compress(self, body: bytes) -> bytes | None:
+        """The message in gzip's form, made on a thread; None where so much waits for the threads already that it is
+        better sent as it is."""
+        if self._compressing_bytes > COMPRESSING_BYTES:
+            return None
+        self._compressing_bytes += len(body)
+        try:
+            return await self._loop.run_in_executor(self._inflating, deflate, GZIP, body)
+        finally:
+            self._compressing_bytes -= len(body)
 
     def background(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Does `work` beside everything else."""
