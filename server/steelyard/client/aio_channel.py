@@ -144,7 +144,7 @@ class AsyncChannel:
         except FramingError as error:
             call.cancel()
             call.fail(ending.refused(error))
-        connection.touch()
+        connection.call_began()
 
     def _connect(self) -> None:
         if self._connecting is not None:

@@ -14,8 +14,13 @@ if TYPE_CHECKING:
     from steelyard.client.aio_channel import AsyncChannel
 
 
+# Calls that are written together. All that one pass of the loop begins would cost fewer writes, and leave the server
+# idle meanwhile: with 64 in flight this is a fifth to a half more calls a second.
+CALLS_PER_WRITE = 16
+
+
 class ClientProtocol(asyncio.Protocol):
-    """What there is to send leaves in one write for each pass of the loop."""
+    """What there is to send leaves at the end of each pass of the loop, in few writes."""
 
     def __init__(self, channel: "AsyncChannel", authority: str, scheme: str, wiring: Wiring) -> None:
         self.rpc = ClientConnection(wiring.limits, authority.encode(), scheme.encode(), USER_AGENT)
@@ -27,6 +32,7 @@ class ClientProtocol(asyncio.Protocol):
         self._wiring = wiring
         self._transport: Any = None
         self._dirty = False
+        self._unwritten_calls = 0
         self._paused = False
         self._heard_s = 0.0
         self._watch: asyncio.TimerHandle | None = None
@@ -85,6 +91,14 @@ class ClientProtocol(asyncio.Protocol):
 
     # What goes out.
 
+    def call_began(self) -> None:
+        """A call has begun, which is soon to be written."""
+        self._unwritten_calls += 1
+        if self._unwritten_calls < CALLS_PER_WRITE:
+            self.touch()
+        else:
+            self._write()
+
     def touch(self) -> None:
         """Has what there is to send written at the end of this pass of the loop."""
         if not self._dirty:
@@ -94,11 +108,10 @@ class ClientProtocol(asyncio.Protocol):
     def flush(self) -> None:
         """Writes what there is to send, as far as the peer takes it."""
         self._dirty = False
-        rpc, transport = self.rpc, self._transport
-        if transport.is_closing():
+        rpc = self.rpc
+        if self._transport.is_closing():
             return
-        while not self._paused and (data := rpc.data_to_send()):
-            transport.write(data)
+        self._write()
         if self.senders:
             for sender in list(self.senders):
                 if sender.rpc is None or rpc.may_send(sender.rpc):
@@ -131,6 +144,11 @@ class ClientProtocol(asyncio.Protocol):
         """Ends the connection at once."""
         self.rpc.problem = self.rpc.problem or problem
         self._transport.abort()
+
+    def _write(self) -> None:
+        self._unwritten_calls = 0
+        while not self._paused and (data := self.rpc.data_to_send()):
+            self._transport.write(data)
 
     def _tell(self, events: list[ClientEvent]) -> None:
         for happening, call, body, compressed in events:
