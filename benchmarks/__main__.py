@@ -12,6 +12,7 @@ from typing import Any
 import uvloop
 
 from benchmarks import (
+    clients,
     demo_files,
     engine,
     image,
@@ -80,6 +81,10 @@ def main() -> None:
         print("\ntiny over the wire")
         found["serving"] = serving.run(rounds=2, requests=4_000) if quick else serving.run()
         print("\n".join(serving.report(found["serving"])))
+    if not names or "clients" in names:
+        print("\nour clients against grpcio's")
+        found["clients"] = clients.run(rounds=1, seconds=0.5) if quick else clients.run()
+        print("\n".join(clients.report(found["clients"])))
     if not names or "real" in names:
         print("\nreal models against bare ONNX Runtime")
         found["real"] = real.run(rounds=2, seconds=1.0) if quick else real.run()

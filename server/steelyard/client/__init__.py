@@ -6,6 +6,7 @@ from steelyard.client.requests import Request
 from steelyard.client.results import Result, StreamAnswer
 from steelyard.client.retry import Retry
 from steelyard.client.sync import Client
+from steelyard.client.target import tls_context
 from steelyard.client.tensors import Tensor
 
 __all__ = [
@@ -20,4 +21,5 @@ __all__ = [
     "StreamAnswer",
     "Tensor",
     "TensorMetadata",
+    "tls_context",
 ]

@@ -1,12 +1,13 @@
 """The client for asyncio: the same methods, awaited."""
 
 import asyncio
+import contextlib
 import random
+import ssl
 import time
 from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
-    AsyncIterator,
     Awaitable,
     Callable,
     Iterable,
@@ -16,20 +17,23 @@ from collections.abc import (
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-import grpc
-import grpc.aio
-
 from steelyard.client import rpcs
+from steelyard.client.aio_calls import StreamCall
+from steelyard.client.aio_channel import AsyncChannel
 from steelyard.client.answers import ModelMetadata, ModelState, ModelStatistics
-from steelyard.client.channel import DEFAULT_MAX_MESSAGE_BYTES, channel_options
-from steelyard.client.failures import error_of, failure_of
+from steelyard.client.backoff import Backoff
+from steelyard.client.channel import DEFAULT_MAX_MESSAGE_BYTES
+from steelyard.client.failures import CallFailed, error_of
 from steelyard.client.requests import Parameter, Request, encode_request
 from steelyard.client.results import Result, StreamAnswer, decode_response
 from steelyard.client.retry import Attempts, Retry
 from steelyard.client.rpcs import Rpc
 from steelyard.client.stream import StreamCodec
+from steelyard.client.target import parse_target
 from steelyard.client.tensors import Array, Tensor
+from steelyard.client.wiring import Wiring
 from steelyard.errors import Unavailable
+from steelyard.rpc.limits import Limits
 
 T = TypeVar("T")
 
@@ -48,15 +52,18 @@ class AsyncClient:
         max_message_bytes: int = DEFAULT_MAX_MESSAGE_BYTES,
         retry: Retry | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        tls: ssl.SSLContext | None = None,
+        keepalive_s: float | None = None,
     ) -> None:
         """Connects with the first call, on the loop that is running then. The arguments are as in `Client`."""
         self.address = address
+        self._target = parse_target(address)
         self._timeout_s = timeout_s
-        self._options = channel_options(max_message_bytes)
+        self._wiring = Wiring(Limits(max_message_bytes=max_message_bytes), keepalive_s)
+        self._tls = tls
         self._retry = retry or Retry()
         self._sleep = sleep
-        self._channel: Any = None
-        self._callables: dict[str, Any] = {}
+        self._channel: AsyncChannel | None = None
         self._closed = False
 
     async def __aenter__(self) -> Self:
@@ -108,7 +115,7 @@ class AsyncClient:
         codec = StreamCodec()
         problems: list[Exception] = []
 
-        async def bodies() -> AsyncIterator[bytes]:
+        async def bodies() -> AsyncGenerator[bytes, None]:
             try:
                 if isinstance(requests, AsyncIterable):
                     async for request in requests:
@@ -120,14 +127,18 @@ class AsyncClient:
                 problems.append(problem)
 
         timeout_s = self._timeout_s if timeout_s is None else timeout_s
-        call = self._callable(rpcs.STREAM_INFER, stream=True)(bodies(), timeout=timeout_s)
+        call = self._connected().stream(rpcs.STREAM_INFER, timeout_s)
+        feeding = asyncio.ensure_future(_feed(call, bodies()))
         try:
             async for body in call:
                 yield codec.decode(body)
-        except grpc.RpcError as error:
-            raise error_of(failure_of(error), self.address) from None
+        except CallFailed as failed:
+            raise error_of(failed.failure, self.address) from None
         finally:
             call.cancel()
+            feeding.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await feeding
         if problems:
             raise problems[0]
 
@@ -185,25 +196,31 @@ class AsyncClient:
         timeout_s = self._timeout_s if timeout_s is None else timeout_s
         deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
         attempts = Attempts(self._retry, deadline_s, random.random)
-        call = self._callable(method)
+        channel = self._connected()
         while True:
             remaining_s, metadata = attempts.begin(time.monotonic())
             try:
-                return await call(body, timeout=remaining_s, metadata=metadata), attempts.made
-            except grpc.RpcError as error:
-                failure = failure_of(error)
+                return await channel.unary(method, body, remaining_s, metadata).answer(), attempts.made
+            except CallFailed as failed:
+                failure = failed.failure
             wait_s = attempts.wait_s(failure, time.monotonic())
             if wait_s is None:
                 raise error_of(failure, self.address)
             await self._sleep(wait_s)
 
-    def _callable(self, method: str, stream: bool = False) -> Any:
+    def _connected(self) -> AsyncChannel:
         if self._closed:
             raise Unavailable(f"the client of {self.address} is closed")
         if self._channel is None:
-            self._channel = grpc.aio.insecure_channel(self.address, options=self._options)
-        found = self._callables.get(method)
-        if found is None:
-            make = self._channel.stream_stream if stream else self._channel.unary_unary
-            found = self._callables[method] = make(method)
-        return found
+            self._channel = AsyncChannel(self._target, self._wiring, self._tls, Backoff(random.random))
+        return self._channel
+
+
+async def _feed(call: StreamCall, bodies: AsyncGenerator[bytes, None]) -> None:
+    """Sends what there is, ahead of the answers. Why it could not is for whoever reads them to hear."""
+    async with contextlib.aclosing(bodies):
+        with contextlib.suppress(CallFailed):
+            async for body in bodies:
+                if not await call.send(body):
+                    return
+            await call.end()

@@ -1,6 +1,6 @@
 """A gRPC status as one of the project's errors: the way back through the table of status codes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,14 +47,29 @@ class Failure:
     """The server's own name for the request, where it had one."""
 
 
+class CallFailed(Exception):
+    """A call ended with another status than OK."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+
+
 def failure_of(error: Any) -> Failure:
     """What a `grpc.RpcError` holds."""
-    trailing: dict[str, str | bytes] = dict(error.trailing_metadata() or ())
-    decision_id = trailing.get(DECISION_ID)
+    return failure_of_status(
+        error.code().value[0], error.details() or error.code().name, error.trailing_metadata() or ()
+    )
+
+
+def failure_of_status(code: int, message: str, trailing: Iterable[tuple[str, str | bytes]]) -> Failure:
+    """What a call's status and trailing metadata say."""
+    said = dict(trailing)
+    decision_id = said.get(DECISION_ID)
     return Failure(
-        code=error.code().value[0],
-        message=error.details() or error.code().name,
-        pushback_ms=_pushback_ms(trailing.get(PUSHBACK)),
+        code=code,
+        message=message,
+        pushback_ms=_pushback_ms(said.get(PUSHBACK)),
         decision_id=decision_id if isinstance(decision_id, str) else None,
     )
 

@@ -77,37 +77,43 @@ def decode_stream_response(body: bytes, elapsed_ns_of: Callable[[str], int]) -> 
 
 
 def _result(message: pb.ModelInferResponse, elapsed_ns: int, attempts: int) -> Result:
-    if len(message.raw_output_contents) != len(message.outputs):
+    raws = list(message.raw_output_contents)
+    outputs: dict[str, Array] = {}
+    datatypes: dict[str, str] = {}
+    # Each look at a field of a message costs more than what is done with it here.
+    for number, tensor in enumerate(message.outputs):
+        if number < len(raws):
+            name, datatype = tensor.name, tensor.datatype
+            outputs[name] = decode_tensor(name, datatype, tensor.shape, raws[number])
+            datatypes[name] = datatype
+    if len(raws) != len(message.outputs):
         raise SteelyardError(
             f"model {message.model_name!r}: the answer has {len(message.outputs)} outputs and "
-            f"{len(message.raw_output_contents)} raw contents"
+            f"{len(raws)} raw contents"
         )
-    outputs = {
-        tensor.name: decode_tensor(tensor.name, tensor.datatype, tensor.shape, raw)
-        for tensor, raw in zip(message.outputs, message.raw_output_contents, strict=True)
-    }
+    parameters = _parameters(message)
     return Result(
         outputs=outputs,
-        datatypes={tensor.name: tensor.datatype for tensor in message.outputs},
+        datatypes=datatypes,
         model=message.model_name,
         version=message.model_version,
-        digest=_text(message, "steelyard_model_digest"),
-        decision_id=_text(message, "steelyard_decision_id"),
+        digest=str(parameters.pop("steelyard_model_digest", "")),
+        decision_id=str(parameters.pop("steelyard_decision_id", "")),
         request_id=message.id,
         elapsed_ns=elapsed_ns,
         attempts=attempts,
-        parameters=_parameters(message),
+        parameters=parameters,
     )
 
 
 def _parameters(message: pb.ModelInferResponse) -> dict[str, bool | int | str | float]:
-    """The answer's parameters that have a value, but for those that have a field of their own."""
-    chosen = {name: value.WhichOneof("parameter_choice") for name, value in message.parameters.items()}
-    return {
-        name: getattr(message.parameters[name], kind)
-        for name, kind in chosen.items()
-        if kind is not None and name not in ("steelyard_model_digest", "steelyard_decision_id")
-    }
+    """The answer's parameters that have a value."""
+    found = {}
+    for name, value in message.parameters.items():
+        kind = value.WhichOneof("parameter_choice")
+        if kind is not None:
+            found[name] = getattr(value, kind)
+    return found
 
 
 def _error(message: pb.ModelStreamInferResponse) -> SteelyardError:

@@ -1,24 +1,29 @@
 """The client that waits: every method returns when the answer is there."""
 
+import contextlib
 import random
+import ssl
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-import grpc
-
 from steelyard.client import rpcs
 from steelyard.client.answers import ModelMetadata, ModelState, ModelStatistics
-from steelyard.client.channel import DEFAULT_MAX_MESSAGE_BYTES, channel_options
-from steelyard.client.failures import error_of, failure_of
+from steelyard.client.backoff import Backoff
+from steelyard.client.blocking_channel import BlockingChannel
+from steelyard.client.channel import DEFAULT_MAX_MESSAGE_BYTES
+from steelyard.client.failures import CallFailed, error_of
 from steelyard.client.requests import Parameter, Request, encode_request
 from steelyard.client.results import Result, StreamAnswer, decode_response
 from steelyard.client.retry import Attempts, Retry
 from steelyard.client.rpcs import Rpc
 from steelyard.client.stream import StreamCodec
+from steelyard.client.target import parse_target
 from steelyard.client.tensors import Array, Tensor
+from steelyard.client.wiring import Wiring
 from steelyard.errors import Unavailable
+from steelyard.rpc.limits import Limits
 
 T = TypeVar("T")
 
@@ -39,21 +44,26 @@ class Client:
         max_message_bytes: int = DEFAULT_MAX_MESSAGE_BYTES,
         retry: Retry | None = None,
         sleep: Callable[[float], None] = time.sleep,
+        tls: ssl.SSLContext | None = None,
+        keepalive_s: float | None = None,
     ) -> None:
-        """Connects with the first call.
+        """Connects with the first call. Raises ConfigError for an address that is none.
 
-        address: "host:port".
+        address: "host:port", "[address]:port" or "unix:/path".
         timeout_s: of every call that names none of its own, over all attempts; None: no limit.
         max_message_bytes: of a request and of an answer.
         retry: how far to follow the server's pushback.
         sleep: waits the seconds between two attempts.
+        tls: how to reach a server that speaks TLS (`tls_context` makes one); it is set to ask for h2.
+        keepalive_s: without a byte from the server while a call is open, before it is asked whether it is there; None:
+            it is never asked.
         """
         self.address = address
         self._timeout_s = timeout_s
         self._retry = retry or Retry()
         self._sleep = sleep
-        self._channel = grpc.insecure_channel(address, options=channel_options(max_message_bytes))
-        self._callables: dict[str, Any] = {}
+        wiring = Wiring(Limits(max_message_bytes=max_message_bytes), keepalive_s)
+        self._channel = BlockingChannel(parse_target(address), wiring, tls, Backoff(random.random))
         self._closed = False
 
     def __enter__(self) -> Self:
@@ -121,14 +131,13 @@ class Client:
                 problems.append(problem)
 
         timeout_s = self._timeout_s if timeout_s is None else timeout_s
-        call = self._callable(rpcs.STREAM_INFER, stream=True)(bodies(), timeout=timeout_s)
+        self._check_open()
         try:
-            for body in call:
-                yield codec.decode(body)
-        except grpc.RpcError as error:
-            raise error_of(failure_of(error), self.address) from None
-        finally:
-            call.cancel()
+            with contextlib.closing(self._channel.stream(rpcs.STREAM_INFER, bodies(), timeout_s)) as answers:
+                for body in answers:
+                    yield codec.decode(body)
+        except CallFailed as failed:
+            raise error_of(failed.failure, self.address) from None
         if problems:
             raise problems[0]
 
@@ -184,23 +193,18 @@ class Client:
         timeout_s = self._timeout_s if timeout_s is None else timeout_s
         deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
         attempts = Attempts(self._retry, deadline_s, random.random)
-        call = self._callable(method)
+        self._check_open()
         while True:
             remaining_s, metadata = attempts.begin(time.monotonic())
             try:
-                return call(body, timeout=remaining_s, metadata=metadata), attempts.made
-            except grpc.RpcError as error:
-                failure = failure_of(error)
+                return self._channel.unary(method, body, remaining_s, metadata), attempts.made
+            except CallFailed as failed:
+                failure = failed.failure
             wait_s = attempts.wait_s(failure, time.monotonic())
             if wait_s is None:
                 raise error_of(failure, self.address)
             self._sleep(wait_s)
 
-    def _callable(self, method: str, stream: bool = False) -> Any:
+    def _check_open(self) -> None:
         if self._closed:
             raise Unavailable(f"the client of {self.address} is closed")
-        found = self._callables.get(method)
-        if found is None:
-            make = self._channel.stream_stream if stream else self._channel.unary_unary
-            found = self._callables[method] = make(method)
-        return found

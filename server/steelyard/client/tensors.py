@@ -53,13 +53,16 @@ def encode_tensor(name: str, value: Array | Tensor) -> EncodedTensor:
     if not isinstance(array, np.ndarray | np.generic):
         raise InvalidRequest(f"input {name!r}: expected a numpy array, came {type(array).__name__}")
     array = np.asarray(array)
-    if array.dtype.name == "bfloat16":
+    # A dtype's name is put together anew each time that it is asked for.
+    if array.dtype.kind == "V" and array.dtype.name == "bfloat16":
         array, wanted = array.view(np.uint16), wanted or "BF16"
     datatype = _datatype_of(name, array, wanted)
     if datatype == "BYTES":
         return EncodedTensor(name, datatype, array.shape, _encode_strings(name, array))
-    contiguous = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
-    return EncodedTensor(name, datatype, array.shape, contiguous.reshape(-1).view(np.uint8).data)
+    if not array.flags.c_contiguous or array.dtype.str[0] == ">":
+        contiguous = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
+        return EncodedTensor(name, datatype, array.shape, contiguous.reshape(-1).view(np.uint8).data)
+    return EncodedTensor(name, datatype, array.shape, array.reshape(-1).view(np.uint8).data)
 
 
 def decode_tensor(name: str, datatype: str, shape: Sequence[int], raw: bytes) -> Array:
@@ -78,11 +81,12 @@ def decode_tensor(name: str, datatype: str, shape: Sequence[int], raw: bytes) ->
         raise SteelyardError(f"output {name!r}: the answer has {len(raw)} bytes for elements of {datatype}")
     else:
         array = np.frombuffer(raw, dtype=known.dtype)
-    if any(dim < 0 for dim in shape) or math.prod(shape) != array.size:
+    dims = tuple(shape)
+    if min(dims, default=0) < 0 or math.prod(dims) != array.size:
         raise SteelyardError(
-            f"output {name!r}: the answer has {array.size} elements for shape {list(shape)} of {datatype}"
+            f"output {name!r}: the answer has {array.size} elements for shape {list(dims)} of {datatype}"
         )
-    return array.reshape(tuple(shape))
+    return array.reshape(dims)
 
 
 def _datatype_of(name: str, array: Array, wanted: str | None) -> str:
