@@ -15,6 +15,7 @@ from benchmarks import (
     clients,
     demo_files,
     engine,
+    front,
     image,
     many,
     observe,
@@ -43,7 +44,7 @@ def host() -> dict[str, Any]:
         ),
         platform.machine(),
     )
-    packages = ("onnxruntime", "grpcio", "uvloop", "numpy", "protobuf")
+    packages = ("onnxruntime", "grpcio", "ngh2", "uvloop", "numpy", "protobuf")
     return {
         "cpu": cpu,
         "cores": len(os.sched_getaffinity(0)),
@@ -81,6 +82,10 @@ def main() -> None:
         print("\ntiny over the wire")
         found["serving"] = serving.run(rounds=2, requests=4_000) if quick else serving.run()
         print("\n".join(serving.report(found["serving"])))
+    if not names or "front" in names:
+        print("\nour front against a sketch of a transport, and grpc.aio")
+        found["front"] = front.run(rounds=1, requests=4_000) if quick else front.run()
+        print("\n".join(front.report(found["front"])))
     if not names or "clients" in names:
         print("\nour clients against grpcio's")
         found["clients"] = clients.run(rounds=1, seconds=0.5) if quick else clients.run()

@@ -2,20 +2,31 @@
 
 `python -m benchmarks.ceiling grpcio`                 every ModelInfer gets the same bytes
 `python -m benchmarks.ceiling grpcio MODEL TENSOR`    every ModelInfer is one run of the model on one row, by a thread
+`python -m benchmarks.ceiling http2`                  the same bytes, by as little as speaks HTTP/2: asyncio and ngh2
+`python -m benchmarks.ceiling front`                  the same bytes, by our own front with nothing behind it
 """
 
 import asyncio
 import os
+import socket
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, ClassVar
 
 import grpc
 import grpc.aio
+import ngh2
 import numpy as np
 import onnxruntime as ort
 import uvloop
+from ngh2.config import Configuration, Role
+from ngh2.enums import Setting
+from ngh2.events import DataReceived
 
+from steelyard.fronts.http2.front import Http2Front
+from steelyard.rpc.framing import frame
+from steelyard.rpc.limits import Limits
+from steelyard.serving.methods import Methods
 from steelyard.wire import encode_response
 
 ANSWER = encode_response(
@@ -64,7 +75,59 @@ def one_run(model: str, tensor: str) -> Any:
     return infer
 
 
+class Sketch(asyncio.Protocol):
+    """Answers whatever it is asked: no checks, no limits, no flow of control but the library's own."""
+
+    head: ClassVar = [(b":status", b"200"), (b"content-type", b"application/grpc")]
+    tail: ClassVar = [(b"grpc-status", b"0")]
+    answer = frame(ANSWER)
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+        self.h2 = ngh2.Connection(Role.SERVER, Configuration())
+        told = {Setting.MAX_CONCURRENT_STREAMS: 1000, Setting.INITIAL_WINDOW_SIZE: 1 << 20}
+        self.h2.initiate_connection(told)
+        transport.write(self.h2.data_to_send())
+
+    def data_received(self, data: bytes) -> None:
+        h2 = self.h2
+        h2.receive_data(data)
+        for event in h2.events():
+            if type(event) is DataReceived and event.end_stream:
+                h2.send_response(event.stream_id, self.head)
+                h2.send_data(event.stream_id, self.answer)
+                h2.send_trailers(event.stream_id, self.tail)
+        if out := h2.data_to_send():
+            self.transport.write(out)
+
+
+class FixedEngine:
+    """Stands where the engine is, and does nothing."""
+
+    def submit(self, call: Any, body: bytes) -> None:
+        """Answers at once."""
+        call.answer(ANSWER, ())
+
+    def cancel(self, call: Any) -> None:
+        """Never needed: every call has been answered."""
+
+
+async def serve_http2(kind: str) -> None:
+    """The sketch, or our front, on a free port, which is printed."""
+    listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
+    if kind == "front":
+        engine: Any = FixedEngine()
+        await Http2Front(Methods(), engine, Limits()).start([(listener, None)])
+    else:
+        await asyncio.get_running_loop().create_server(Sketch, sock=listener)
+    print(listener.getsockname()[1], flush=True)
+    await asyncio.Event().wait()
+
+
 if __name__ == "__main__":
+    if sys.argv[1:] in (["http2"], ["front"]):
+        uvloop.run(serve_http2(sys.argv[1]))
+        sys.exit()
     if len(sys.argv) not in (2, 4) or sys.argv[1] != "grpcio":
-        sys.exit("usage: python -m benchmarks.ceiling grpcio [MODEL TENSOR]")
+        sys.exit("usage: python -m benchmarks.ceiling http2|front|grpcio [MODEL TENSOR]")
     uvloop.run(serve(one_run(*sys.argv[2:]) if len(sys.argv) == 4 else fixed))
