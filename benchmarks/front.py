@@ -1,8 +1,8 @@
 """Our gRPC front against a sketch of a transport and against `grpc.aio`: h2load, in turn, medians.
 
 What it favours: a model that costs nothing, and a client that never waits and batches what it writes. Client and
-servers share the same cores. The sketch answers fixed bytes with as little as speaks HTTP/2; it checks nothing, so no server
-that may be used can be as fast.
+servers share the same cores. The sketch answers fixed bytes with as little as speaks HTTP/2; it checks nothing, so no
+server that may be used can be as fast.
 """
 
 import statistics
