@@ -21,6 +21,9 @@ P99_S = 3.0
 # Enough that a p99 means something, also where the attack itself was over in a moment.
 MIN_CALLS = 100
 
+# Of a processor: bombs whose callers went away are inflated to their end, and hold what comes out until then.
+RESTING_PERCENT = 20
+
 
 class Bystander:
     """A caller on its own connection, one call after the other."""
@@ -99,10 +102,17 @@ class Siege:
         """Requests to a model that have ended so far, however they did."""
         return metrics(self.server, model=model)["steelyard_requests_total"]
 
+    def _rested(self, worker: int) -> None:
+        """Waits until the server has done what the attack before this one left it to do, and has let go of it."""
+        process = psutil.Process(worker)
+        process.cpu_percent()
+        eventually(lambda: process.cpu_percent() < RESTING_PERCENT, every_s=0.2)
+
     @contextlib.contextmanager
     def hold(self, growth_mb: int) -> Iterator[None]:
         """While this is open the server is attacked; it may grow by so much, and must answer another caller."""
         worker = self.server.worker_pid()
+        self._rested(worker)
         bystander, memory = Bystander(self.address), Memory(worker)
         bystander.begin()
         memory.begin()

@@ -50,6 +50,7 @@ FLAGS = {
     "workers": ("1", 1),
     "profile": ("production", "production"),
     "max_message_bytes": ("1 MiB", 1 << 20),
+    "compress_answers": ("gzip", "gzip"),
     "max_queue_bytes": ("4096", 4096),
     "threads": ("2", 2),
     "load_threads": ("1", 1),

@@ -62,7 +62,9 @@ async def address(request: pytest.FixtureRequest) -> AsyncIterator[str]:
         await front.start([(listener, None)])
     else:
         front = GrpcioFront(methods, None, 1 << 20)
-        port = await front.start("127.0.0.1:0")
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        await front.start([(f"127.0.0.1:{port}", None)])
     yield f"127.0.0.1:{port}"
     await front.stop(0)
 

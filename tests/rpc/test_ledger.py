@@ -65,7 +65,7 @@ def test_a_call_that_does_not_fit_is_refused_alone(whole: bool, of_all: bool) ->
     status = pair.status(second)
     assert status is not None
     assert status[0] == codes.RESOURCE_EXHAUSTED
-    assert ("received_bytes" if of_all else "connection_bytes") in status[1]
+    assert ("total_received_bytes" if of_all else "connection_received_bytes") in status[1]
     assert pair.total.incoming == 55_000
     pair.peer.reset_stream(first)
     pair.pump()

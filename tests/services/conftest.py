@@ -38,6 +38,12 @@ OVER_BOTH: dict[str, tuple[str, ...]] = {
     "test_triton_client": (),
     "test_waiting_requests": (),
     "test_accounting": (),
+    "test_listening": (
+        "test_commands_find_a_server_that_has_a_unix_socket_alone",
+        "test_one_port_in_use_of_several",
+        "test_the_socket_of_a_dead_server_is_replaced_and_that_of_a_live_one_is_not",
+        "test_files_that_cannot_be_used",
+    ),
     "test_process_life": (
         "test_a_port_in_use",
         "test_the_ports_of_another_server",

@@ -223,7 +223,6 @@ def test_commands_say_what_to_do_where_there_is_tls_alone(
         assert part in said
 
 
-@pytest.mark.parametrize("front", FRONTS)
 def test_commands_find_a_server_that_has_a_unix_socket_alone(
     start: Start, tmp_path: Path, short: Path, front: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -249,7 +248,6 @@ def ended(server: Server) -> str:
     return server.output()
 
 
-@pytest.mark.parametrize("front", FRONTS)
 @pytest.mark.parametrize("setting", ["grpc_address", "grpc_tls_address"])
 def test_one_port_in_use_of_several(
     start: Start, tmp_path: Path, short: Path, papers: Papers, front: str, setting: str
@@ -265,7 +263,6 @@ def test_one_port_in_use_of_several(
     assert not mine.exists()
 
 
-@pytest.mark.parametrize("front", FRONTS)
 def test_the_socket_of_a_dead_server_is_replaced_and_that_of_a_live_one_is_not(
     start: Start, tmp_path: Path, short: Path, front: str
 ) -> None:
@@ -336,7 +333,6 @@ def _locked_key(papers: Papers, tmp_path: Path) -> dict[str, str]:
     return {**papers.tls(), "tls_certificate": str(pair.certificate), "tls_key": str(pair.key)}
 
 
-@pytest.mark.parametrize("front", FRONTS)
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [
