@@ -78,6 +78,8 @@ class ClientConnection:
         """Why the connection was given up, where it was."""
         self.pings = 0
         """Answers to our pings."""
+        self.late: list[ClientEvent] = []
+        """What happened to calls while bytes were asked for; see `news`."""
         self._max_streams = 0
         self._common: tuple[Header, ...] = (
             (b":method", b"POST"),
@@ -189,10 +191,10 @@ class ClientConnection:
         try:
             queued = h2.queued_body_size() > SLICE_BYTES
             data = h2.data_to_send(SLICE_BYTES) if queued else h2.data_to_send()
-            for event in h2.events():
-                # Streams that close by what we send are those that are forgotten already.
-                if isinstance(event, ConnectionClosed):
-                    self._close(event)
+            events = h2.events()
+            if events:
+                # Calls that the library itself has reset, for what came of them.
+                self._take(events, self.late)
         except NGH2Error as error:
             self.closed = True
             self.problem = str(error)
@@ -217,6 +219,11 @@ class ClientConnection:
         if problem and not self.closed:
             self.closed = True
             self.problem = problem
+        return found
+
+    def news(self) -> list[ClientEvent]:
+        """What `late` holds, once."""
+        found, self.late = self.late, []
         return found
 
     def lost(self, problem: str) -> list[ClientEvent]:
@@ -347,7 +354,7 @@ class ClientConnection:
         half_closed: list[int],
     ) -> None:
         ending = read_ending(fields, self.limits.max_header_bytes)
-        if call.unframer is not None and call.unframer.held and ending.code == codes.OK:
+        if call.unframer is not None and call.unframer.in_message and ending.code == codes.OK:
             ending = Ending(codes.INTERNAL, "the answer ended in the middle of a message")
         self._status(call, ending, fields, found, half_closed)
 
