@@ -1,5 +1,6 @@
 """The client's side of one connection: calls in, bytes out, and bytes in, what happens to calls out."""
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -177,11 +178,12 @@ class ClientConnection:
         if call.paused and call.held < UNREAD_BYTES // 2:
             call.paused = False
             if call.state != ClientState.CLOSED and not self.closed:
-                self._h2.set_local_window_size(self.limits.stream_window_bytes, stream_id=call.stream_id)
+                self._set_window(call, self.limits.stream_window_bytes)
 
     def ping(self) -> None:
         """Asks the server whether it is there; `pings` counts its answers."""
-        self._h2.ping()
+        with contextlib.suppress(NGH2Error):
+            self._h2.ping()
 
     def data_to_send(self) -> bytes:
         """Bytes for the peer; empty where there are none, or the peer takes none. Ask until it is empty."""
@@ -338,7 +340,7 @@ class ClientConnection:
             call.held += len(body) + MESSAGE_OVERHEAD
             if call.held > UNREAD_BYTES and not call.paused:
                 call.paused = True
-                self._h2.set_local_window_size(0, stream_id=call.stream_id)
+                self._set_window(call, 0)
             found.append((ClientHappening.MESSAGE, call, body, compressed))
         elif call.body is not None:
             raise FramingError(codes.INTERNAL, "expected one message, and a second came")
@@ -434,8 +436,13 @@ class ClientConnection:
             raise CallStateError(f"{ClientAction(action).name} in state {ClientState(call.state).name}")
         call.state = after
 
+    def _set_window(self, call: ClientCall, size: int) -> None:
+        # The rest of the answer came in the same bytes, and the library is done with the stream, or the connection.
+        with contextlib.suppress(NGH2Error):
+            self._h2.set_local_window_size(size, stream_id=call.stream_id)
+
     def _reset(self, stream_id: int, code: int) -> None:
-        if not self.closed:
+        with contextlib.suppress(NGH2Error):
             self._h2.reset_stream(stream_id, code)
 
     def _forget(self, call: ClientCall) -> None:
