@@ -14,12 +14,8 @@ import ngh2
 from ngh2.config import Role
 
 UNARY, DOWN, UP, BOTH = "/test.Calls/Unary", "/test.Calls/Down", "/test.Calls/Up", "/test.Calls/Both"
-FAIL, HANG, METADATA, ZEROS = (
-    "/test.Calls/Fail",
-    "/test.Calls/Hang",
-    "/test.Calls/Metadata",
-    "/test.Calls/Zeros",
-)
+FAIL, HANG, METADATA = "/test.Calls/Fail", "/test.Calls/Hang", "/test.Calls/Metadata"
+PEER, ZEROS = "/test.Calls/Peer", "/test.Calls/Zeros"
 
 DOWN_ANSWERS = 5
 
@@ -61,6 +57,7 @@ class Calls(grpc.GenericRpcHandler):
             UNARY: grpc.unary_unary_rpc_method_handler(lambda body, context: body),
             ZEROS: grpc.unary_unary_rpc_method_handler(lambda body, context: bytes(int(body))),
             METADATA: grpc.unary_unary_rpc_method_handler(lambda body, context: _said(context)),
+            PEER: grpc.unary_unary_rpc_method_handler(lambda body, context: body + context.peer().encode()),
             FAIL: grpc.unary_unary_rpc_method_handler(fail),
             HANG: grpc.unary_unary_rpc_method_handler(hang),
             DOWN: grpc.unary_stream_rpc_method_handler(down),
