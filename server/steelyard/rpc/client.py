@@ -24,7 +24,7 @@ from steelyard.rpc import codes
 from steelyard.rpc.answer import Ending, read_answer_head, read_ending
 from steelyard.rpc.client_calls import ClientCall, ClientEvent, ClientHappening
 from steelyard.rpc.compression import ACCEPTED
-from steelyard.rpc.framing import PREFIX_BYTES, FramingError, frame, prefix
+from steelyard.rpc.framing import PREFIX, PREFIX_BYTES, FramingError, frame, prefix
 from steelyard.rpc.head import FIELD_OVERHEAD
 from steelyard.rpc.http2 import configuration, settings
 from steelyard.rpc.limits import Limits
@@ -138,6 +138,31 @@ class ClientConnection:
         if stream_id >= LAST_STREAM_ID:
             self.draining = True
         call = self.calls[stream_id] = ClientCall(stream_id, streams_answers, owner)
+        return call
+
+    def ask(
+        self, path: str, body: bytes, timeout_ns: int, metadata: Sequence[Header], owner: Any
+    ) -> ClientCall:
+        """Begins a call with one message and one answer, and sends all of it: what `start` and `send` do, in one step.
+
+        Raises FramingError as they do; then nothing was begun.
+        """
+        if len(body) > self.limits.max_message_bytes:
+            raise FramingError(codes.RESOURCE_EXHAUSTED, too_long(len(body), self.limits.max_message_bytes))
+        if metadata or len(body) > COPIED_BYTES:
+            call = self.start(path, timeout_ns, metadata, streams_answers=False, owner=owner)
+            self.send(call, body, last=True)
+            return call
+        fields = self._heads.get(path) or self._make_head(path)
+        if timeout_ns >= 0:
+            fields = [*fields, NeverIndexedHeader(b"grpc-timeout", format_timeout(timeout_ns))]
+        h2 = self._h2
+        stream_id = h2.send_request(fields)
+        h2.send_data(stream_id, PREFIX.pack(0, len(body)) + body, end_stream=True)
+        if stream_id >= LAST_STREAM_ID:
+            self.draining = True
+        call = self.calls[stream_id] = ClientCall(stream_id, False, owner)
+        call.state = ClientState.SENT
         return call
 
     def send(self, call: ClientCall, body: bytes, compressed: bool = False, *, last: bool = False) -> None:
