@@ -121,8 +121,8 @@ def serving(repository: Path, *flags: str) -> Iterator[Server]:
             assert process.wait(STOP_TIMEOUT_S) == 0
 
 
-def filled_server(directory: Path) -> Iterator[Server]:
+def filled_server(directory: Path, *flags: str) -> Iterator[Server]:
     """A server over the models of `fill`, for a fixture."""
     fill(directory)
-    with serving(directory) as server:
+    with serving(directory, *flags) as server:
         yield server

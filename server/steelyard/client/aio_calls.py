@@ -99,10 +99,9 @@ class UnaryCall(AsyncCall):
         self.answered: asyncio.Future[tuple[bytes, bool]] = channel.loop.create_future()
 
     def begin(self, connection: "ClientProtocol") -> None:
-        rpc = connection.rpc
         self.connection = connection
-        self.rpc = rpc.start(self.path, self._timeout_ns(), self.metadata, streams_answers=False, owner=self)
-        rpc.send(self.rpc, self._body, last=True)
+        timeout_ns = -1 if self._deadline_s < 0 else self._timeout_ns()
+        self.rpc = connection.rpc.ask(self.path, self._body, timeout_ns, self.metadata, self)
 
     def fail(self, problem: CallFailed) -> None:
         self.close()

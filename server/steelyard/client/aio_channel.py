@@ -12,8 +12,6 @@ from steelyard.client.backoff import Backoff
 from steelyard.client.failures import CallFailed
 from steelyard.client.target import ALPN, Target
 from steelyard.client.wiring import Wiring
-from steelyard.rpc import codes
-from steelyard.rpc.client import too_long
 from steelyard.rpc.framing import FramingError
 from steelyard.rpc.metadata import encode_metadata
 
@@ -50,9 +48,6 @@ class AsyncChannel:
         metadata: Sequence[tuple[str, str | bytes]] = (),
     ) -> UnaryCall:
         """Begins a call with one message and one answer; await its `answer`. Raises CallFailed."""
-        limit = self._wiring.limits.max_message_bytes
-        if len(body) > limit:
-            raise ending.refused(FramingError(codes.RESOURCE_EXHAUSTED, too_long(len(body), limit)))
         fields = encode_metadata(metadata) if metadata else []
         call = UnaryCall(self, path, body, timeout_s, fields)
         self.submit(call)

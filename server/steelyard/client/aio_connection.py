@@ -149,6 +149,8 @@ class ClientProtocol(asyncio.Protocol):
         self._unwritten_calls = 0
         while not self._paused and (data := self.rpc.data_to_send()):
             self._transport.write(data)
+        if self.rpc.late:
+            self._tell(self.rpc.news())
 
     def _tell(self, events: list[ClientEvent]) -> None:
         for happening, call, body, compressed in events:

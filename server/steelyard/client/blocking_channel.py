@@ -60,8 +60,7 @@ class BlockingChannel:
         while True:
             connection = self._take(deadline)
             try:
-                call = connection.rpc.start(path, _left_ns(deadline), fields, streams_answers=False)
-                connection.rpc.send(call, body, last=True)
+                call = connection.rpc.ask(path, body, _left_ns(deadline), fields, None)
                 ended = connection.run(deadline)
             except FramingError as error:
                 self._abandon(connection)

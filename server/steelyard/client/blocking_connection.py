@@ -96,12 +96,12 @@ class BlockingConnection:
     def read(self) -> list[ClientEvent]:
         """What came of the bytes that are there; nothing where there are none. The end of the connection is an event of
         every call that is open."""
-        found: list[ClientEvent] = []
+        found = self.rpc.news() if self.rpc.late else []
         problem = ""
         try:
             data = self._socket.recv(READ_BYTES)
             if data:
-                found = self.rpc.receive(data)
+                found += self.rpc.receive(data)
                 # TLS keeps what it has decrypted, of which polling knows nothing.
                 while self._tls and self._socket.pending() and (data := self._socket.recv(READ_BYTES)):
                     found += self.rpc.receive(data)
@@ -122,6 +122,8 @@ class BlockingConnection:
         connection that `read` finds closed.
         """
         asked_at: float | None = None
+        if self.rpc.late or self.rpc.closed:
+            return
         wanted = select.POLLIN | select.POLLOUT if self._unsent else select.POLLIN
         if wanted != self._polled:
             self._poll.modify(self._socket, wanted)

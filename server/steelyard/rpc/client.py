@@ -1,5 +1,6 @@
 """The client's side of one connection: calls in, bytes out, and bytes in, what happens to calls out."""
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,7 +24,7 @@ from steelyard.rpc import codes
 from steelyard.rpc.answer import Ending, read_answer_head, read_ending
 from steelyard.rpc.client_calls import ClientCall, ClientEvent, ClientHappening
 from steelyard.rpc.compression import ACCEPTED
-from steelyard.rpc.framing import PREFIX_BYTES, FramingError, frame, prefix
+from steelyard.rpc.framing import PREFIX, PREFIX_BYTES, FramingError, frame, prefix
 from steelyard.rpc.head import FIELD_OVERHEAD
 from steelyard.rpc.http2 import configuration, settings
 from steelyard.rpc.limits import Limits
@@ -78,6 +79,8 @@ class ClientConnection:
         """Why the connection was given up, where it was."""
         self.pings = 0
         """Answers to our pings."""
+        self.late: list[ClientEvent] = []
+        """What happened to calls while bytes were asked for; see `news`."""
         self._max_streams = 0
         self._common: tuple[Header, ...] = (
             (b":method", b"POST"),
@@ -137,6 +140,31 @@ class ClientConnection:
         call = self.calls[stream_id] = ClientCall(stream_id, streams_answers, owner)
         return call
 
+    def ask(
+        self, path: str, body: bytes, timeout_ns: int, metadata: Sequence[Header], owner: Any
+    ) -> ClientCall:
+        """Begins a call with one message and one answer, and sends all of it: what `start` and `send` do, in one step.
+
+        Raises FramingError as they do; then nothing was begun.
+        """
+        if len(body) > self.limits.max_message_bytes:
+            raise FramingError(codes.RESOURCE_EXHAUSTED, too_long(len(body), self.limits.max_message_bytes))
+        if metadata or len(body) > COPIED_BYTES:
+            call = self.start(path, timeout_ns, metadata, streams_answers=False, owner=owner)
+            self.send(call, body, last=True)
+            return call
+        fields = self._heads.get(path) or self._make_head(path)
+        if timeout_ns >= 0:
+            fields = [*fields, NeverIndexedHeader(b"grpc-timeout", format_timeout(timeout_ns))]
+        h2 = self._h2
+        stream_id = h2.send_request(fields)
+        h2.send_data(stream_id, PREFIX.pack(0, len(body)) + body, end_stream=True)
+        if stream_id >= LAST_STREAM_ID:
+            self.draining = True
+        call = self.calls[stream_id] = ClientCall(stream_id, False, owner)
+        call.state = ClientState.SENT
+        return call
+
     def send(self, call: ClientCall, body: bytes, compressed: bool = False, *, last: bool = False) -> None:
         """Sends a message; ask `may_send` before the next. `last`: ends the request with it.
 
@@ -175,11 +203,12 @@ class ClientConnection:
         if call.paused and call.held < UNREAD_BYTES // 2:
             call.paused = False
             if call.state != ClientState.CLOSED and not self.closed:
-                self._h2.set_local_window_size(self.limits.stream_window_bytes, stream_id=call.stream_id)
+                self._set_window(call, self.limits.stream_window_bytes)
 
     def ping(self) -> None:
         """Asks the server whether it is there; `pings` counts its answers."""
-        self._h2.ping()
+        with contextlib.suppress(NGH2Error):
+            self._h2.ping()
 
     def data_to_send(self) -> bytes:
         """Bytes for the peer; empty where there are none, or the peer takes none. Ask until it is empty."""
@@ -189,10 +218,10 @@ class ClientConnection:
         try:
             queued = h2.queued_body_size() > SLICE_BYTES
             data = h2.data_to_send(SLICE_BYTES) if queued else h2.data_to_send()
-            for event in h2.events():
-                # Streams that close by what we send are those that are forgotten already.
-                if isinstance(event, ConnectionClosed):
-                    self._close(event)
+            events = h2.events()
+            if events:
+                # Calls that the library itself has reset, for what came of them.
+                self._take(events, self.late)
         except NGH2Error as error:
             self.closed = True
             self.problem = str(error)
@@ -217,6 +246,11 @@ class ClientConnection:
         if problem and not self.closed:
             self.closed = True
             self.problem = problem
+        return found
+
+    def news(self) -> list[ClientEvent]:
+        """What `late` holds, once."""
+        found, self.late = self.late, []
         return found
 
     def lost(self, problem: str) -> list[ClientEvent]:
@@ -331,7 +365,7 @@ class ClientConnection:
             call.held += len(body) + MESSAGE_OVERHEAD
             if call.held > UNREAD_BYTES and not call.paused:
                 call.paused = True
-                self._h2.set_local_window_size(0, stream_id=call.stream_id)
+                self._set_window(call, 0)
             found.append((ClientHappening.MESSAGE, call, body, compressed))
         elif call.body is not None:
             raise FramingError(codes.INTERNAL, "expected one message, and a second came")
@@ -347,7 +381,7 @@ class ClientConnection:
         half_closed: list[int],
     ) -> None:
         ending = read_ending(fields, self.limits.max_header_bytes)
-        if call.unframer is not None and call.unframer.held and ending.code == codes.OK:
+        if call.unframer is not None and call.unframer.in_message and ending.code == codes.OK:
             ending = Ending(codes.INTERNAL, "the answer ended in the middle of a message")
         self._status(call, ending, fields, found, half_closed)
 
@@ -427,8 +461,13 @@ class ClientConnection:
             raise CallStateError(f"{ClientAction(action).name} in state {ClientState(call.state).name}")
         call.state = after
 
+    def _set_window(self, call: ClientCall, size: int) -> None:
+        # The rest of the answer came in the same bytes, and the library is done with the stream, or the connection.
+        with contextlib.suppress(NGH2Error):
+            self._h2.set_local_window_size(size, stream_id=call.stream_id)
+
     def _reset(self, stream_id: int, code: int) -> None:
-        if not self.closed:
+        with contextlib.suppress(NGH2Error):
             self._h2.reset_stream(stream_id, code)
 
     def _forget(self, call: ClientCall) -> None:

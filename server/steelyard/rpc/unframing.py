@@ -29,6 +29,11 @@ class Unframer:
         """Bytes of a message that is not complete."""
         return self._held
 
+    @property
+    def in_message(self) -> bool:
+        """Whether a message has begun that is not complete; of its prefix alone nothing is held."""
+        return self._missing >= 0 or self._held > 0
+
     def feed(self, data: bytes) -> list[Message]:
         """The messages that `data` completes. Raises FramingError."""
         messages: list[Message] = []
