@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from benchmarks import (
+    clients,
     demo_files,
     engine,
     many,
@@ -25,6 +26,12 @@ def test_serving_against_the_ceiling() -> None:
     found = serving.run(rounds=1, requests=2_000)
     assert set(found) == {*serving.SHAPES, "mean_batch_rows"}
     assert len(serving.report(found)) == 2 + len(serving.SHAPES)
+
+
+def test_our_clients_against_grpcios() -> None:
+    found = clients.run(rounds=1, seconds=0.1)
+    assert len(clients.report(found)) == 2 + len(found)
+    assert all(row["own"]["calls_per_s"] > 0 for row in found.values())
 
 
 @pytest.mark.extra

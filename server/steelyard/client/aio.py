@@ -137,8 +137,7 @@ class AsyncClient:
         finally:
             call.cancel()
             feeding.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await feeding
+            await asyncio.wait([feeding])
         if problems:
             raise problems[0]
 

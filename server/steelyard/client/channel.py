@@ -1,4 +1,4 @@
-"""How a client's gRPC channel is set up, the same for both clients."""
+"""How a channel of grpcio's is set up, where one is still used: for the admin service, and for candidates elsewhere."""
 
 # The server's own default; not taken from its settings, because to import those costs half as much as this package.
 DEFAULT_MAX_MESSAGE_BYTES = 64 << 20
