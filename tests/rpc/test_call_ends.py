@@ -4,6 +4,7 @@ import pytest
 
 from steelyard.rpc import codes
 from steelyard.rpc.calls import Happening
+from steelyard.rpc.framing import frame
 from steelyard.rpc.limits import Limits
 from tests.rpc.peers import BOTH, UNARY, UP, Pair
 
@@ -116,4 +117,14 @@ def test_a_connection_lives_through_ten_thousand_refused_and_cancelled_uploads()
     pair.server.answer(pair.server.calls[stream_id], b"good", [])
     pair.pump()
     assert pair.status(stream_id) == (0, "")
+    pair.assert_nothing_held()
+
+
+@pytest.mark.parametrize("sent", [3, 5, 6])
+def test_a_stream_that_ends_in_the_middle_of_a_message_fails(sent: int) -> None:
+    pair = Pair()
+    stream_id = pair.ask(BOTH)
+    pair.peer.send_data(stream_id, frame(b"xy")[:sent], end_stream=True)
+    pair.pump()
+    assert pair.status(stream_id) == (codes.INTERNAL, "the request ended in the middle of a message")
     pair.assert_nothing_held()

@@ -224,7 +224,7 @@ class ServerConnection:
     def is_incomplete(self, call: ServerCall) -> bool:
         """Whether something of the call has to come for it to go on: its one message, or the rest of one of many."""
         if call.streams_requests:
-            return call.unframer is not None and call.unframer.held > 0
+            return call.unframer is not None and call.unframer.in_message
         return call.state == ServerState.RECEIVING
 
     def is_told(self, call: ServerCall) -> bool:
@@ -391,7 +391,7 @@ class ServerConnection:
                 self.ledger.arrive(len(body))
 
     def _request_ended(self, call: ServerCall, found: list[Event]) -> None:
-        if call.unframer is not None and call.unframer.held:
+        if call.unframer is not None and call.unframer.in_message:
             self._break(call, codes.INTERNAL, "the request ended in the middle of a message", found)
         elif call.streams_requests:
             self._step(call, _END_IN)
