@@ -51,7 +51,7 @@ class BenchCall:
     def metadata(self) -> Sequence[tuple[str, str | bytes]]:
         return ()
 
-    def answer(self, body: bytes, trailing: Metadata) -> None:
+    def answer(self, body: bytes, decision_id: str, trailing: Metadata) -> None:
         bench = self.bench
         bench.answered += 1
         if bench.asked < bench.wanted:
@@ -60,7 +60,7 @@ class BenchCall:
         elif bench.answered == bench.wanted:
             bench.done.set_result(None)
 
-    def fail(self, error: SteelyardError, trailing: Metadata) -> None:
+    def fail(self, error: SteelyardError, decision_id: str, trailing: Metadata) -> None:
         raise AssertionError(error)
 
 

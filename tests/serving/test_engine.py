@@ -47,12 +47,12 @@ class RecordedCall:
     def metadata(self) -> tuple[()]:
         return ()
 
-    def answer(self, body: bytes, trailing: tuple[tuple[str, str], ...]) -> None:
-        self.trailing = dict(trailing)
+    def answer(self, body: bytes, decision_id: str, trailing: tuple[tuple[str, str], ...]) -> None:
+        self.trailing = {"steelyard-decision-id": decision_id, **dict(trailing)}
         self.outcome.set_result(pb.ModelInferResponse.FromString(body))
 
-    def fail(self, error: SteelyardError, trailing: tuple[tuple[str, str], ...]) -> None:
-        self.trailing = dict(trailing)
+    def fail(self, error: SteelyardError, decision_id: str, trailing: tuple[tuple[str, str], ...]) -> None:
+        self.trailing = {"steelyard-decision-id": decision_id, **dict(trailing)}
         self.outcome.set_result(error)
 
 

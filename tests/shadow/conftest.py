@@ -42,10 +42,10 @@ class RecordedCall:
     def metadata(self) -> tuple[()]:
         return ()
 
-    def answer(self, body: bytes, trailing: object) -> None:
+    def answer(self, body: bytes, decision_id: str, trailing: object) -> None:
         self.outcome.set_result(body)
 
-    def fail(self, error: SteelyardError, trailing: object) -> None:
+    def fail(self, error: SteelyardError, decision_id: str, trailing: object) -> None:
         self.outcome.set_result(error)
 
 

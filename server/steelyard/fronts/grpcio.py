@@ -10,7 +10,7 @@ import grpc.aio
 
 from steelyard.errors import ConfigError, SteelyardError
 from steelyard.fronts.tls import TlsFiles
-from steelyard.serving.call import Metadata
+from steelyard.serving.call import DECISION_ID, Metadata
 from steelyard.serving.engine import Engine
 from steelyard.serving.methods import BidiStream, Methods, ServerStream, Unary
 from steelyard.wire.status import message_of, status_of, trailing_of
@@ -83,14 +83,14 @@ class InferCall:
     def metadata(self) -> Sequence[tuple[str, str | bytes]]:
         return tuple(self._context.invocation_metadata() or ())
 
-    def answer(self, body: bytes, trailing: Metadata) -> None:
-        self.trailing = trailing
+    def answer(self, body: bytes, decision_id: str, trailing: Metadata) -> None:
+        self.trailing = ((DECISION_ID, decision_id), *trailing)
         if not self.future.done():
             self.future.set_result(body)
 
-    def fail(self, error: SteelyardError, trailing: Metadata) -> None:
+    def fail(self, error: SteelyardError, decision_id: str, trailing: Metadata) -> None:
         self.error = error
-        self.trailing = trailing
+        self.trailing = ((DECISION_ID, decision_id), *trailing)
         if not self.future.done():
             self.future.set_result(None)
 

@@ -84,6 +84,8 @@ class ServerConnection:
         """Whether the peer has shown that it speaks HTTP/2."""
         self.stuck_since = -1
         """The epoch since which bytes came that completed no frame; -1 where the last ones did."""
+        self.has_more = False
+        """Whether `data_to_send` gave only a slice the last time."""
         self._total = total
         self._methods = methods
         self._preface = b""
@@ -114,16 +116,18 @@ class ServerConnection:
         return found
 
     def data_to_send(self) -> bytes:
-        """Bytes for the peer; empty where there are none, or the peer takes none. Ask until it is empty."""
+        """Bytes for the peer; empty where there are none, or the peer takes none. Ask again while it `has_more`."""
         if self._last_words:
             data, self._last_words = self._last_words, b""
+            self.has_more = False
             return data
         if self.closed or not self.began:
             return b""
         h2 = self._h2
         queued = h2.queued_body_size()
+        self.has_more = queued > SLICE_BYTES
         try:
-            data = h2.data_to_send(SLICE_BYTES) if queued > SLICE_BYTES else h2.data_to_send()
+            data = h2.data_to_send(SLICE_BYTES) if self.has_more else h2.data_to_send()
             if queued:
                 self.ledger.wait(h2.queued_body_size() - self.ledger.outgoing)
             elif self.ledger.outgoing:
@@ -135,13 +139,16 @@ class ServerConnection:
             self.closed = True
             self.problem = str(error)
             return b""
+        if not data:
+            self.has_more = False
         return data
 
     def news(self) -> list[Event]:
         """What came of sending: streams that the library itself has reset for what their peer did, and the end of a
         connection whose peer has broken HTTP/2. Ask after `data_to_send`."""
         found: list[Event] = []
-        self._traffic.take(self._h2.events(), found)
+        if events := self._h2.events():
+            self._traffic.take(events, found)
         return found
 
     def fail(self, call: ServerCall, code: int, message: str, trailing: Sequence[Header]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from steelyard.errors import Overloaded
 from steelyard.scheduling.cost import CostModel
-from steelyard.scheduling.ticket import State, Ticket
+from steelyard.scheduling.ticket import DONE, QUEUED, RUNNING, Ticket
 
 # Callers' priorities: 1 is the most urgent. 0 means "no opinion" and lies in the middle, so that one can ask for
 # less than the default as well as for more. What is above the last level counts as the last.
@@ -133,13 +133,13 @@ class Lane:
             self._push_front(level, ticket.received_ns, group)
         else:
             waiting.append(ticket)
-        ticket.state = State.QUEUED
+        ticket.state = QUEUED
         self.queued += 1
         self.queued_bytes += size
 
     def withdraw(self, ticket: Ticket) -> None:
         """Takes a queued ticket out of the counts; its place is cleared when it comes to the front."""
-        ticket.state = State.DONE
+        ticket.state = DONE
         ticket.request = None
         self.queued -= 1
         self.queued_bytes -= ticket.size_bytes
@@ -176,7 +176,7 @@ class Lane:
         oldest = None
         for waiting in self._groups[group].values():
             for ticket in waiting:
-                if ticket.state == State.QUEUED:
+                if ticket.state == QUEUED:
                     rows += ticket.rows
                     oldest = ticket.received_ns if oldest is None else min(oldest, ticket.received_ns)
                     if rows >= worth:
@@ -201,7 +201,7 @@ class Lane:
             waiting = levels[level]
             while waiting:
                 ticket = waiting[0]
-                if ticket.state != State.QUEUED:
+                if ticket.state != QUEUED:
                     waiting.popleft()
                     self._dead -= 1
                     continue
@@ -209,7 +209,7 @@ class Lane:
                     full = True
                     break
                 waiting.popleft()
-                ticket.state = State.RUNNING
+                ticket.state = RUNNING
                 tickets.append(ticket)
                 rows += ticket.rows
                 self.queued_bytes -= ticket.size_bytes
@@ -231,7 +231,7 @@ class Lane:
         swept: dict[object, dict[int, deque[Ticket]]] = {}
         for group, levels in self._groups.items():
             alive = {
-                level: deque(ticket for ticket in waiting if ticket.state == State.QUEUED)
+                level: deque(ticket for ticket in waiting if ticket.state == QUEUED)
                 for level, waiting in levels.items()
             }
             kept = {level: waiting for level, waiting in alive.items() if waiting}
@@ -265,7 +265,7 @@ class Lane:
             for group, levels in groups.items():
                 if len(levels) == 1:
                     for waiting in levels.values():
-                        if waiting[0].state == State.QUEUED:
+                        if waiting[0].state == QUEUED:
                             return group
         fronts = self._fronts
         while fronts:
@@ -285,7 +285,7 @@ class Lane:
         waiting = None if levels is None else levels.get(level)
         if levels is None or waiting is None:
             return None
-        while waiting and waiting[0].state != State.QUEUED:
+        while waiting and waiting[0].state != QUEUED:
             waiting.popleft()
             self._dead -= 1
         if waiting:
@@ -301,6 +301,6 @@ class Lane:
 
     def _departing_rows(self, levels: dict[int, deque[Ticket]]) -> int:
         """The largest preferred size that waits in full, else the limit."""
-        waiting = sum(t.rows for level in levels.values() for t in level if t.state == State.QUEUED)
+        waiting = sum(t.rows for level in levels.values() for t in level if t.state == QUEUED)
         fitting = [s for s in self.policy.preferred if s <= min(waiting, self.limit_rows)]
         return max(fitting) if fitting else self.limit_rows

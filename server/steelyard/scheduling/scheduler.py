@@ -5,7 +5,7 @@ from collections import OrderedDict
 
 from steelyard.errors import Overloaded
 from steelyard.scheduling.lane import Batch, Lane
-from steelyard.scheduling.ticket import State, Ticket
+from steelyard.scheduling.ticket import QUEUED, Ticket
 
 # A run on the caller's thread is slow at this many times the threshold. One is the machine's doing: a thread that
 # loses its core is away for milliseconds. Some among few others are the model's, whose cost then depends on its input;
@@ -72,13 +72,13 @@ class Scheduler:
             self._sequence += 1
             heapq.heappush(self._deadlines, (deadline_ns, self._sequence, lane, ticket))
             if len(self._deadlines) > self._deadlines_limit:
-                self._deadlines = [entry for entry in self._deadlines if entry[3].state == State.QUEUED]
+                self._deadlines = [entry for entry in self._deadlines if entry[3].state == QUEUED]
                 heapq.heapify(self._deadlines)
                 self._deadlines_limit = max(DEADLINES_KEPT_BELOW, 2 * len(self._deadlines))
 
     def cancel(self, lane: Lane, ticket: Ticket) -> bool:
         """Withdraws a ticket that still waits; False where it is running or done."""
-        if ticket.state != State.QUEUED:
+        if ticket.state != QUEUED:
             return False
         lane.withdraw(ticket)
         self._left(lane, ticket.size_bytes)

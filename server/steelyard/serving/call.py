@@ -38,10 +38,10 @@ class Call(Protocol):
         """What the caller sent beside the message."""
         ...
 
-    def answer(self, body: bytes, trailing: Metadata) -> None:
-        """Ends the call with a ModelInferResponse."""
+    def answer(self, body: bytes, decision_id: str, trailing: Metadata) -> None:
+        """Ends the call with a ModelInferResponse; `trailing` is what the version says with each."""
         ...
 
-    def fail(self, error: SteelyardError, trailing: Metadata) -> None:
-        """Ends the call with an error."""
+    def fail(self, error: SteelyardError, decision_id: str, trailing: Metadata) -> None:
+        """Ends the call with an error; `trailing` is empty where no version was found."""
         ...

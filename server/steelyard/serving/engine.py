@@ -14,9 +14,9 @@ from steelyard.models.golden import GoldenExample
 from steelyard.observe.logs import log
 from steelyard.runtime.executor import Executor
 from steelyard.scheduling.scheduler import Scheduler
-from steelyard.scheduling.ticket import State, Ticket
+from steelyard.scheduling.ticket import DONE, Ticket
 from steelyard.serving.admission import Admission, prepared_ticket
-from steelyard.serving.call import DECISION_ID, Call
+from steelyard.serving.call import Call
 from steelyard.serving.catalog import Catalog
 from steelyard.serving.examination import Examination, examine
 from steelyard.serving.execution import Job, execute
@@ -226,7 +226,7 @@ class Engine:
         self._scheduler.finished(job.batch, 0)
         count_steps(version.slot, job.tally)
         (waited,) = job.batch.tickets
-        waited.state = State.DONE
+        waited.state = DONE
         call, received_ns = waited.call, waited.received_ns
         waited.call = waited.request = None
         ledger = self._ledger
@@ -264,7 +264,7 @@ class Engine:
         # Tickets lose their calls and requests below.
         answers = [(ticket.call, ticket.request) for ticket in batch.tickets] if shadows else []
         for ticket, outcome, decision_id in zip(batch.tickets, job.outcomes, job.decision_ids, strict=True):
-            ticket.state = State.DONE
+            ticket.state = DONE
             call = ticket.call
             call.place = None
             # The heap of deadlines may hold the ticket for as long as its deadline is away.
@@ -284,14 +284,14 @@ class Engine:
                 answered.append(ticket)
                 rows += ticket.rows
                 ledger.in_flight -= 1
-                call.answer(outcome, ((DECISION_ID, decision_id), *trailing))
+                call.answer(outcome, decision_id, trailing)
                 if log_request is not None:
                     log_request(decision_id, version.model, version.name, None, total_ns)
             else:
                 assert isinstance(outcome, SteelyardError)
                 slot.failed(total_ns)
                 ledger.in_flight -= 1
-                call.fail(outcome, ((DECISION_ID, decision_id), *trailing))
+                call.fail(outcome, decision_id, trailing)
                 if log_request is not None:
                     log_request(decision_id, version.model, version.name, outcome, total_ns)
             if in_canary and call.arm is not None:

@@ -9,7 +9,6 @@ from steelyard._native.observe import Slot
 from steelyard.clock import Clock
 from steelyard.errors import SteelyardError
 from steelyard.observe.layout import refusal_of
-from steelyard.serving.call import DECISION_ID
 from steelyard.serving.version import ServedVersion
 
 # A caller's deadline reaches us later than it is: gRPC rounds it up by as much as a hundredth, and it begins anew here.
@@ -71,7 +70,7 @@ class Ledger:
             call.arm.end(True, total_ns)
             call.arm = None
         if not call.cancelled:
-            call.fail(error, ((DECISION_ID, decision_id),))
+            call.fail(error, decision_id, ())
         if self.log_request is not None:
             self.log_request(decision_id, model, version, error, total_ns)
         self.ended()

@@ -8,7 +8,7 @@ from google.protobuf.message import DecodeError
 
 from steelyard.errors import InvalidRequest, SteelyardError
 from steelyard.models.names import MAX_NAME_BYTES
-from steelyard.serving.call import DECISION_ID, Metadata
+from steelyard.serving.call import Metadata
 from steelyard.serving.engine import Engine
 from steelyard.serving.methods import Context, Methods
 from steelyard.wire import decode_request, encode_response, stream_error, wrap_stream_response
@@ -45,11 +45,11 @@ class StreamedCall:
     def metadata(self) -> Sequence[tuple[str, str | bytes]]:
         return ()
 
-    def answer(self, body: bytes, trailing: Metadata) -> None:
+    def answer(self, body: bytes, decision_id: str, trailing: Metadata) -> None:
         self._stream.ended(self, wrap_stream_response(body))
 
-    def fail(self, error: SteelyardError, trailing: Metadata) -> None:
-        parameters = stream_parameters_of(error, dict(trailing)[DECISION_ID])
+    def fail(self, error: SteelyardError, decision_id: str, trailing: Metadata) -> None:
+        parameters = stream_parameters_of(error, decision_id)
         about = encode_response(*names_of(self._body), parameters, ())
         self._stream.ended(self, stream_error(message_of(error), about))
 

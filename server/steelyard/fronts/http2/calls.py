@@ -58,11 +58,13 @@ class InferCall:
         except ValueError:
             return ()
 
-    def answer(self, body: bytes, trailing: Metadata) -> None:
-        self._connection.answer(self._rpc, body, trailing)
+    def answer(self, body: bytes, decision_id: str, trailing: Metadata) -> None:
+        connection = self._connection
+        connection.answer(self._rpc, body, connection.front.trailing.fields(decision_id, trailing))
 
-    def fail(self, error: SteelyardError, trailing: Metadata) -> None:
-        self._connection.fail(self._rpc, error, trailing)
+    def fail(self, error: SteelyardError, decision_id: str, trailing: Metadata) -> None:
+        connection = self._connection
+        connection.fail(self._rpc, error, connection.front.trailing.fields(decision_id, trailing))
 
     def gone(self) -> None:
         """The caller is gone."""
@@ -79,7 +81,7 @@ class InferCall:
         try:
             plain = await self._connection.front.inflate(self._rpc.encoding, body)
         except SteelyardError as error:
-            self._connection.fail(self._rpc, error, ())
+            self._connection.fail(self._rpc, error, [])
         else:
             self._engine.submit(self, plain)
         self._inflating = None
@@ -149,7 +151,7 @@ class HandledCall:
                 self._timer.cancel()
         if not self._over:
             self._over = True
-            self.connection.fail(self.rpc, error, ())
+            self.connection.fail(self.rpc, error, [])
 
     def finish(self, body: bytes | None = None) -> None:
         """Ends the call with status OK, and its one answer where it has one."""

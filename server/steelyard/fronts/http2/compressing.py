@@ -6,7 +6,6 @@ from steelyard.fronts.http2.connection import Http2Connection
 from steelyard.rpc.calls import ServerCall
 from steelyard.rpc.compression import GZIP, deflate, is_accepted
 from steelyard.rpc.metadata import Header
-from steelyard.serving.call import Metadata
 
 # Shorter answers travel in one packet either way.
 WORTH_BYTES = 1 << 10
@@ -28,11 +27,11 @@ class Compressed:
 class CompressingConnection(Http2Connection):
     """Answers as Http2Connection does. What answers a call may be sent a moment after it was given."""
 
-    def answer(self, call: ServerCall, body: bytes, trailing: Metadata) -> None:
+    def answer(self, call: ServerCall, body: bytes, trailing: list[Header]) -> None:
         if len(body) < WORTH_BYTES or not is_accepted(GZIP, call.accepts):
             super().answer(call, body, trailing)
         else:
-            self._answer_compressed(call, body, self.front.trailing.fields(trailing))
+            self._answer_compressed(call, body, trailing)
 
     def finish(self, call: ServerCall, body: bytes | None) -> None:
         if body is None or len(body) < WORTH_BYTES or not is_accepted(GZIP, call.accepts):

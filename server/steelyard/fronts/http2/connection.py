@@ -6,15 +6,24 @@ import ssl
 from typing import TYPE_CHECKING, Any
 
 from steelyard.errors import SteelyardError
+from steelyard.fronts.http2.trailing import fields_of
 from steelyard.observe.logs import log
 from steelyard.rpc import codes
 from steelyard.rpc.calls import Event, Happening, ServerCall
+from steelyard.rpc.metadata import Header
 from steelyard.rpc.server import ServerConnection
-from steelyard.serving.call import Metadata
 from steelyard.wire.status import message_of, status_of, trailing_of
 
 if TYPE_CHECKING:
     from steelyard.fronts.http2.front import Http2Front
+
+
+_REQUEST, _OPENED, _MESSAGE, _GONE = (
+    Happening.REQUEST,
+    Happening.OPENED,
+    Happening.MESSAGE,
+    Happening.GONE,
+)
 
 
 class Http2Connection(asyncio.Protocol):
@@ -107,8 +116,11 @@ class Http2Connection(asyncio.Protocol):
         rpc, transport = self.rpc, self._transport
         if transport.is_closing():
             return
-        while not self._writing_paused and (data := rpc.data_to_send()):
-            transport.write(data)
+        while not self._writing_paused:
+            if data := rpc.data_to_send():
+                transport.write(data)
+            if not rpc.has_more:
+                break
         if news := rpc.news():
             self._tell(news)
         if self._senders:
@@ -191,14 +203,14 @@ class Http2Connection(asyncio.Protocol):
 
     # Calls.
 
-    def answer(self, call: ServerCall, body: bytes, trailing: Metadata) -> None:
+    def answer(self, call: ServerCall, body: bytes, trailing: list[Header]) -> None:
         """Ends a call with its message."""
-        self.rpc.answer(call, body, self.front.trailing.fields(trailing))
+        self.rpc.answer(call, body, trailing)
         self._call_ended()
 
-    def fail(self, call: ServerCall, error: SteelyardError, trailing: Metadata) -> None:
+    def fail(self, call: ServerCall, error: SteelyardError, trailing: list[Header]) -> None:
         """Ends a call with an error."""
-        fields = self.front.trailing.fields((*trailing, *trailing_of(error)))
+        fields = [*trailing, *fields_of(trailing_of(error))]
         self.rpc.fail(call, int(status_of(error)), message_of(error), fields)
         self._call_ended()
 
@@ -242,12 +254,12 @@ class Http2Connection(asyncio.Protocol):
 
     def _tell(self, events: list[Event]) -> None:
         for happening, call, body, compressed in events:
-            if happening is Happening.REQUEST or happening is Happening.OPENED:
+            if happening is _REQUEST or happening is _OPENED:
                 call.owner = call.method.handler(self, call, body)
-            elif happening is Happening.GONE:
+            elif happening is _GONE:
                 self.idle_epoch = self.front.epoch
                 call.owner.gone()
-            elif happening is Happening.MESSAGE:
+            elif happening is _MESSAGE:
                 call.owner.requests.put(body, compressed)
             else:
                 call.owner.requests.end()

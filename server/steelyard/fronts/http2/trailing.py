@@ -1,5 +1,7 @@
 """Trailing metadata of answers as header fields, made once where it is the same for every answer of a version."""
 
+from functools import partial
+
 from ngh2.types import NeverIndexedHeader
 
 from steelyard.rpc.metadata import Header
@@ -10,26 +12,27 @@ _DECISION_ID = DECISION_ID.encode()
 # What versions say of themselves; the few that a server ever serves.
 MAX_KEPT = 4096
 
+# A named tuple's own constructor takes twice as long.
+_never_indexed = partial(tuple.__new__, NeverIndexedHeader)
+
 
 class TrailingFields:
     """Turns metadata that the server itself made into fields."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[str, str], Header] = {}
+        self._known: dict[Metadata, list[Header]] = {}
 
-    def fields(self, trailing: Metadata) -> list[Header]:
-        """The fields of `trailing`, in order."""
-        known = self._known
-        found: list[Header] = []
-        for pair in trailing:
-            if pair[0] == DECISION_ID:
-                # Never the same twice: in the peer's header table it would only push out what is.
-                found.append(NeverIndexedHeader(_DECISION_ID, pair[1].encode()))
-                continue
-            field = known.get(pair)
-            if field is None:
-                if len(known) >= MAX_KEPT:
-                    known.clear()
-                field = known[pair] = (pair[0].encode(), pair[1].encode())
-            found.append(field)
-        return found
+    def fields(self, decision_id: str, trailing: Metadata) -> list[Header]:
+        """The fields of a decision id, and of what is said with many others."""
+        known = self._known.get(trailing)
+        if known is None:
+            if len(self._known) >= MAX_KEPT:
+                self._known.clear()
+            known = self._known[trailing] = fields_of(trailing)
+        # Never the same twice: in the peer's header table it would only push out what is.
+        return [_never_indexed((_DECISION_ID, decision_id.encode())), *known]
+
+
+def fields_of(metadata: Metadata) -> list[Header]:
+    """`metadata` as fields, in order."""
+    return [(name.encode(), value.encode()) for name, value in metadata]
