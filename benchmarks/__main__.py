@@ -18,6 +18,7 @@ from benchmarks import (
     front,
     image,
     many,
+    messages,
     observe,
     overlap,
     real,
@@ -86,6 +87,10 @@ def main() -> None:
         print("\nour front against a sketch of a transport, and grpc.aio")
         found["front"] = front.run(rounds=1, requests=4_000) if quick else front.run()
         print("\n".join(front.report(found["front"])))
+    if not names or "messages" in names:
+        print("\nlarge messages, against grpc.aio")
+        found["messages"] = messages.run(rounds=1, scale=0.1) if quick else messages.run()
+        print("\n".join(messages.report(found["messages"])))
     if not names or "clients" in names:
         print("\nour clients against grpcio's")
         found["clients"] = clients.run(rounds=1, seconds=0.5) if quick else clients.run()

@@ -4,6 +4,7 @@
 `python -m benchmarks.ceiling grpcio MODEL TENSOR`    every ModelInfer is one run of the model on one row, by a thread
 `python -m benchmarks.ceiling http2`                  the same bytes, by as little as speaks HTTP/2: asyncio and ngh2
 `python -m benchmarks.ceiling front`                  the same bytes, by our own front with nothing behind it
+`python -m benchmarks.ceiling grpcio|front BYTES`     so many bytes of zeros instead
 """
 
 import asyncio
@@ -47,9 +48,13 @@ async def serve(infer: Any) -> None:
     await server.wait_for_termination()
 
 
-async def fixed(body: bytes, context: object) -> bytes:
+def fixed(answer: bytes) -> Any:
     """A handler that does nothing."""
-    return ANSWER
+
+    async def infer(body: bytes, context: object) -> bytes:
+        return answer
+
+    return infer
 
 
 def one_run(model: str, tensor: str) -> Any:
@@ -107,19 +112,22 @@ class Sketch(asyncio.Protocol):
 class FixedEngine:
     """Stands where the engine is, and does nothing."""
 
+    def __init__(self, answer: bytes) -> None:
+        self._answer = answer
+
     def submit(self, call: Any, body: bytes) -> None:
         """Answers at once."""
-        call.answer(ANSWER, DECISION, ())
+        call.answer(self._answer, DECISION, ())
 
     def cancel(self, call: Any) -> None:
         """Never needed: every call has been answered."""
 
 
-async def serve_http2(kind: str) -> None:
+async def serve_http2(kind: str, answer: bytes) -> None:
     """The sketch, or our front, on a free port, which is printed."""
     listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
     if kind == "front":
-        engine: Any = FixedEngine()
+        engine: Any = FixedEngine(answer)
         await Http2Front(Methods(), engine, Limits()).start([(listener, None)])
     else:
         await asyncio.get_running_loop().create_server(Sketch, sock=listener)
@@ -127,10 +135,16 @@ async def serve_http2(kind: str) -> None:
     await asyncio.Event().wait()
 
 
+def main(kind: str, *arguments: str) -> None:
+    """Serves until it is ended."""
+    answer = bytes(int(arguments[0])) if len(arguments) == 1 else ANSWER
+    if kind == "grpcio":
+        uvloop.run(serve(one_run(*arguments) if len(arguments) == 2 else fixed(answer)))
+    else:
+        uvloop.run(serve_http2(kind, answer))
+
+
 if __name__ == "__main__":
-    if sys.argv[1:] in (["http2"], ["front"]):
-        uvloop.run(serve_http2(sys.argv[1]))
-        sys.exit()
-    if len(sys.argv) not in (2, 4) or sys.argv[1] != "grpcio":
-        sys.exit("usage: python -m benchmarks.ceiling http2|front|grpcio [MODEL TENSOR]")
-    uvloop.run(serve(one_run(*sys.argv[2:]) if len(sys.argv) == 4 else fixed))
+    if sys.argv[1:2] not in (["http2"], ["front"], ["grpcio"]):
+        sys.exit("usage: python -m benchmarks.ceiling http2|front|grpcio [BYTES | MODEL TENSOR]")
+    main(*sys.argv[1:])

@@ -89,13 +89,20 @@ def _is_ready(http: str) -> bool:
 
 
 @contextlib.contextmanager
-def ceiling(front: str, *model_and_tensor: str) -> Iterator[int]:
-    """The ceiling of a transport (`benchmarks.ceiling`), alone or with a bare run behind it; gives its port."""
-    command = [sys.executable, "-m", "benchmarks.ceiling", front, *model_and_tensor]
+def ceiling(front: str, *arguments: str) -> Iterator[int]:
+    """The ceiling of a transport; gives its port."""
+    with ceiling_process(front, *arguments) as (port, _):
+        yield port
+
+
+@contextlib.contextmanager
+def ceiling_process(front: str, *arguments: str) -> Iterator[tuple[int, int]]:
+    """The ceiling of a transport (`benchmarks.ceiling`), alone or with a bare run behind it; gives its port and pid."""
+    command = [sys.executable, "-m", "benchmarks.ceiling", front, *arguments]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:
-        yield int(process.stdout.readline())
+        yield int(process.stdout.readline()), process.pid
     finally:
         process.terminate()
         process.wait(30)
@@ -111,8 +118,16 @@ class Load:
     p99_ms: float
 
 
-def h2load(port: int, body: Path, requests: int, connections: int, streams: int) -> Load:
-    """`requests` calls of ModelInfer with `body` (framed), closed loop, `connections` x `streams` in flight.
+def h2load(
+    port: int,
+    body: Path,
+    requests: int,
+    connections: int,
+    streams: int,
+    tls: bool = False,
+    method: str = METHOD,
+) -> Load:
+    """`requests` calls of a method with `body` (framed), closed loop, `connections` x `streams` in flight.
 
     h2load takes an answer that carries a gRPC error for a success: whoever calls this compares with the server's own
     count of good answers.
@@ -133,7 +148,7 @@ def h2load(port: int, body: Path, requests: int, connections: int, streams: int)
             str(body),
         ]
         command += ["-H", "content-type: application/grpc", "-H", "te: trailers", f"--log-file={log.name}"]
-        command += [f"http://127.0.0.1:{port}/{METHOD}"]
+        command += [f"{'https' if tls else 'http'}://127.0.0.1:{port}/{method}"]
         output = subprocess.run(command, capture_output=True, text=True, check=True, timeout=900).stdout
         took_us = [int(line.split("\t")[2]) for line in Path(log.name).read_text().splitlines()]
     rate = re.search(r"finished in .*?, ([0-9.]+) req/s", output)
@@ -147,6 +162,17 @@ def h2load(port: int, body: Path, requests: int, connections: int, streams: int)
 def resident_mib(pid: int) -> float:
     """Resident memory of a process, MiB."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def peak_mib(pid: int) -> float:
+    """The most resident memory of a process since `forget_peak`, MiB."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:")) / 1024
+
+
+def forget_peak(pid: int) -> None:
+    """Has the most resident memory of a process counted from now on (`proc(5)`, clear_refs)."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
 
 
 def threads(pid: int) -> int:

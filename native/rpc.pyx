@@ -13,9 +13,11 @@ from libc.string cimport memcmp, memcpy
 from ngh2.events import DataReceived, RequestReceived, StreamClosed
 from ngh2.exceptions import NGH2Error
 from steelyard.rpc.compression import ACCEPTED
+from steelyard.rpc.framing import bad_flag, too_large
 from steelyard.rpc.happening import Happening
 from steelyard.rpc.metadata import decode_metadata
 
 include "rpc_head.pxi"
 include "rpc_calls.pxi"
 include "rpc_traffic.pxi"
+include "rpc_unframing.pxi"

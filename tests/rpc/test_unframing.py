@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from steelyard._native.rpc import Unframer
 from steelyard.rpc import codes
 from steelyard.rpc.framing import PREFIX_BYTES, FramingError, frame, prefix
-from steelyard.rpc.unframing import Unframer
+from steelyard.rpc.plain.unframing import Unframer as PlainUnframer
 from tests.rpc.peers import cut
 
 MESSAGES = st.lists(
@@ -99,3 +100,23 @@ def test_nothing_is_reserved_for_what_is_only_announced() -> None:
         tracemalloc.stop()
     assert held < 10_000
     assert unframer.held == 1
+
+
+@given(st.binary(max_size=60), st.lists(st.integers(1, 9), max_size=12), MESSAGES, PIECES)
+def test_it_does_what_its_plain_twin_does(
+    noise: bytes, cuts: list[int], messages: list[tuple[bytes, bool]], pieces: list[int]
+) -> None:
+    whole = b"".join(frame(*message) for message in messages)
+    for data, parts in ((noise, cuts), (whole + noise, pieces), (whole[:-1] + noise, pieces)):
+        assert _told(Unframer(9_000), data, parts) == _told(PlainUnframer(9_000), data, parts)
+
+
+def _told(unframer: Unframer | PlainUnframer, data: bytes, pieces: list[int]) -> list[object]:
+    told: list[object] = []
+    for piece in cut(data, pieces):
+        try:
+            told.append((unframer.feed(piece), unframer.held, unframer.in_message))
+        except FramingError as refused:
+            told.append((refused.code, str(refused)))
+            break
+    return told

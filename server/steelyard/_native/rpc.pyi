@@ -84,6 +84,24 @@ class ServerCall:
     def metadata(self) -> tuple[tuple[str, str | bytes], ...]:
         """What the caller sent beside the message. Raises ValueError where a binary value is not base64."""
 
+class Unframer:
+    """Holds the bytes of the message that is coming; nothing is backed by memory for what was only announced."""
+
+    def __init__(self, max_bytes: int) -> None: ...
+    @property
+    def held(self) -> int:
+        """Bytes of a message that is not complete; while its prefix is not, of that."""
+
+    @property
+    def in_message(self) -> bool:
+        """Whether a message has begun that is not complete; of its prefix alone nothing is held."""
+
+    def feed(self, data: bytes) -> list[tuple[bytes, bool]]:
+        """The messages that `data` completes, each with whether it is compressed. Raises FramingError."""
+
+    def drop(self) -> None:
+        """Forgets what came of a message."""
+
 class Traffic:
     """The calls of one connection."""
 

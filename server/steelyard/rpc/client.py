@@ -20,18 +20,18 @@ from ngh2.events import (
 from ngh2.exceptions import NGH2Error
 from ngh2.types import NeverIndexedHeader
 
+from steelyard._native.rpc import Unframer
 from steelyard.rpc import codes
 from steelyard.rpc.answer import Ending, read_answer_head, read_ending
 from steelyard.rpc.client_calls import ClientCall, ClientEvent, ClientHappening
 from steelyard.rpc.compression import ACCEPTED
-from steelyard.rpc.framing import PREFIX, PREFIX_BYTES, FramingError, frame, prefix
+from steelyard.rpc.framing import PREFIX, PREFIX_BYTES, FramingError, Message, frame, prefix
 from steelyard.rpc.head import FIELD_OVERHEAD
 from steelyard.rpc.http2 import configuration, settings
 from steelyard.rpc.limits import Limits
 from steelyard.rpc.metadata import Header
 from steelyard.rpc.states import CLIENT_TABLE, CallStateError, ClientAction, ClientState
 from steelyard.rpc.timeouts import format_timeout
-from steelyard.rpc.unframing import Message, Unframer
 
 _MESSAGE_OUT, _END_OUT, _RESET_OUT = ClientAction.MESSAGE_OUT, ClientAction.END_OUT, ClientAction.RESET_OUT
 _HEADERS_IN, _MESSAGE_IN = ClientAction.HEADERS_IN, ClientAction.MESSAGE_IN
@@ -40,8 +40,9 @@ _STATUS_IN, _RESET_IN = ClientAction.STATUS_IN, ClientAction.RESET_IN
 # Bodies up to here are copied behind their prefix: one piece less for the library to hold.
 COPIED_BYTES = 16 << 10
 
-# Taken from the library at once. What a peer's windows allow can be megabytes, and would be copied whole.
-SLICE_BYTES = 256 << 10
+# Taken from the library at once. What a peer's windows allow can be megabytes, and would be copied whole; and blocks of
+# 128 KB or more are new memory each time, which costs as much as all the rest: 256 KB at once were half as fast.
+SLICE_BYTES = 96 << 10
 
 # What a message costs beside its bytes; a stream of empty ones would cost nothing otherwise.
 MESSAGE_OVERHEAD = 128

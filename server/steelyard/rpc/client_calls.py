@@ -3,10 +3,10 @@
 from enum import IntEnum
 from typing import Any
 
+from steelyard._native.rpc import Unframer
 from steelyard.rpc import codes
 from steelyard.rpc.metadata import Header, decode_metadata
 from steelyard.rpc.states import ClientState
-from steelyard.rpc.unframing import Unframer
 
 
 class ClientHappening(IntEnum):

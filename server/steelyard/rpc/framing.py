@@ -2,6 +2,11 @@
 
 from struct import Struct
 
+from steelyard.rpc import codes
+
+Message = tuple[bytes, bool]
+"""The body, and whether it is compressed."""
+
 PREFIX = Struct(">BI")
 PREFIX_BYTES = PREFIX.size
 
@@ -12,6 +17,19 @@ class FramingError(Exception):
     def __init__(self, code: int, message: str) -> None:
         super().__init__(message)
         self.code = code
+
+
+def bad_flag(flag: int) -> FramingError:
+    """The first byte of a message is none that gRPC knows."""
+    return FramingError(codes.INTERNAL, f"a message begins with 0 or 1, this one with {flag}")
+
+
+def too_large(length: int, max_bytes: int) -> FramingError:
+    """A message is announced that has too many bytes."""
+    return FramingError(
+        codes.RESOURCE_EXHAUSTED,
+        f"the message has {length} bytes, and the limit is {max_bytes} (max_message_bytes)",
+    )
 
 
 def frame(body: bytes, compressed: bool = False) -> bytes:

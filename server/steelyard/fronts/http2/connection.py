@@ -26,7 +26,7 @@ _REQUEST, _OPENED, _MESSAGE, _GONE = (
 )
 
 
-class Http2Connection(asyncio.Protocol):
+class Http2Connection(asyncio.BufferedProtocol):
     """Runs on the event loop; the front looks at it once a second."""
 
     def __init__(self, front: "Http2Front") -> None:
@@ -64,10 +64,13 @@ class Http2Connection(asyncio.Protocol):
         if tls is not None and tls.selected_alpn_protocol() != "h2":
             self.close("the peer did not ask for h2 (ALPN)")
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self.front.buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
         self.heard_epoch = self.front.epoch
         self.asked_epoch = -1
-        events = self.rpc.receive(data)
+        events = self.rpc.receive(self.front.buffer[:nbytes])
         if events:
             self._tell(events)
         if self._writing_paused or (self.rpc.working and self.front.is_full(self.rpc)):

@@ -43,6 +43,9 @@ SWEPT_AT_ONCE = 256
 # again only a second later. The system has a bound of its own beside it (net.core.somaxconn).
 BACKLOG = 4096
 
+# Read from a connection at once: what fits into the cache beside the frames that are made of it.
+READ_BYTES = 64 << 10
+
 # A round trip, and time for calls that were on their way when the peer was told to begin no more.
 NOTICE_S = 0.2
 
@@ -73,6 +76,8 @@ class Http2Front:
         self.held = Ledger()
         self.methods = {method.name.encode(): method for method in _table(methods, engine)}
         self.trailing = TrailingFields()
+        self.buffer = memoryview(bytearray(READ_BYTES))
+        """What any connection reads goes through it, and is taken out before anything else happens."""
         self.epoch = 0
         """Seconds since the front began, as far as connections are concerned."""
         self.paused: set[Http2Connection] = set()
