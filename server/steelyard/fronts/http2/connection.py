@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from steelyard.fronts.http2.front import Http2Front
 
 
+# Written on one connection before others have their turn: half a millisecond. A peer that reads fast takes any amount.
+FLUSHED_BYTES = 1 << 20
+
 _REQUEST, _OPENED, _MESSAGE, _GONE = (
     Happening.REQUEST,
     Happening.OPENED,
@@ -119,10 +122,15 @@ class Http2Connection(asyncio.BufferedProtocol):
         rpc, transport = self.rpc, self._transport
         if transport.is_closing():
             return
+        left = FLUSHED_BYTES
         while not self._writing_paused:
             if data := rpc.data_to_send():
                 transport.write(data)
             if not rpc.has_more:
+                break
+            left -= len(data)
+            if left < 0:
+                self.touch()
                 break
         if news := rpc.news():
             self._tell(news)
