@@ -129,7 +129,7 @@ def main() -> None:
         print("\n".join(shadowed.report(found["shadowed"])))
     if not names or "soak" in names:
         print("\nsoak")
-        found["soak"] = soak.run(25.0 if quick else 120.0)
+        found["soak"] = soak.run(300_000 if quick else 10_000_000)
         print("\n".join(soak.report(found["soak"])))
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "results.json").write_text(json.dumps(found, indent=1))

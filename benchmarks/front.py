@@ -13,10 +13,13 @@ from typing import Any
 
 from benchmarks.processes import Load, ceiling, cpu_s, h2load, steelyard
 from benchmarks.tiny import framed, save_tiny, tiny_request
+from tests.support.certificates import Authority
 
 # Connections and streams. Fewer requests come with a read where there are more connections.
 SHAPES = {"64 on 4": (4, 16), "1": (1, 1), "64 on 64": (64, 1), "512 on 512": (512, 1)}
 SERVERS = ("sketch", "front alone", "server", "grpc.aio")
+ENCRYPTED = ("64 on 4", "1")
+"""Shapes in which the server is asked over TLS as well, which the client has to work for as much as the server."""
 SLOW = {"grpc.aio": 10}
 """So many times fewer requests, that a round does not wait for one of them."""
 
@@ -29,25 +32,30 @@ def run(rounds: int = 5, requests: int = 100_000) -> dict[str, Any]:
         save_tiny(repository)
         body = Path(temporary) / "tiny.body"
         body.write_bytes(framed(tiny_request()))
-        server = stack.enter_context(steelyard(repository, "--front", "http2"))
+        papers = Authority(Path(temporary), "authority").issue("server")
+        flags = ("--grpc-tls-address", "127.0.0.1:0", "--tls-certificate", str(papers.certificate))
+        server = stack.enter_context(
+            steelyard(repository, "--front", "http2", *flags, "--tls-key", str(papers.key))
+        )
         ports = {
             "sketch": stack.enter_context(ceiling("http2")),
             "front alone": stack.enter_context(ceiling("front")),
             "server": server.port,
+            "TLS": server.tls_port,
             "grpc.aio": stack.enter_context(ceiling("grpcio")),
         }
         sent = 0
         for shape, (connections, streams) in SHAPES.items():
-            loads: dict[str, list[Load]] = {name: [] for name in SERVERS}
+            names = (*SERVERS, "TLS") if shape in ENCRYPTED else SERVERS
+            loads: dict[str, list[Load]] = {name: [] for name in names}
             used = 0.0
             for turn in range(rounds + 1):
-                for name in SERVERS:
+                for name in names:
                     count = (requests if shape != "1" else requests // 10) // SLOW.get(name, 1)
-                    if turn == 0:
-                        count = max(count // 10, 2 * connections)
+                    count = max(count if turn else count // 10, 2 * connections)
                     before = cpu_s(server.worker_pid)
-                    load = h2load(ports[name], body, count, connections, streams)
-                    if name == "server":
+                    load = h2load(ports[name], body, count, connections, streams, tls=name == "TLS")
+                    if name in ("server", "TLS"):
                         sent += count
                     if turn:
                         loads[name].append(load)
@@ -68,8 +76,8 @@ def report(found: dict[str, Any]) -> list[str]:
     """The table, line by line."""
     lines = [
         "| in flight | sketch, requests/s | front alone ÷ sketch | server, requests/s | ÷ sketch | ÷ grpc.aio "
-        "| p50 ms: server, sketch, grpc.aio | p99 ms: server, sketch | server's CPU µs |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| TLS ÷ plaintext | p50 ms: server, sketch, grpc.aio | p99 ms: server, sketch | server's CPU µs |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for shape in SHAPES:
         loads = found[shape]["loads"]
@@ -79,6 +87,7 @@ def report(found: dict[str, Any]) -> list[str]:
         lines.append(
             f"| {shape} | {rate['sketch']:,.0f} | {_ratios(loads, 'front alone', 'sketch')} | {rate['server']:,.0f} "
             f"| {_ratios(loads, 'server', 'sketch')} | {_ratios(loads, 'server', 'grpc.aio')} "
+            f"| {_ratios(loads, 'TLS', 'server') if 'TLS' in loads else '–'} "
             f"| {p50['server']:.3f}, {p50['sketch']:.3f}, {p50['grpc.aio']:.3f} "
             f"| {p99['server']:.2f}, {p99['sketch']:.2f} | {found[shape]['worker_cpu_us']:.1f} |"
         )

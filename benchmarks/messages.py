@@ -55,7 +55,7 @@ def run(rounds: int = 5, sizes: Sequence[Size] = SIZES, scale: float = 1.0) -> d
 def _compare(size: Size, body: Path, answer: str, rounds: int, scale: float) -> dict[str, Any]:
     rates: dict[str, list[float]] = {front: [] for front in FRONTS}
     held: dict[str, float] = {}
-    calls = max(size.in_flight, int(size.calls * scale))
+    calls = max(2 * size.in_flight, int(size.calls * scale))
     with ceiling_process("front", answer) as front, ceiling_process("grpcio", answer) as grpcio:
         servers = dict(zip(FRONTS, (front, grpcio), strict=True))
         small = body.with_name("small")

@@ -30,6 +30,7 @@ class Served:
     worker_pid: int
     ready_after_s: float
     data: Path
+    tls_port: int = 0
 
     def metric(self, name: str, **labels: str) -> float:
         """The sum of a metric's samples that carry `labels`, read from the server itself."""
@@ -65,7 +66,11 @@ def steelyard(repository: Path, *flags: str) -> Iterator[Served]:
                 time.sleep(0.02)
             ready_after_s = time.monotonic() - started
             port = int(server["grpc_address"].rpartition(":")[2])
-            yield Served(port, http, process.pid, children(process.pid)[0], ready_after_s, Path(data))
+            tls = server["grpc_tls_addresses"]
+            tls_port = int(tls[0].rpartition(":")[2]) if tls else 0
+            yield Served(
+                port, http, process.pid, children(process.pid)[0], ready_after_s, Path(data), tls_port
+            )
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(60)

@@ -1,25 +1,44 @@
-"""Minutes of full load on `tiny`: whether memory stands still after the first twenty seconds."""
+"""Millions of calls on `tiny`, with callers who go away and deadlines that pass: whether memory stands still.
 
+Beside h2load with 64 in flight a second client asks, all the time: it gives calls up as soon as they are begun, some
+before and some after they are answered, and others have deadlines of as little as a microsecond. Each call is counted
+by the server under what became of it, and the sum of all counts is what both clients have begun.
+"""
+
+import asyncio
+import contextlib
+import subprocess
+import sys
 import tempfile
 import threading
 import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.processes import h2load, resident_mib, steelyard
+import grpc
+import uvloop
+
+from benchmarks.processes import METHOD, h2load, resident_mib, steelyard
 from benchmarks.tiny import framed, save_tiny, tiny_request
 
-SETTLED_AFTER_S = 20.0
+SETTLED_AFTER_S = 60.0
+CALLS_A_LOAD = 100_000
+
+# Of the second client: calls that begin together, the pause between such times, and how long their deadlines are, s. It
+# stays below the 2,000 resets a second that end a connection.
+AT_ONCE = 50
+PAUSE_S = 0.05
+DEADLINES_S = (1e-6, 1e-4, 1e-3, 1e-2)
 
 
-def run(seconds: float = 120.0) -> dict[str, Any]:
-    """MiB of the worker every second under 64 in flight, for `seconds`."""
+def run(calls: int = 10_000_000) -> dict[str, Any]:
+    """MiB of the worker every second while `calls` are made, and what became of them."""
     with tempfile.TemporaryDirectory() as temporary:
         repository = Path(temporary) / "models"
         save_tiny(repository)
         body = Path(temporary) / "tiny.body"
         body.write_bytes(framed(tiny_request()))
-        with steelyard(repository) as server:
+        with steelyard(repository, "--front", "http2") as server:
             over = threading.Event()
             samples: list[tuple[float, float]] = []
             started = time.monotonic()
@@ -30,20 +49,29 @@ def run(seconds: float = 120.0) -> dict[str, Any]:
 
             watcher = threading.Thread(target=watch)
             watcher.start()
+            unsteady = subprocess.Popen([sys.executable, "-m", "benchmarks.soak", str(server.port)])
             sent = 0
             try:
-                while time.monotonic() - started < seconds:
-                    h2load(server.port, body, 20_000, 4, 16)
-                    sent += 20_000
+                while sent < calls:
+                    h2load(server.port, body, min(CALLS_A_LOAD, calls - sent), 4, 16)
+                    sent += min(CALLS_A_LOAD, calls - sent)
             finally:
+                unsteady.terminate()
+                unsteady.wait(30)
                 over.set()
                 watcher.join()
-            answered = server.metric("steelyard_requests_total", model="tiny", outcome="answered")
-        settled = [mib for at, mib in samples if at >= SETTLED_AFTER_S]
+            seconds = time.monotonic() - started
+            outcomes = {
+                outcome: server.metric("steelyard_requests_total", model="tiny", outcome=outcome)
+                for outcome in ("answered", "cancelled", "refused", "failed")
+            }
+        after_s = min(SETTLED_AFTER_S, seconds / 2)
+        settled = [mib for at, mib in samples if at >= after_s] or [samples[-1][1]]
         return {
             "seconds": seconds,
             "requests": sent,
-            "answered": answered,
+            "outcomes": outcomes,
+            "settled_after_s": after_s,
             "settled_mib": settled[0],
             "last_mib": settled[-1],
             "highest_mib": max(settled),
@@ -52,12 +80,32 @@ def run(seconds: float = 120.0) -> dict[str, Any]:
 
 def report(found: dict[str, Any]) -> list[str]:
     """The figures, line by line."""
+    outcomes = ", ".join(f"{count:,.0f} {outcome}" for outcome, count in found["outcomes"].items())
     return [
-        f"{found['seconds']:.0f} s of full load, {found['answered']:,.0f} of {found['requests']:,} answered: "
-        f"{found['settled_mib']:.1f} MiB after {SETTLED_AFTER_S:.0f} s, {found['last_mib']:.1f} MiB at the end, "
-        f"{found['highest_mib']:.1f} MiB at most"
+        f"{found['requests']:,} calls of one client in {found['seconds']:.0f} s, beside those of another",
+        f"of all: {outcomes}",
+        f"{found['settled_mib']:.1f} MiB after {found['settled_after_s']:.0f} s, {found['last_mib']:.1f} MiB at the "
+        f"end, {found['highest_mib']:.1f} MiB at most",
     ]
 
 
+async def _unsteady(port: int) -> None:
+    """Begins calls without end, and lets few of them be answered."""
+    body = tiny_request()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        infer: Any = channel.unary_unary(f"/{METHOD}")
+        while True:
+            for pause_s in (0.0, 0.001):
+                calls = [infer(body) for _ in range(AT_ONCE)]
+                await asyncio.sleep(pause_s)
+                for call in calls:
+                    call.cancel()
+            late = [infer(body, timeout=DEADLINES_S[n % len(DEADLINES_S)]) for n in range(AT_ONCE)]
+            await asyncio.sleep(PAUSE_S)
+            for call in late:
+                with contextlib.suppress(grpc.RpcError, asyncio.CancelledError):
+                    await call
+
+
 if __name__ == "__main__":
-    print("\n".join(report(run())))
+    uvloop.run(_unsteady(int(sys.argv[1])))

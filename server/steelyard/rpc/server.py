@@ -294,6 +294,10 @@ class ServerConnection:
                 self.data_received(call, b"", True, found)
         elif kind is ConnectionClosed:
             self.closed = True
+            if event.error_code and not self.problem:
+                self.problem = (
+                    f"HTTP/2 ended with error {event.error_code}: a rule was broken, or too much was reset"
+                )
 
     def refuse(self, stream_id: int, fields: tuple[Header, ...], ended: bool) -> None:
         """A request's headers are not as they should be, or name no method that is served."""
