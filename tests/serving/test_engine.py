@@ -257,7 +257,7 @@ def test_suspicion_needs_several_culprits_and_ends() -> None:
     assert not suspects.is_suspect("a", CULPRITS + WINDOW_NS + 1)
     for i in range(3 * REMEMBERED):
         suspects.blame(str(i), i)
-    assert len(suspects._failures) == REMEMBERED
+    assert len(suspects.callers) == REMEMBERED
 
 
 @pytest.mark.parametrize("here", list(VersionState))

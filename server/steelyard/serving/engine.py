@@ -258,6 +258,7 @@ class Engine:
         answered: list[Ticket] = []
         rows = 0
         trailing = version.trailing
+        encoded_ns, max_answer_bytes = job.encoded_ns, self._max_answer_bytes
         log_request = ledger.log_request
         in_canary = version.in_canary
         shadows = version.shadows
@@ -272,15 +273,8 @@ class Engine:
             if call.cancelled:
                 ledger.gone(slot)
                 continue
-            total_ns = job.encoded_ns - ticket.received_ns
-            if type(outcome) is not bytes:
-                self._suspects.blame(call.peer, job.encoded_ns)
-            elif len(outcome) > self._max_answer_bytes:
-                outcome = TooLarge(
-                    f"model {version.model!r}: the answer has {len(outcome)} bytes, and the limit is "
-                    f"{self._max_answer_bytes} (max_message_bytes): ask with fewer rows, or for fewer outputs"
-                )
-            if type(outcome) is bytes:
+            total_ns = encoded_ns - ticket.received_ns
+            if type(outcome) is bytes and len(outcome) <= max_answer_bytes:
                 answered.append(ticket)
                 rows += ticket.rows
                 ledger.in_flight -= 1
@@ -288,7 +282,13 @@ class Engine:
                 if log_request is not None:
                     log_request(decision_id, version.model, version.name, None, total_ns)
             else:
-                assert isinstance(outcome, SteelyardError)
+                if isinstance(outcome, SteelyardError):
+                    self._suspects.blame(call.peer, encoded_ns)
+                else:
+                    outcome = TooLarge(
+                        f"model {version.model!r}: the answer has {len(outcome)} bytes, and the limit is "
+                        f"{max_answer_bytes} (max_message_bytes): ask with fewer rows, or for fewer outputs"
+                    )
                 slot.failed(total_ns)
                 ledger.in_flight -= 1
                 call.fail(outcome, decision_id, trailing)

@@ -12,30 +12,26 @@ REMEMBERED = 1024
 
 
 class Suspects:
-    """Counts failed requests by caller. Memory and time a call are bounded; an empty table costs one look-up."""
+    """Counts failed requests by caller. Memory and time a call are bounded."""
 
     def __init__(self) -> None:
-        self._failures: OrderedDict[str, list[int]] = OrderedDict()
-
-    def __bool__(self) -> bool:
-        return bool(self._failures)
+        self.callers: OrderedDict[str, list[int]] = OrderedDict()
+        """When requests of each failed last, up to `CULPRITS` times. Where it is empty nobody need be looked up."""
 
     def blame(self, caller: str, now_ns: int) -> None:
         """Notes that a request of `caller` failed in execution, by itself."""
-        failures = self._failures.pop(caller, [])
+        failures = self.callers.pop(caller, [])
         failures.append(now_ns)
-        self._failures[caller] = failures[-CULPRITS:]
-        if len(self._failures) > REMEMBERED:
-            self._failures.popitem(last=False)
+        self.callers[caller] = failures[-CULPRITS:]
+        if len(self.callers) > REMEMBERED:
+            self.callers.popitem(last=False)
 
     def is_suspect(self, caller: str, now_ns: int) -> bool:
         """Whether requests of `caller` should run alone."""
-        if not self._failures:
-            return False
-        failures = self._failures.get(caller)
+        failures = self.callers.get(caller)
         if failures is None:
             return False
         if now_ns - failures[-1] > WINDOW_NS:
-            del self._failures[caller]
+            del self.callers[caller]
             return False
         return len(failures) == CULPRITS and failures[-1] - failures[0] <= WINDOW_NS
