@@ -11,6 +11,7 @@ cdef struct Head:
     PyObject* encoding
     PyObject* accepts
     int64_t timeout_ns
+    Py_ssize_t size
 
 
 cdef inline bint _is(bytes value, const char* text, Py_ssize_t size) noexcept:
@@ -58,6 +59,7 @@ cdef bint _scan(tuple fields, Py_ssize_t max_bytes, Head* head) except -1:
     cdef bytes name, value
     head.path = head.encoding = head.accepts = NULL
     head.timeout_ns = -1
+    head.size = 0
     for place in range(count):
         field = <tuple>fields[place]
         name = <bytes>field[0]
@@ -87,4 +89,5 @@ cdef bint _scan(tuple fields, Py_ssize_t max_bytes, Head* head) except -1:
                 head.encoding = <PyObject*>value
             elif _is(name, b"grpc-accept-encoding", 20):
                 head.accepts = <PyObject*>value
+    head.size = size
     return posted and typed and trailers and head.path != NULL and size <= max_bytes

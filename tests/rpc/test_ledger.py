@@ -8,6 +8,7 @@ from steelyard.rpc.calls import Happening
 from steelyard.rpc.framing import frame, prefix
 from steelyard.rpc.limits import Limits, TotalLimits
 from steelyard.rpc.server import MESSAGE_OVERHEAD, UNREAD_BYTES
+from steelyard.rpc.states import ServerState
 from tests.rpc.peers import BOTH, DOWN, UNARY, Pair
 
 
@@ -69,6 +70,56 @@ def test_a_call_that_does_not_fit_is_refused_alone(whole: bool, of_all: bool) ->
     assert pair.total.incoming == 55_000
     pair.peer.reset_stream(first)
     pair.pump()
+    pair.assert_nothing_held()
+
+
+LARGE = (b"x", b"y" * 20_000)
+
+
+@pytest.mark.parametrize("plain", [False, True], ids=["native", "plain"])
+def test_large_heads_are_counted_until_their_calls_are_over(plain: bool) -> None:
+    pair = Pair(plain=plain)
+    answered, failed, left, given_up = (pair.ask(path, LARGE) for path in (UNARY, BOTH, BOTH, UNARY))
+    small = pair.ask(UNARY, (b"x", b"y" * 1_000))
+    pair.pump()
+    assert 80_000 < pair.total.incoming < 90_000
+    pair.send(answered, b"x", end=True)
+    pair.send(small, b"x", end=True)
+    pair.peer.reset_stream(given_up)
+    pair.pump()
+    assert 60_000 < pair.total.incoming < 70_000
+    pair.server.answer(pair.server.calls[answered], b"y", [])
+    pair.server.answer(pair.server.calls[small], b"y", [])
+    pair.server.fail(pair.server.calls[failed], codes.INTERNAL, "", [])
+    pair.pump()
+    assert 20_000 < pair.total.incoming < 22_000
+    assert [pair.status(stream_id) for stream_id in (answered, small)] == [(0, ""), (0, "")]
+    assert list(pair.server.calls) == [left]
+    pair.server.lost()
+    pair.assert_nothing_held()
+
+
+@pytest.mark.parametrize("ended", [False, True], ids=["before its message", "without one"])
+@pytest.mark.parametrize("plain", [False, True], ids=["native", "plain"])
+@pytest.mark.parametrize("of_all", [False, True], ids=["of one connection", "of all"])
+def test_a_call_whose_head_does_not_fit_is_refused_alone(of_all: bool, plain: bool, ended: bool) -> None:
+    limits = Limits() if of_all else Limits(connection_bytes=50_000)
+    pair = Pair(limits, TotalLimits(received_bytes=50_000) if of_all else TotalLimits(), plain)
+    kept = [pair.ask(UNARY, LARGE) for _ in range(2)]
+    refused = pair.ask(UNARY, LARGE, end=ended)
+    pair.pump()
+    status = pair.status(refused)
+    assert status is not None
+    assert status[0] == codes.RESOURCE_EXHAUSTED
+    assert ("total_received_bytes" if of_all else "connection_received_bytes") in status[1]
+    assert pair.call().state == ServerState.RECEIVED
+    for stream_id in kept:
+        pair.send(stream_id, b"x", end=True)
+    pair.pump()
+    for call in list(pair.server.calls.values()):
+        pair.server.answer(call, b"y", [])
+    pair.pump()
+    assert [pair.status(stream_id) for stream_id in kept] == [(0, "")] * 2
     pair.assert_nothing_held()
 
 

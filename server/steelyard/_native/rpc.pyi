@@ -73,7 +73,9 @@ class ServerCall:
     unframer: Any
     """Puts messages together that come in pieces; None before the first does."""
     held: int
-    """Bytes that the ledger counts for this call, beside those of an incomplete message."""
+    """Bytes that the ledger counts for this call, beside those of an incomplete message and of its head."""
+    head_bytes: int
+    """Bytes that the ledger counts for the call's header fields; 0 where they are few."""
     paused: bool
     """Whether the peer was told to send no more on this stream for now."""
     touched: int

@@ -55,8 +55,9 @@ class Limits:
     """Entries of one SETTINGS frame."""
 
     connection_bytes: int = 128 << 20
-    """Requests of one connection that are in the server, whole or in part. While so many are whole and being worked on,
-    nothing more is read from it; a call that cannot be completed within it is refused."""
+    """Requests of one connection that are in the server, whole or in part, and what their headers hold where it is much.
+    While so many are whole and being worked on, nothing more is read from it; a call that cannot be completed within it
+    is refused."""
 
     send_bytes: int = 64 << 20
     """Answers of one connection that its peer has not taken. One answer always may wait; a further one that does not

@@ -14,7 +14,7 @@ from steelyard.rpc import codes
 from steelyard.rpc.calls import Event, Happening, Method, ServerCall
 from steelyard.rpc.compression import ACCEPTED
 from steelyard.rpc.framing import FramingError, Message, frame, prefix
-from steelyard.rpc.head import Refused, read_head
+from steelyard.rpc.head import Refused, held_bytes, read_head
 from steelyard.rpc.http2 import PREFACE, configuration, goaway, settings
 from steelyard.rpc.limits import Limits, TotalLimits
 from steelyard.rpc.metadata import Header
@@ -305,6 +305,22 @@ class ServerConnection:
         if not isinstance(head, Refused):
             shown = head.path[:200].decode("utf-8", "replace")
             head = Refused(200, codes.UNIMPLEMENTED, f"no method {shown!r}")
+        self._refuse(stream_id, head, ended)
+
+    def large_head(self, stream_id: int, fields: tuple[Header, ...], ended: bool) -> int:
+        """A good request's headers are large: counts what they hold, which is returned; 0 where there is no room for
+        so many bytes, and the call was refused."""
+        size = held_bytes(fields)
+        self.ledger.arrive(size)
+        try:
+            self._check_room()
+        except FramingError as error:
+            self.ledger.arrive(-size)
+            self._refuse(stream_id, Refused(200, error.code, str(error)), ended)
+            return 0
+        return size
+
+    def _refuse(self, stream_id: int, head: Refused, ended: bool) -> None:
         answer = [
             (b":status", b"%d" % head.http_status),
             *_HEAD[1:],
@@ -527,4 +543,7 @@ class ServerConnection:
 
     def _forget(self, call: ServerCall) -> None:
         self._let_go(call)
+        if call.head_bytes:
+            self.ledger.arrive(-call.head_bytes)
+            call.head_bytes = 0
         self.calls.pop(call.stream_id, None)
