@@ -162,8 +162,10 @@ def test_empty_messages_of_a_stream_are_not_free() -> None:
     pair.assert_nothing_held()
 
 
-def test_answers_that_nobody_takes_end_their_calls_and_no_others() -> None:
-    pair = Pair(Limits(send_bytes=100_000))
+@pytest.mark.parametrize("of_all", [False, True], ids=["of one connection", "of all"])
+def test_answers_that_nobody_takes_end_their_calls_and_no_others(of_all: bool) -> None:
+    limits = Limits() if of_all else Limits(send_bytes=100_000)
+    pair = Pair(limits, TotalLimits(send_bytes=100_000) if of_all else TotalLimits())
     calls = [pair.call() for _ in range(3)]
     pair.server.answer(calls[0], bytes(90_000), [])
     pair.server.answer(calls[1], bytes(20_000), [])
@@ -174,7 +176,8 @@ def test_answers_that_nobody_takes_end_their_calls_and_no_others() -> None:
     assert found[0] == found[2] == (0, "")
     assert found[1] is not None
     assert found[1][0] == codes.RESOURCE_EXHAUSTED
-    assert "send_bytes" in found[1][1]
+    assert ("total_send_bytes" if of_all else "connection_send_bytes") in found[1][1]
+    assert "90000 wait already" in found[1][1]
     pair.assert_nothing_held()
 
 

@@ -55,7 +55,7 @@ class Limits:
     """Entries of one SETTINGS frame."""
 
     connection_bytes: int = 128 << 20
-    """Requests of one connection that are in the server, whole or in part, and what their headers hold where it is much.
+    """Requests of one connection that are in the server, whole or in part, and their headers where those are large.
     While so many are whole and being worked on, nothing more is read from it; a call that cannot be completed within it
     is refused."""
 

@@ -186,7 +186,7 @@ class ServerConnection:
     ) -> None:
         """Ends a call with its one message, which is compressed, and status OK."""
         if not self._traffic.has_room(len(body)):
-            self.fail(call, codes.RESOURCE_EXHAUSTED, self._no_room(len(body)), trailing)
+            self.fail(call, codes.RESOURCE_EXHAUSTED, self.no_room(len(body)), trailing)
             return
         try:
             self.announce_encoding(call, encoding)
@@ -368,7 +368,7 @@ class ServerConnection:
     def answer_otherwise(self, call: ServerCall, body: bytes, trailing: list[Header]) -> None:
         """Ends a call with a message that is large, or that finds no room, or after others."""
         if not self._traffic.has_room(len(body)):
-            self.fail(call, codes.RESOURCE_EXHAUSTED, self._no_room(len(body)), trailing)
+            self.fail(call, codes.RESOURCE_EXHAUSTED, self.no_room(len(body)), trailing)
             return
         try:
             self._headers(call)
@@ -503,11 +503,15 @@ class ServerConnection:
         self._stopping = waiting
         return found
 
-    def _no_room(self, size: int) -> str:
-        return (
-            f"the answer has {size} bytes, {self.ledger.outgoing} wait already for this connection's peer to read "
-            f"them, and the limit is {self.limits.send_bytes} (connection_send_bytes)"
-        )
+    def no_room(self, size: int) -> str:
+        """What is said of an answer of so many bytes that `has_room` has none for."""
+        waiting, limit = self.ledger.outgoing, self.limits.send_bytes
+        if waiting + size > limit:
+            met = f"{waiting} wait already for this connection's peer, and the limit is {limit} (connection_send_bytes)"
+        else:
+            waiting, limit = self._total.outgoing, self.totals.send_bytes
+            met = f"{waiting} wait already for peers of all connections, and the limit is {limit} (total_send_bytes)"
+        return f"the answer has {size} bytes, {met}"
 
     # What is held.
 
