@@ -19,13 +19,13 @@ MANY = b"/test.Calls/Many"
 class SlowFront:
     """The front, and what its handlers wait for."""
 
-    def __init__(self, patience: Patience, limits: Limits, totals: TotalLimits) -> None:
+    def __init__(self, patience: Patience, limits: Limits, totals: TotalLimits, compress: bool) -> None:
         self.released = asyncio.Event()
         methods = Methods()
         methods.unary[ECHO.decode()] = self._echo
         methods.unary[WAIT.decode()] = self._wait
         methods.bidi_stream[MANY.decode()] = self._many
-        self.front = Http2Front(methods, None, limits, totals, patience)
+        self.front = Http2Front(methods, None, limits, totals, patience, compress)
         self.address = ""
 
     async def start(self) -> None:
@@ -60,10 +60,13 @@ class SlowFront:
 
 @asynccontextmanager
 async def slow_front(
-    patience: Patience, limits: Limits | None = None, totals: TotalLimits | None = None
+    patience: Patience,
+    limits: Limits | None = None,
+    totals: TotalLimits | None = None,
+    compress: bool = False,
 ) -> AsyncIterator[SlowFront]:
     """A front that is stopped at the end."""
-    found = SlowFront(patience, limits or Limits(), totals or TotalLimits())
+    found = SlowFront(patience, limits or Limits(), totals or TotalLimits(), compress)
     await found.start()
     try:
         yield found

@@ -76,12 +76,15 @@ class ServerConnection:
         self.ledger = self._traffic.ledger
         self.calls = self._traffic.calls
         self.answer = self._traffic.answer
+        self.has_room = self._traffic.has_room
         self.closed = False
         """Nothing can come or be sent but what `data_to_send` still has."""
         self.problem = ""
         """Why the connection was given up, where it was."""
         self.began = False
         """Whether the peer has shown that it speaks HTTP/2."""
+        self.aside = 0
+        """Bytes of answers that are counted as waiting, and are not given yet."""
         self.stuck_since = -1
         """The epoch since which bytes came that completed no frame; -1 where the last ones did."""
         self.has_more = False
@@ -129,9 +132,9 @@ class ServerConnection:
         try:
             data = h2.data_to_send(SLICE_BYTES) if self.has_more else h2.data_to_send()
             if queued:
-                self.ledger.wait(h2.queued_body_size() - self.ledger.outgoing)
+                self.ledger.wait(h2.queued_body_size() + self.aside - self.ledger.outgoing)
             elif self.ledger.outgoing:
-                self.ledger.wait(-self.ledger.outgoing)
+                self.ledger.wait(self.aside - self.ledger.outgoing)
             if self._stopping and self._stop_senders():
                 data += h2.data_to_send()
         except NGH2Error as error:
@@ -195,6 +198,12 @@ class ServerConnection:
         except NGH2Error:
             self._vanished(call)
 
+    def set_aside(self, count: int) -> None:
+        """Counts so many bytes of an answer that is made ready before it is given, or no longer where `count` is under
+        zero; also when the connection is lost meanwhile."""
+        self.aside += count
+        self.ledger.wait(count)
+
     def may_send(self, call: ServerCall) -> bool:
         """Whether a further message is worth making: little that was sent on the call still waits for its peer."""
         return self._h2.queued_body_size(call.stream_id) < UNSENT_BYTES
@@ -255,7 +264,7 @@ class ServerConnection:
         self.closed = True
         for call in list(self.calls.values()):
             self.stream_closed(call, found)
-        self.ledger.wait(-self.ledger.outgoing)
+        self.ledger.wait(self.aside - self.ledger.outgoing)
         return found
 
     def abandon(self, code: int, problem: str) -> None:

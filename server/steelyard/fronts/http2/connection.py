@@ -5,7 +5,7 @@ import socket
 import ssl
 from typing import TYPE_CHECKING, Any
 
-from steelyard.errors import SteelyardError
+from steelyard.errors import SteelyardError, TooLarge
 from steelyard.fronts.http2.trailing import fields_of
 from steelyard.observe.logs import log
 from steelyard.rpc import codes
@@ -207,7 +207,8 @@ class Http2Connection(asyncio.BufferedProtocol):
 
     def takes(self) -> bool:
         """Whether the peer has taken anything of what waits for it since this was last asked."""
-        waiting = self.rpc.ledger.outgoing + self._transport.get_write_buffer_size()
+        rpc = self.rpc
+        waiting = rpc.ledger.outgoing - rpc.aside + self._transport.get_write_buffer_size()
         moved = not waiting or waiting != self._waiting_bytes
         self._waiting_bytes = waiting
         return moved
@@ -248,7 +249,9 @@ class Http2Connection(asyncio.BufferedProtocol):
         self._call_ended()
 
     async def send(self, call: ServerCall, body: bytes, compressed: bool = False) -> None:
-        """Sends one of several answers; returns when little enough of them waits for the peer."""
+        """Sends one of several answers; returns when little enough of them waits for the peer. Raises TooLarge where
+        there is no room for it."""
+        self._check_room(len(body))
         self.rpc.send_message(call, body, compressed)
         self.touch()
         if not self.rpc.may_send(call):
@@ -257,6 +260,12 @@ class Http2Connection(asyncio.BufferedProtocol):
                 await waiter
             finally:
                 self._senders.pop(call, None)
+
+    def _check_room(self, size: int) -> None:
+        """Raises TooLarge where a message of a stream may not wait for its peer. A stream makes no other meanwhile, but
+        there are many streams."""
+        if not self.rpc.has_room(size):
+            raise TooLarge(self.rpc.no_room(size))
 
     def _wake_senders(self) -> None:
         for call, waiter in list(self._senders.items()):

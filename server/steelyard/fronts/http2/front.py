@@ -30,7 +30,8 @@ Listener = tuple[socket.socket, ssl.SSLContext | None]
 # millisecond of the loop.
 INFLATED_INLINE_BYTES = 64 << 10
 
-# Answers that wait for a thread to compress them are counted by no connection; more than this go as they are.
+# Of answers that wait for a thread to compress them; while there are more, others go as they are. At the 40 MB/s of a
+# thread this is a second.
 COMPRESSING_BYTES = 64 << 20
 
 # Each inflates up to one message at a time, and holds no more than that.
