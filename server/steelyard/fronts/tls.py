@@ -68,6 +68,16 @@ class TlsFiles:
         raise ConfigError(f"tls_key {self.key}: is encrypted, and there is nobody to ask for its password")
 
 
+class ServedTls:
+    """The files as they are served."""
+
+    def __init__(self, files: TlsFiles) -> None:
+        """Raises `ConfigError` where a file cannot be used."""
+        self.files = files
+        self.context = files.context()
+        """Of the handshakes that begin now."""
+
+
 def _read(setting: str, path: Path) -> bytes:
     try:
         with path.open("rb") as file:

@@ -7,6 +7,7 @@ from steelyard.config import Settings
 from steelyard.fronts.grpcio import GrpcioFront
 from steelyard.fronts.http2.front import Http2Front
 from steelyard.fronts.http2.patience import Patience
+from steelyard.fronts.tls import ServedTls
 from steelyard.rpc.limits import Limits, TotalLimits
 from steelyard.serving.engine import Engine
 from steelyard.serving.methods import Methods
@@ -30,8 +31,8 @@ async def start_front(front: Front, settings: Settings, listeners: Sequence[Hand
     """Serves on the listeners. Raises `ConfigError` where one cannot be had, or a file of TLS cannot be used."""
     files = tls_files(settings)
     if isinstance(front, Http2Front):
-        context = None if files is None else files.context()
-        await front.start([(socket.socket(fileno=one.fd), context if one.tls else None) for one in listeners])
+        tls = None if files is None else ServedTls(files)
+        await front.start([(socket.socket(fileno=one.fd), tls if one.tls else None) for one in listeners])
     else:
         with socket_mode(int(settings.grpc_socket_mode, 8)):
             await front.start([(one.address, files if one.tls else None) for one in listeners])
