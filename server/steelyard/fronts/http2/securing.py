@@ -75,7 +75,7 @@ class SecureListener:
             await self._loop.connect_accepted_socket(
                 lambda: connection,
                 accepted,
-                ssl=self._tls.context,
+                ssl=self._tls.papers.context,
                 ssl_handshake_timeout=self._front.patience.handshake_s or UNLIMITED_S,
                 ssl_shutdown_timeout=SHUTDOWN_S,
             )
