@@ -4,6 +4,8 @@ cdef enum:
     # HTTP/2 counts each field so much over its name and value.
     FIELD_OVERHEAD = 32
     MAX_TIMEOUT_DIGITS = 8
+    # `rpc.timeouts`: more is as good as none, and a deadline in nanoseconds has to fit.
+    MAX_TIMEOUT_S = 2_000_000_000
 
 
 cdef struct Head:
@@ -20,6 +22,10 @@ cdef inline bint _is(bytes value, const char* text, Py_ssize_t size) noexcept:
 
 cdef inline bint _begins(bytes value, const char* text, Py_ssize_t size) noexcept:
     return PyBytes_GET_SIZE(value) >= size and memcmp(PyBytes_AS_STRING(value), text, size) == 0
+
+
+cdef inline int64_t _seconds_ns(int64_t count) noexcept:
+    return min(count, <int64_t>MAX_TIMEOUT_S) * 1_000_000_000
 
 
 cdef int64_t _timeout_ns(bytes value) noexcept:
@@ -41,11 +47,11 @@ cdef int64_t _timeout_ns(bytes value) noexcept:
     if text[size - 1] == c"m":
         return count * 1_000_000
     if text[size - 1] == c"S":
-        return count * 1_000_000_000
+        return _seconds_ns(count)
     if text[size - 1] == c"M":
-        return count * 60_000_000_000
+        return _seconds_ns(count * 60)
     if text[size - 1] == c"H":
-        return count * 3_600_000_000_000
+        return _seconds_ns(count * 3_600)
     return -1
 
 
