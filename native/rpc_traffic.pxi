@@ -48,6 +48,7 @@ cdef class Traffic:
     cdef readonly dict calls
     cdef readonly Ledger ledger
     cdef readonly Ledger total
+    cdef readonly Frames frames
     cdef public int epoch
     cdef public Py_ssize_t seen
     cdef readonly int last_stream_id
@@ -65,6 +66,7 @@ cdef class Traffic:
         self.calls = {}
         self.ledger = Ledger(total)
         self.total = total
+        self.frames = Frames()
         self._others = others
         self._methods = methods
         self._send_response = h2.send_response

@@ -43,8 +43,8 @@ class SlowFront:
         await until(lambda: len(self.front.connections) == connections)
 
     def stuck(self) -> int:
-        """Connections of which bytes came that have completed nothing."""
-        return sum(connection.rpc.stuck_since >= 0 for connection in self.front.connections)
+        """Connections whose last frame, or block of headers, is not whole."""
+        return sum(connection.rpc.frames.open_since >= 0 for connection in self.front.connections)
 
     async def _echo(self, body: bytes, call: Context) -> bytes:
         return body

@@ -38,6 +38,19 @@ class Ledger:
         """So many bytes of answers wait, or no longer where `count` is under zero."""
 
 @final
+class Frames:
+    """Where a peer's frames begin and end, from its first byte on; the preface is one."""
+
+    def __init__(self) -> None: ...
+
+    epoch: int
+    open_since: int
+    """The epoch in which the first byte of a frame, or of a block of headers, came whose last has not; -1: of none."""
+
+    def take(self, data: bytes | memoryview) -> None:
+        """These bytes came."""
+
+@final
 class ServerCall:
     """One call at the server."""
 
@@ -131,6 +144,8 @@ class Traffic:
     def ledger(self) -> Ledger: ...
     @property
     def total(self) -> Ledger: ...
+    @property
+    def frames(self) -> Frames: ...
     @property
     def last_stream_id(self) -> int:
         """Of the call that began last."""

@@ -77,6 +77,8 @@ class ServerConnection:
         self.calls = self._traffic.calls
         self.answer = self._traffic.answer
         self.has_room = self._traffic.has_room
+        self.frames = self._traffic.frames
+        self._frames_take = self.frames.take
         self.closed = False
         """Nothing can come or be sent but what `data_to_send` still has."""
         self.problem = ""
@@ -85,8 +87,6 @@ class ServerConnection:
         """Whether the peer has shown that it speaks HTTP/2."""
         self.aside = 0
         """Bytes of answers that are counted as waiting, and are not given yet."""
-        self.stuck_since = -1
-        """The epoch since which bytes came that completed no frame; -1 where the last ones did."""
         self.has_more = False
         """Whether `data_to_send` gave only a slice the last time."""
         self._total = total
@@ -103,6 +103,7 @@ class ServerConnection:
             data = self._begin(bytes(data))
             if not data:
                 return []
+        self._frames_take(data)
         found: list[Event] = []
         try:
             self._h2.receive_data(data)
@@ -112,10 +113,7 @@ class ServerConnection:
             return found
         events = self._h2.events()
         if events:
-            self.stuck_since = -1
             self._traffic.take(events, found)
-        elif self.stuck_since < 0:
-            self.stuck_since = self._traffic.epoch
         return found
 
     def data_to_send(self) -> bytes:
@@ -251,7 +249,7 @@ class ServerConnection:
 
     def tick(self, epoch: int) -> None:
         """So many seconds have passed for the front; a call remembers when something last came for it."""
-        self._traffic.epoch = epoch
+        self._traffic.epoch = self.frames.epoch = epoch
 
     @property
     def working(self) -> bool:

@@ -200,8 +200,8 @@ class Http2Connection(asyncio.BufferedProtocol):
         """Nothing was read up to `epoch`: no call and no peer is late for it."""
         self.heard_epoch = epoch
         self.asked_epoch = -1
-        if self.rpc.stuck_since >= 0:
-            self.rpc.stuck_since = epoch
+        if self.rpc.frames.open_since >= 0:
+            self.rpc.frames.open_since = epoch
         for call in self.rpc.calls.values():
             call.touched = epoch
 

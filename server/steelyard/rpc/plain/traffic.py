@@ -14,6 +14,7 @@ from steelyard.rpc.head import Refused, head_size, read_head
 from steelyard.rpc.limits import Limits, TotalLimits
 from steelyard.rpc.metadata import Header
 from steelyard.rpc.plain.calls import ServerCall
+from steelyard.rpc.plain.frames import Frames
 from steelyard.rpc.plain.ledger import Ledger
 from steelyard.rpc.states import ServerState
 
@@ -44,6 +45,7 @@ class Traffic:
         self.calls: dict[int, ServerCall] = {}
         self.ledger = Ledger(total)
         self.total = total
+        self.frames = Frames()
         self.epoch = 0
         self.seen = 0
         self.last_stream_id = 0
