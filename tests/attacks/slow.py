@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 from steelyard.fronts.http2.front import Http2Front
 from steelyard.fronts.http2.patience import Patience
+from steelyard.fronts.tls import ServedTls
 from steelyard.rpc.limits import Limits, TotalLimits
 from steelyard.serving.methods import Context, Methods
 from tests.support.waiting import until
@@ -28,10 +29,10 @@ class SlowFront:
         self.front = Http2Front(methods, None, limits, totals, patience, compress)
         self.address = ""
 
-    async def start(self) -> None:
+    async def start(self, tls: ServedTls | None) -> None:
         listener = socket.create_server(("127.0.0.1", 0))
         self.address = f"127.0.0.1:{listener.getsockname()[1]}"
-        await self.front.start([(listener, None)])
+        await self.front.start([(listener, tls)])
 
     async def pass_seconds(self, count: int) -> None:
         """So many seconds pass, as far as the front is concerned. Real ones do too: a test leaves room for some."""
@@ -64,10 +65,11 @@ async def slow_front(
     limits: Limits | None = None,
     totals: TotalLimits | None = None,
     compress: bool = False,
+    tls: ServedTls | None = None,
 ) -> AsyncIterator[SlowFront]:
     """A front that is stopped at the end."""
     found = SlowFront(patience, limits or Limits(), totals or TotalLimits(), compress)
-    await found.start()
+    await found.start(tls)
     try:
         yield found
     finally:

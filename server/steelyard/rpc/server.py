@@ -1,6 +1,7 @@
 """The server's side of one connection: bytes in, what happens to calls out, and answers in, bytes out."""
 
 import contextlib
+import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -72,7 +73,8 @@ class ServerConnection:
         self.limits = limits
         self.totals = totals
         self._h2 = ngh2.Connection(Role.SERVER, configuration(limits))
-        self._traffic = traffic(self._h2, self, methods, limits, totals, total)
+        # Weakly, as a connection that is over shall go at once, and not when somebody looks for circles.
+        self._traffic = traffic(self._h2, weakref.proxy(self), methods, limits, totals, total)
         self.ledger = self._traffic.ledger
         self.calls = self._traffic.calls
         self.answer = self._traffic.answer

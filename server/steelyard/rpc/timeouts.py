@@ -16,7 +16,7 @@ MAX_NS = 2_000_000_000 * 10**9
 
 
 def parse_timeout(value: bytes) -> int:
-    """Nanoseconds of a timeout such as b"250m", at most `MAX_NS`. Raises ValueError for anything that gRPC does not allow."""
+    """Nanoseconds of a timeout such as b"250m", at most `MAX_NS`. Raises ValueError for what gRPC does not allow."""
     unit = _NS_OF_UNIT.get(value[-1], 0) if value else 0
     digits = value[:-1]
     if not unit or not digits.isdigit() or len(digits) > MAX_DIGITS:
