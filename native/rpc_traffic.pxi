@@ -115,6 +115,8 @@ cdef class Traffic:
             # What the peer sent last has closed it, or the session; the library tells of it later.
             pass
         call.state = CLOSED
+        # It knows the call too: nobody but the collector would ever find the two.
+        call.owner = None
         self.ledger.work(-call.held)
         call.held = 0
         PyDict_DelItem(self.calls, stream_id)

@@ -29,6 +29,10 @@ _REQUEST, _OPENED, _MESSAGE, _GONE = (
 )
 
 
+# The loop's TLS keeps the protocol whose buffer it fills, which keeps the transport: until the collector comes.
+_NOBODY = asyncio.BufferedProtocol()
+
+
 class Http2Connection(asyncio.BufferedProtocol):
     """Runs on the event loop; the front looks at it once a second."""
 
@@ -96,6 +100,7 @@ class Http2Connection(asyncio.BufferedProtocol):
         for waiter in self._senders.values():
             waiter.cancel()
         self._senders.clear()
+        self._transport.set_protocol(_NOBODY)
         self.front.forget(self)
 
     def pause_writing(self) -> None:
@@ -224,6 +229,7 @@ class Http2Connection(asyncio.BufferedProtocol):
         """Ends a call with an error."""
         fields = [*trailing, *fields_of(trailing_of(error))]
         self.rpc.fail(call, int(status_of(error)), message_of(error), fields)
+        call.owner = None
         self._call_ended()
 
     def end_stalled(self, call: ServerCall, after_s: int) -> None:
@@ -232,6 +238,7 @@ class Http2Connection(asyncio.BufferedProtocol):
         self.rpc.fail(call, codes.DEADLINE_EXCEEDED, f"nothing of the request came for {after_s} s", ())
         if told:
             call.owner.gone()
+            call.owner = None
         self._call_ended()
 
     def _call_ended(self) -> None:
@@ -246,6 +253,7 @@ class Http2Connection(asyncio.BufferedProtocol):
             self.rpc.fail(call, codes.OK, "", ())
         else:
             self.rpc.answer(call, body, [])
+        call.owner = None
         self._call_ended()
 
     async def send(self, call: ServerCall, body: bytes, compressed: bool = False) -> None:
@@ -279,6 +287,7 @@ class Http2Connection(asyncio.BufferedProtocol):
             elif happening is _GONE:
                 self.idle_epoch = self.front.epoch
                 call.owner.gone()
+                call.owner = None
             elif happening is _MESSAGE:
                 call.owner.requests.put(body, compressed)
             else:

@@ -90,6 +90,7 @@ class Traffic:
             # What the peer sent last has closed it, or the session; the library tells of it later.
             pass
         call.state = ServerState.CLOSED
+        call.owner = None
         self.ledger.work(-call.held)
         call.held = 0
         del self.calls[call.stream_id]
