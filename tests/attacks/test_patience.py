@@ -154,6 +154,21 @@ async def test_a_connection_that_works_is_not_idle(slow: SlowFront) -> None:
         await in_a_thread(lambda: attacker.wait_for_trailers(1))
 
 
+async def test_an_old_connection_is_told_to_go_whatever_it_does() -> None:
+    async with slow_front(Patience(age_s=50, idle_s=0, keepalive_s=0)) as slow:
+        with await connected(slow) as attacker:
+            attacker.send(attacker.call(head(WAIT), message(b""), end=True))
+            assert await in_a_thread(attacker.settle)
+            await slow.pass_seconds(40)
+            assert await in_a_thread(attacker.settle)
+            assert attacker.goaway is None
+            await slow.pass_seconds(20)
+            slow.released.set()
+            await in_a_thread(lambda: attacker.wait_for_trailers(1))
+            await in_a_thread(attacker.read_to_end)
+            assert attacker.goaway == 0
+
+
 async def test_a_peer_that_has_lost_its_power() -> None:
     async with slow_front(Patience(idle_s=0, keepalive_s=60, keepalive_timeout_s=20)) as slow:
         with await connected(slow) as attacker:
