@@ -3,6 +3,7 @@
 What is out of the ordinary is left to others.
 """
 
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.dict cimport PyDict_DelItem, PyDict_GetItem, PyDict_SetItem
 from cpython.list cimport PyList_Append
@@ -18,6 +19,7 @@ from steelyard.rpc.happening import Happening
 from steelyard.rpc.metadata import decode_metadata
 
 include "rpc_head.pxi"
+include "rpc_frames.pxi"
 include "rpc_calls.pxi"
 include "rpc_traffic.pxi"
 include "rpc_unframing.pxi"

@@ -47,6 +47,7 @@ cdef class ServerCall:
     cdef public bint compressed
     cdef public object unframer
     cdef public Py_ssize_t held
+    cdef public Py_ssize_t head_bytes
     cdef public bint paused
     cdef public int touched
     cdef public object owner

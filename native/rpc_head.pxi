@@ -4,6 +4,8 @@ cdef enum:
     # HTTP/2 counts each field so much over its name and value.
     FIELD_OVERHEAD = 32
     MAX_TIMEOUT_DIGITS = 8
+    # `rpc.timeouts`: more is as good as none, and a deadline in nanoseconds has to fit.
+    MAX_TIMEOUT_S = 2_000_000_000
 
 
 cdef struct Head:
@@ -11,6 +13,7 @@ cdef struct Head:
     PyObject* encoding
     PyObject* accepts
     int64_t timeout_ns
+    Py_ssize_t size
 
 
 cdef inline bint _is(bytes value, const char* text, Py_ssize_t size) noexcept:
@@ -19,6 +22,10 @@ cdef inline bint _is(bytes value, const char* text, Py_ssize_t size) noexcept:
 
 cdef inline bint _begins(bytes value, const char* text, Py_ssize_t size) noexcept:
     return PyBytes_GET_SIZE(value) >= size and memcmp(PyBytes_AS_STRING(value), text, size) == 0
+
+
+cdef inline int64_t _seconds_ns(int64_t count) noexcept:
+    return min(count, <int64_t>MAX_TIMEOUT_S) * 1_000_000_000
 
 
 cdef int64_t _timeout_ns(bytes value) noexcept:
@@ -40,11 +47,11 @@ cdef int64_t _timeout_ns(bytes value) noexcept:
     if text[size - 1] == c"m":
         return count * 1_000_000
     if text[size - 1] == c"S":
-        return count * 1_000_000_000
+        return _seconds_ns(count)
     if text[size - 1] == c"M":
-        return count * 60_000_000_000
+        return _seconds_ns(count * 60)
     if text[size - 1] == c"H":
-        return count * 3_600_000_000_000
+        return _seconds_ns(count * 3_600)
     return -1
 
 
@@ -58,6 +65,7 @@ cdef bint _scan(tuple fields, Py_ssize_t max_bytes, Head* head) except -1:
     cdef bytes name, value
     head.path = head.encoding = head.accepts = NULL
     head.timeout_ns = -1
+    head.size = 0
     for place in range(count):
         field = <tuple>fields[place]
         name = <bytes>field[0]
@@ -87,4 +95,5 @@ cdef bint _scan(tuple fields, Py_ssize_t max_bytes, Head* head) except -1:
                 head.encoding = <PyObject*>value
             elif _is(name, b"grpc-accept-encoding", 20):
                 head.accepts = <PyObject*>value
+    head.size = size
     return posted and typed and trailers and head.path != NULL and size <= max_bytes

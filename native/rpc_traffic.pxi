@@ -8,6 +8,8 @@ cdef enum:
     PREFIX_BYTES = 5
     # Bodies up to here are copied behind their prefix: one piece less for the library to hold.
     COPIED_BYTES = 16 << 10
+    # As HTTP/2 counts a call's headers; what a good caller sends is less, and is not worth counting.
+    FREE_HEAD_BYTES = 2 << 10
 
 cdef object REQUEST = Happening.REQUEST
 cdef list HEAD = [(b":status", b"200"), (b"content-type", b"application/grpc"), (b"grpc-accept-encoding", ACCEPTED)]
@@ -46,6 +48,7 @@ cdef class Traffic:
     cdef readonly dict calls
     cdef readonly Ledger ledger
     cdef readonly Ledger total
+    cdef readonly Frames frames
     cdef public int epoch
     cdef public Py_ssize_t seen
     cdef readonly int last_stream_id
@@ -63,6 +66,7 @@ cdef class Traffic:
         self.calls = {}
         self.ledger = Ledger(total)
         self.total = total
+        self.frames = Frames()
         self._others = others
         self._methods = methods
         self._send_response = h2.send_response
@@ -95,7 +99,10 @@ cdef class Traffic:
     def answer(self, ServerCall call not None, bytes body not None, list trailing not None):
         cdef Py_ssize_t size = PyBytes_GET_SIZE(body)
         cdef object stream_id
-        if call.state != RECEIVED or call.streams_requests or size > COPIED_BYTES or not self._has_room(size):
+        if (
+            call.state != RECEIVED or call.streams_requests or size > COPIED_BYTES or call.head_bytes
+            or not self._has_room(size)
+        ):
             self._others.answer_otherwise(call, body, trailing)
             return
         stream_id = call.stream_id
@@ -108,6 +115,8 @@ cdef class Traffic:
             # What the peer sent last has closed it, or the session; the library tells of it later.
             pass
         call.state = CLOSED
+        # It knows the call too: nobody but the collector would ever find the two.
+        call.owner = None
         self.ledger.work(-call.held)
         call.held = 0
         PyDict_DelItem(self.calls, stream_id)
@@ -126,6 +135,7 @@ cdef class Traffic:
         cdef tuple fields = event.headers
         cdef Head head
         cdef PyObject* method = NULL
+        cdef Py_ssize_t head_bytes = 0
         cdef ServerCall call
         self.last_stream_id = stream_id
         self.seen += 1
@@ -134,6 +144,10 @@ cdef class Traffic:
         if method == NULL:
             self._others.refuse(stream_id, fields, event.end_stream)
             return 0
+        if head.size > FREE_HEAD_BYTES:
+            head_bytes = self._others.large_head(stream_id, fields, event.end_stream)
+            if not head_bytes:
+                return 0
         call = ServerCall.__new__(ServerCall)
         call.stream_id = stream_id
         call.method = <object>method
@@ -142,6 +156,7 @@ cdef class Traffic:
         call.encoding = IDENTITY if head.encoding == NULL else <bytes>head.encoding
         call.accepts = NOTHING if head.accepts == NULL else <bytes>head.accepts
         call._fields = fields
+        call.head_bytes = head_bytes
         call.touched = self.epoch
         PyDict_SetItem(self.calls, stream_id, call)
         if call.streams_requests or event.end_stream:

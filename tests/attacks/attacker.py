@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import socket
+import ssl
 import struct
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -48,10 +49,19 @@ def head(path: bytes = INFER, *more: tuple[bytes, bytes]) -> list[tuple[bytes, b
 class Attacker:
     """A socket, the frames that came on it, and no rules. Ends itself quietly where the server has ended it."""
 
-    def __init__(self, address: str, *, window: int = 65_535, greets: bool = True) -> None:
+    def __init__(
+        self,
+        address: str,
+        *,
+        window: int = 65_535,
+        greets: bool = True,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         """window: what the server may send on each stream."""
         host, _, port = address.rpartition(":")
         self._socket = socket.create_connection((host, int(port)), TIMEOUT_S)
+        if tls is not None:
+            self._socket = tls.wrap_socket(self._socket, server_hostname="localhost")
         self._pings = itertools.count(1)
         self._ids = stream_ids()
         self._rest = b""

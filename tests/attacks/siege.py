@@ -23,6 +23,7 @@ MIN_CALLS = 100
 
 # Of a processor: bombs whose callers went away are inflated to their end, and hold what comes out until then.
 RESTING_PERCENT = 20
+RESTING_S = 0.2
 
 
 class Bystander:
@@ -105,8 +106,7 @@ class Siege:
     def _rested(self, worker: int) -> None:
         """Waits until the server has done what the attack before this one left it to do, and has let go of it."""
         process = psutil.Process(worker)
-        process.cpu_percent()
-        eventually(lambda: process.cpu_percent() < RESTING_PERCENT, every_s=0.2)
+        eventually(lambda: process.cpu_percent(RESTING_S) < RESTING_PERCENT)
 
     @contextlib.contextmanager
     def hold(self, growth_mb: int) -> Iterator[None]:

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 from steelyard.fronts.http2.front import Http2Front
 from steelyard.fronts.http2.patience import Patience
+from steelyard.fronts.tls import ServedTls
 from steelyard.rpc.limits import Limits, TotalLimits
 from steelyard.serving.methods import Context, Methods
 from tests.support.waiting import until
@@ -19,19 +20,19 @@ MANY = b"/test.Calls/Many"
 class SlowFront:
     """The front, and what its handlers wait for."""
 
-    def __init__(self, patience: Patience, limits: Limits, totals: TotalLimits) -> None:
+    def __init__(self, patience: Patience, limits: Limits, totals: TotalLimits, compress: bool) -> None:
         self.released = asyncio.Event()
         methods = Methods()
         methods.unary[ECHO.decode()] = self._echo
         methods.unary[WAIT.decode()] = self._wait
         methods.bidi_stream[MANY.decode()] = self._many
-        self.front = Http2Front(methods, None, limits, totals, patience)
+        self.front = Http2Front(methods, None, limits, totals, patience, compress)
         self.address = ""
 
-    async def start(self) -> None:
+    async def start(self, tls: ServedTls | None) -> None:
         listener = socket.create_server(("127.0.0.1", 0))
         self.address = f"127.0.0.1:{listener.getsockname()[1]}"
-        await self.front.start([(listener, None)])
+        await self.front.start([(listener, tls)])
 
     async def pass_seconds(self, count: int) -> None:
         """So many seconds pass, as far as the front is concerned. Real ones do too: a test leaves room for some."""
@@ -43,8 +44,8 @@ class SlowFront:
         await until(lambda: len(self.front.connections) == connections)
 
     def stuck(self) -> int:
-        """Connections of which bytes came that have completed nothing."""
-        return sum(connection.rpc.stuck_since >= 0 for connection in self.front.connections)
+        """Connections whose last frame, or block of headers, is not whole."""
+        return sum(connection.rpc.frames.open_since >= 0 for connection in self.front.connections)
 
     async def _echo(self, body: bytes, call: Context) -> bytes:
         return body
@@ -60,11 +61,15 @@ class SlowFront:
 
 @asynccontextmanager
 async def slow_front(
-    patience: Patience, limits: Limits | None = None, totals: TotalLimits | None = None
+    patience: Patience,
+    limits: Limits | None = None,
+    totals: TotalLimits | None = None,
+    compress: bool = False,
+    tls: ServedTls | None = None,
 ) -> AsyncIterator[SlowFront]:
     """A front that is stopped at the end."""
-    found = SlowFront(patience, limits or Limits(), totals or TotalLimits())
-    await found.start()
+    found = SlowFront(patience, limits or Limits(), totals or TotalLimits(), compress)
+    await found.start(tls)
     try:
         yield found
     finally:

@@ -1,18 +1,28 @@
 """Connections without number, and calls that are begun to be given up."""
 
+import asyncio
+import gc
 import resource
 import socket
+import ssl
+import weakref
+from pathlib import Path
 
 import grpc
 import numpy as np
 import psutil
 import pytest
+import uvloop
 
+from steelyard.fronts.http2.patience import Patience
+from steelyard.fronts.tls import ServedTls, TlsFiles
 from tests.attacks.attacker import Attacker, head, message
 from tests.attacks.siege import Siege
+from tests.attacks.slow import ECHO, slow_front
 from tests.support.asking import SERVICE, Asker, request
+from tests.support.certificates import Authority
 from tests.support.server import Server
-from tests.support.waiting import eventually
+from tests.support.waiting import eventually, until
 
 TURNS = np.array([20_000], np.int64)
 
@@ -54,6 +64,31 @@ def test_connections_that_come_and_go(siege: Siege) -> None:
                     attacker.send(attacker.call(data=message(b"x")[: number % 6]))
                 if number % 3 == 0:
                     attacker.vanish()
+
+
+@pytest.mark.parametrize("secured", [False, True], ids=["plain", "TLS"])
+def test_a_connection_that_is_over_is_gone_at_once(secured: bool, tmp_path: Path) -> None:
+    authority = Authority(tmp_path, "authority")
+    pair = authority.issue("server")
+    context = ssl.create_default_context(cafile=str(authority.file))
+    context.set_alpn_protocols(["h2"])
+    served = ServedTls(TlsFiles(pair.certificate, pair.key, None)) if secured else None
+
+    async def is_gone() -> None:
+        async with slow_front(Patience(), tls=served) as slow:
+            attacker = await asyncio.to_thread(Attacker, slow.address, tls=context if secured else None)
+            with attacker:
+                attacker.send(attacker.call(head(ECHO), message(b"x"), end=True))
+                await asyncio.to_thread(attacker.wait_for_trailers, 1)
+                gone = [weakref.ref(each.rpc) for each in slow.front.connections]
+            await until(lambda: [each() for each in gone] == [None])
+
+    # What waits for the collector is still there when a flood of connections comes. The loop is the servers'.
+    gc.disable()
+    try:
+        uvloop.run(is_gone())
+    finally:
+        gc.enable()
 
 
 def test_no_file_descriptors_left(siege: Siege, attacked: Server) -> None:

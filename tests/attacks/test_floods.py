@@ -61,6 +61,20 @@ def test_a_flood_of_continuations(siege: Siege, payload: bytes) -> None:
         attacker.read_to_end()
 
 
+@pytest.mark.parametrize(
+    "too_large",
+    [frame(0xFF, bytes(16_385)), frame(DATA, bytes(16_385), stream_id=1), frame(SETTINGS, bytes(6) * 33)],
+    ids=["unknown frame", "data", "settings"],
+)
+def test_a_frame_that_is_larger_than_may_be(siege: Siege, too_large: bytes) -> None:
+    with siege.hold(growth_mb=20), Attacker(siege.address) as attacker:
+        attacker.send(attacker.call())
+        assert attacker.settle()
+        attacker.send(too_large)
+        attacker.read_to_end()
+        assert attacker.goaway is not None
+
+
 def test_rapid_reset_in_a_burst(siege: Siege) -> None:
     with siege.hold(growth_mb=100), Attacker(siege.address) as attacker:
         for _ in range(100):

@@ -70,15 +70,26 @@ async def test_a_frame_that_does_not_end(slow: SlowFront, begun: bytes) -> None:
 async def test_whole_frames_of_which_nothing_is_told_are_not_stalled(slow: SlowFront) -> None:
     with await connected(slow) as attacker:
         assert await in_a_thread(attacker.settle)
+        await slow.pass_seconds(1)
+        (connection,) = slow.front.connections
         attacker.send(frame(PRIORITY, bytes(5), stream_id=9))
-        await until(lambda: slow.stuck() == 1)
-        await slow.pass_seconds(12)
-        # The front has asked; an honest peer answers.
-        await until(lambda: (attacker.read_what_is_there(), attacker.came[PING] > 1)[1])
-        attacker.send(frame(PING, bytes(8), flags=ACK))
-        await until(lambda: slow.stuck() == 0)
+        await until(lambda: connection.heard_epoch == slow.front.epoch)
         await slow.pass_seconds(30)
         assert await in_a_thread(attacker.settle)
+
+
+async def test_a_frame_that_begins_behind_a_call_and_does_not_end(slow: SlowFront) -> None:
+    with await connected(slow) as attacker:
+        assert await in_a_thread(attacker.settle)
+        # In one piece, as what comes in another is seen by itself.
+        attacker.send(attacker.call(head(ECHO), message(b""), end=True) + frame(PING, bytes(8))[:12])
+        await in_a_thread(lambda: attacker.wait_for_trailers(1))
+        await slow.pass_seconds(13)
+        assert len(slow.front.connections) == 1
+        await slow.pass_seconds(7)
+        await slow.count(0)
+        await in_a_thread(attacker.read_to_end)
+        assert attacker.goaway is not None
 
 
 async def test_a_body_that_does_not_end_ends_its_call_alone(slow: SlowFront) -> None:
@@ -141,6 +152,21 @@ async def test_a_connection_that_works_is_not_idle(slow: SlowFront) -> None:
         await slow.pass_seconds(1_000)
         slow.released.set()
         await in_a_thread(lambda: attacker.wait_for_trailers(1))
+
+
+async def test_an_old_connection_is_told_to_go_whatever_it_does() -> None:
+    async with slow_front(Patience(age_s=50, idle_s=0, keepalive_s=0)) as slow:
+        with await connected(slow) as attacker:
+            attacker.send(attacker.call(head(WAIT), message(b""), end=True))
+            assert await in_a_thread(attacker.settle)
+            await slow.pass_seconds(40)
+            assert await in_a_thread(attacker.settle)
+            assert attacker.goaway is None
+            await slow.pass_seconds(20)
+            slow.released.set()
+            await in_a_thread(lambda: attacker.wait_for_trailers(1))
+            await in_a_thread(attacker.read_to_end)
+            assert attacker.goaway == 0
 
 
 async def test_a_peer_that_has_lost_its_power() -> None:

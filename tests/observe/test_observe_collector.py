@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from steelyard._native.observe import Segment, Slot, Ticket
 from steelyard.observe import Refusal, Stage
-from steelyard.observe.collector import WorkerView, exposition, metrics_registry
+from steelyard.observe.collector import TlsReads, WorkerView, exposition, metrics_registry
 from steelyard.observe.segment import SegmentReader
 from steelyard.pipelines.problems import ACTIONS, RULES
 
@@ -170,6 +170,13 @@ def test_workers_are_added_up_and_a_dead_ones_gauges_do_not_count(worker) -> Non
     assert value(families, "steelyard_worker_start_time_seconds", worker="0") == 1_700_000_000
     assert value(families, "steelyard_worker_threads", worker="0") >= 1
     assert {s.labels["worker"] for s in families["steelyard_worker_resident_memory_bytes"].samples} == {"0"}
+
+
+def test_reads_of_tls_files_are_on_the_page(make_fd) -> None:
+    reads = TlsReads().one_more(True).one_more(False).one_more(True)
+    families = page(WorkerView(0, SegmentReader(make_fd()), True, 0, reads))
+    assert value(families, "steelyard_tls_reads_total", worker="0", outcome="taken") == 2
+    assert value(families, "steelyard_tls_reads_total", worker="0", outcome="refused") == 1
 
 
 def test_a_worker_that_never_came_up_is_down_and_nothing_more(make_fd) -> None:

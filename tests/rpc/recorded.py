@@ -1,11 +1,15 @@
 """The calls that the corpus has of each client: python -m tests.rpc.recorded KIND ADDRESS."""
 
+import asyncio
 import sys
 
 import grpc
 import numpy as np
 import tritonclient.grpc
 
+from tests.interop.bodies import INFER, LIVE, STREAM_INFER, WATCH, doubled
+from tests.interop.grpc_js_client import GrpcJs
+from tests.interop.outcome import Asked, Kind
 from tests.support.asking import Asker, request
 
 X = {"x": np.ones((1, 4), np.float32)}
@@ -45,6 +49,12 @@ def pieces(asker: Asker) -> None:
     asker.infer("double", {"x": np.ones((200, 4), np.float32)})
 
 
+def heads(asker: Asker) -> None:
+    """Calls whose headers are large enough to be counted."""
+    for name in ("double", "nobody"):
+        asker.outcome(request(name, X), metadata=(("note", name * 400),))
+
+
 def triton(address: str) -> None:
     """What NVIDIA's client asks."""
     with tritonclient.grpc.InferenceServerClient(address) as client:
@@ -55,10 +65,30 @@ def triton(address: str) -> None:
         client.infer("double", [x])
 
 
+async def node(address: str) -> None:
+    """What `@grpc/grpc-js` asks: answers, an error with metadata, a stream, and a watch that is left."""
+    client = GrpcJs(address)
+    try:
+        for asked in (
+            Asked(LIVE),
+            Asked(INFER, [doubled(1.0)], metadata=(("key", "value"), ("trace-bin", b"\0\1\2"))),
+            Asked(INFER, [request("nobody", X).SerializeToString()], timeout_s=5.0),
+            Asked(STREAM_INFER, [doubled(number) for number in range(3)], Kind.BIDI, takes_turns=True),
+            Asked(WATCH, kind=Kind.SERVER_STREAM, cancel_after=1),
+            Asked(INFER, [doubled(2.0)]),
+        ):
+            await client.call(asked)
+    finally:
+        await client.close()
+
+
 def main(kind: str, address: str) -> None:
     """Makes the calls."""
     if kind == "triton":
         triton(address)
+        return
+    if kind == "grpc-js":
+        asyncio.run(node(address))
         return
     with Asker(address, **{"grpc.use_local_subchannel_pool": 1}) as asker:
         {
@@ -67,6 +97,7 @@ def main(kind: str, address: str) -> None:
             "compressed": compressed,
             "cancelled": cancelled,
             "pieces": pieces,
+            "heads": heads,
         }[kind](asker)
 
 

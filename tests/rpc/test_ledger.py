@@ -8,6 +8,7 @@ from steelyard.rpc.calls import Happening
 from steelyard.rpc.framing import frame, prefix
 from steelyard.rpc.limits import Limits, TotalLimits
 from steelyard.rpc.server import MESSAGE_OVERHEAD, UNREAD_BYTES
+from steelyard.rpc.states import ServerState
 from tests.rpc.peers import BOTH, DOWN, UNARY, Pair
 
 
@@ -72,6 +73,56 @@ def test_a_call_that_does_not_fit_is_refused_alone(whole: bool, of_all: bool) ->
     pair.assert_nothing_held()
 
 
+LARGE = (b"x", b"y" * 20_000)
+
+
+@pytest.mark.parametrize("plain", [False, True], ids=["native", "plain"])
+def test_large_heads_are_counted_until_their_calls_are_over(plain: bool) -> None:
+    pair = Pair(plain=plain)
+    answered, failed, left, given_up = (pair.ask(path, LARGE) for path in (UNARY, BOTH, BOTH, UNARY))
+    small = pair.ask(UNARY, (b"x", b"y" * 1_000))
+    pair.pump()
+    assert 80_000 < pair.total.incoming < 90_000
+    pair.send(answered, b"x", end=True)
+    pair.send(small, b"x", end=True)
+    pair.peer.reset_stream(given_up)
+    pair.pump()
+    assert 60_000 < pair.total.incoming < 70_000
+    pair.server.answer(pair.server.calls[answered], b"y", [])
+    pair.server.answer(pair.server.calls[small], b"y", [])
+    pair.server.fail(pair.server.calls[failed], codes.INTERNAL, "", [])
+    pair.pump()
+    assert 20_000 < pair.total.incoming < 22_000
+    assert [pair.status(stream_id) for stream_id in (answered, small)] == [(0, ""), (0, "")]
+    assert list(pair.server.calls) == [left]
+    pair.server.lost()
+    pair.assert_nothing_held()
+
+
+@pytest.mark.parametrize("ended", [False, True], ids=["before its message", "without one"])
+@pytest.mark.parametrize("plain", [False, True], ids=["native", "plain"])
+@pytest.mark.parametrize("of_all", [False, True], ids=["of one connection", "of all"])
+def test_a_call_whose_head_does_not_fit_is_refused_alone(of_all: bool, plain: bool, ended: bool) -> None:
+    limits = Limits() if of_all else Limits(connection_bytes=50_000)
+    pair = Pair(limits, TotalLimits(received_bytes=50_000) if of_all else TotalLimits(), plain)
+    kept = [pair.ask(UNARY, LARGE) for _ in range(2)]
+    refused = pair.ask(UNARY, LARGE, end=ended)
+    pair.pump()
+    status = pair.status(refused)
+    assert status is not None
+    assert status[0] == codes.RESOURCE_EXHAUSTED
+    assert ("total_received_bytes" if of_all else "connection_received_bytes") in status[1]
+    assert pair.call().state == ServerState.RECEIVED
+    for stream_id in kept:
+        pair.send(stream_id, b"x", end=True)
+    pair.pump()
+    for call in list(pair.server.calls.values()):
+        pair.server.answer(call, b"y", [])
+    pair.pump()
+    assert [pair.status(stream_id) for stream_id in kept] == [(0, "")] * 2
+    pair.assert_nothing_held()
+
+
 def test_a_stream_that_nobody_reads_is_told_to_pause() -> None:
     pair = Pair()
     stream_id = pair.ask(BOTH)
@@ -111,8 +162,10 @@ def test_empty_messages_of_a_stream_are_not_free() -> None:
     pair.assert_nothing_held()
 
 
-def test_answers_that_nobody_takes_end_their_calls_and_no_others() -> None:
-    pair = Pair(Limits(send_bytes=100_000))
+@pytest.mark.parametrize("of_all", [False, True], ids=["of one connection", "of all"])
+def test_answers_that_nobody_takes_end_their_calls_and_no_others(of_all: bool) -> None:
+    limits = Limits() if of_all else Limits(send_bytes=100_000)
+    pair = Pair(limits, TotalLimits(send_bytes=100_000) if of_all else TotalLimits())
     calls = [pair.call() for _ in range(3)]
     pair.server.answer(calls[0], bytes(90_000), [])
     pair.server.answer(calls[1], bytes(20_000), [])
@@ -123,7 +176,8 @@ def test_answers_that_nobody_takes_end_their_calls_and_no_others() -> None:
     assert found[0] == found[2] == (0, "")
     assert found[1] is not None
     assert found[1][0] == codes.RESOURCE_EXHAUSTED
-    assert "send_bytes" in found[1][1]
+    assert ("total_send_bytes" if of_all else "connection_send_bytes") in found[1][1]
+    assert "90000 wait already" in found[1][1]
     pair.assert_nothing_held()
 
 

@@ -23,7 +23,7 @@ METHODS = {
     b"/s/One": Method("/s/One", False, False, None),
     b"/s/Many": Method("/s/Many", True, True, None),
 }
-LIMITS = Limits(max_message_bytes=1000, max_header_bytes=600, send_bytes=3000)
+LIMITS = Limits(max_message_bytes=1000, max_header_bytes=4000, send_bytes=3000, connection_bytes=8000)
 HEADERS = [
     (b":method", b"POST"),
     (b":scheme", b"http"),
@@ -74,7 +74,10 @@ def answers(calls: Sequence[Call], answer_bytes: int, plain: bool) -> list[Any]:
             server.answer(call, b"y" * answer_bytes, [(b"x", b"1")])
     found += pass_on(client, server)
     found.append((server.ledger.outgoing, server.ledger.working, total.outgoing, sorted(server.calls)))
+    found.append((server.ledger.incoming, total.incoming))
     found += pass_on(client, server)
+    server.lost()
+    found.append((total.incoming, total.working, total.outgoing))
     return found
 
 
@@ -106,7 +109,7 @@ types = [b"application/grpc", b"application/grpc+proto", b"application/grpcx", b
 encodings = [b"gzip", b"deflate", b"identity", b"br"]
 timeouts = [b"1S", b"99999999H", b"123456789m", b"S", b"1x", b""]
 paths = [b"/s/One", b"/s/Many", b"/s/None"]
-others = [None, b"POST", b"GET", b"trailers", b"x" * 700]
+others = [None, b"POST", b"GET", b"trailers", b"x" * 2500, b"x" * 4000]
 values = st.sampled_from([*types, *encodings, *timeouts, *paths, *others])
 heads = st.builds(
     lambda changes: headers_with(**changes),
@@ -133,6 +136,8 @@ bodies = st.lists(
 @example([(HEADERS, [frame(b"a")], True)] * 3, 1400)
 @example([(headers_with(path=b"/s/Many"), [frame(b"a") + frame(b"b")], True)], 1)
 @example([(HEADERS, [frame(b"a"), frame(b"b")], True)], 1)
+@example([(headers_with(x=b"x" * 2500), [frame(b"a")], True)] * 4, 1)
+@example([(headers_with(x=b"x" * 2500), [frame(b"a" * 9)[:7]], False)] * 4, 1)
 def test_both_do_the_same(calls: list[Call], answer_bytes: int) -> None:
     assert answers(calls, answer_bytes, plain=False) == answers(calls, answer_bytes, plain=True)
 

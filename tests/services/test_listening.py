@@ -17,16 +17,14 @@ import pytest
 from steelyard.addresses import parse_address
 from steelyard.cli.main import main
 from steelyard.supervisor.listening import listen
-from steelyard.wire.generated import grpc_service as pb
 from tests.support import models
-from tests.support.asking import TIMEOUT_S, Asker, request
+from tests.support.asking import TIMEOUT_S, Asker, live, request
 from tests.support.certificates import Authority, Pair
 from tests.support.server import Server
 from tests.support.waiting import eventually
 
 Start = Callable[..., Server]
 FRONTS = ("http2", "grpcio")
-LIVE = "/inference.GRPCInferenceService/ServerLive"
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\x04\0\0\0\0\0"
 
 
@@ -103,21 +101,6 @@ def closed_circle(
     server = Server(_repository(root), root / "log", front=request.param, grpc_address=[], **asked)
     yield server.wait_ready()
     server.stop()
-
-
-def live(address: str, roots: Path | None = None, own: Pair | None = None) -> bool:
-    """Whether a server says that it lives, over TLS where `roots` are given. Raises grpc.RpcError."""
-    options = [("grpc.use_local_subchannel_pool", 1)]
-    if roots is None:
-        channel = grpc.insecure_channel(address, options)
-    else:
-        pair = own.pem() if own is not None else (None, None)
-        channel = grpc.secure_channel(
-            address, grpc.ssl_channel_credentials(roots.read_bytes(), *pair), options
-        )
-    with channel:
-        answer = channel.unary_unary(LIVE)(b"", timeout=TIMEOUT_S)
-    return bool(pb.ServerLiveResponse.FromString(answer).live)
 
 
 def refused(address: str, roots: Path | None = None, own: Pair | None = None) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -10,6 +11,7 @@ import numpy as np
 from steelyard.models.datatypes import BY_NAME
 from steelyard.wire import decode_bytes_tensor, encode_bytes_tensor
 from steelyard.wire.generated import grpc_service as pb
+from tests.support.certificates import Pair
 
 SERVICE = "/inference.GRPCInferenceService/"
 
@@ -40,6 +42,21 @@ def datatype_of(array: Array) -> str:
     if array.dtype.kind in "OSU":
         return "BYTES"
     return next(name for name, known in BY_NAME.items() if known.dtype == array.dtype and name != "BF16")
+
+
+def live(address: str, roots: Path | None = None, own: Pair | None = None) -> bool:
+    """Whether a server says that it lives, over TLS where `roots` are given. Raises grpc.RpcError."""
+    options = [("grpc.use_local_subchannel_pool", 1)]
+    if roots is None:
+        channel = grpc.insecure_channel(address, options)
+    else:
+        pair = own.pem() if own is not None else (None, None)
+        channel = grpc.secure_channel(
+            address, grpc.ssl_channel_credentials(roots.read_bytes(), *pair), options
+        )
+    with channel:
+        answer = channel.unary_unary(f"{SERVICE}ServerLive")(b"", timeout=TIMEOUT_S)
+    return bool(pb.ServerLiveResponse.FromString(answer).live)
 
 
 def request(

@@ -38,6 +38,19 @@ class Ledger:
         """So many bytes of answers wait, or no longer where `count` is under zero."""
 
 @final
+class Frames:
+    """Where a peer's frames begin and end, from its first byte on; the preface is one."""
+
+    def __init__(self) -> None: ...
+
+    epoch: int
+    open_since: int
+    """The epoch in which the first byte of a frame, or of a block of headers, came whose last has not; -1: of none."""
+
+    def take(self, data: bytes | memoryview) -> None:
+        """These bytes came."""
+
+@final
 class ServerCall:
     """One call at the server."""
 
@@ -73,7 +86,9 @@ class ServerCall:
     unframer: Any
     """Puts messages together that come in pieces; None before the first does."""
     held: int
-    """Bytes that the ledger counts for this call, beside those of an incomplete message."""
+    """Bytes that the ledger counts for this call, beside those of an incomplete message and of its head."""
+    head_bytes: int
+    """Bytes that the ledger counts for the call's header fields; 0 where they are few."""
     paused: bool
     """Whether the peer was told to send no more on this stream for now."""
     touched: int
@@ -129,6 +144,8 @@ class Traffic:
     def ledger(self) -> Ledger: ...
     @property
     def total(self) -> Ledger: ...
+    @property
+    def frames(self) -> Frames: ...
     @property
     def last_stream_id(self) -> int:
         """Of the call that began last."""

@@ -9,13 +9,13 @@ import grpc
 import grpc.aio
 
 from steelyard.errors import ConfigError, SteelyardError
-from steelyard.fronts.tls import TlsFiles
+from steelyard.fronts.tls import Papers, ServedTls
 from steelyard.serving.call import DECISION_ID, Metadata
 from steelyard.serving.engine import Engine
 from steelyard.serving.methods import BidiStream, Methods, ServerStream, Unary
 from steelyard.wire.status import message_of, status_of, trailing_of
 
-Listener = tuple[str, TlsFiles | None]
+Listener = tuple[str, ServedTls | None]
 """An address, and what it is served with where that is TLS."""
 
 _CODES: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
@@ -28,10 +28,24 @@ _OPTIONS: tuple[tuple[str, int], ...] = (
 )
 
 
-def _credentials(files: TlsFiles) -> grpc.ServerCredentials:
-    authorities = files.read_client_ca()
-    pair = (files.read_key(), files.read_certificate())
-    return grpc.ssl_server_credentials([pair], authorities, require_client_auth=authorities is not None)
+def _configuration(papers: Papers) -> Any:
+    return grpc.ssl_server_certificate_configuration([(papers.key, papers.certificate)], papers.client_ca)
+
+
+def _credentials(tls: ServedTls) -> grpc.ServerCredentials:
+    taken = tls.papers
+
+    def changed() -> Any:
+        # Asked at each handshake, on a thread of the library's.
+        nonlocal taken
+        if tls.papers is taken:
+            return None
+        taken = tls.papers
+        return _configuration(taken)
+
+    return grpc.dynamic_ssl_server_credentials(
+        _configuration(taken), changed, require_client_authentication=taken.client_ca is not None
+    )
 
 
 def _deadline_ns(context: Any) -> int:
@@ -185,14 +199,14 @@ class GrpcioFront:
 
     async def start(self, listeners: Sequence[Listener]) -> None:
         """Listens on the addresses. Raises `ConfigError` where it cannot."""
-        for address, files in listeners:
+        for address, tls in listeners:
             try:
-                if files is None:
+                if tls is None:
                     self._server.add_insecure_port(address)
                 else:
-                    self._server.add_secure_port(address, _credentials(files))
+                    self._server.add_secure_port(address, _credentials(tls))
             except RuntimeError as error:
-                setting = "grpc_address" if files is None else "grpc_tls_address"
+                setting = "grpc_address" if tls is None else "grpc_tls_address"
                 raise ConfigError(f"{setting} {address}: cannot listen there: {error}") from None
         await self._server.start()
 

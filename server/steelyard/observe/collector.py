@@ -31,6 +31,18 @@ MODEL_LABELS = ("model", "version")
 
 
 @dataclass(frozen=True, slots=True)
+class TlsReads:
+    """How often TLS's files had changed, by whether they could be used."""
+
+    taken: int = 0
+    refused: int = 0
+
+    def one_more(self, taken: bool) -> "TlsReads":
+        """With one more."""
+        return TlsReads(self.taken + taken, self.refused + (not taken))
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerView:
     """What the supervisor knows of one worker's place: `number` is the place, not the process."""
 
@@ -38,6 +50,7 @@ class WorkerView:
     reader: SegmentReader
     up: bool
     restarts: int
+    tls_reads: TlsReads = TlsReads()
 
 
 class SegmentCollector(Collector):
@@ -219,14 +232,21 @@ def _worker_states(views: Sequence[WorkerView], snapshots: Sequence[SegmentSnaps
         "How often a model and version found no room of its own and was counted under _other.",
         labels=("worker",),
     )
+    tls = CounterMetricFamily(
+        "steelyard_tls_reads",
+        "How often the files of TLS had changed, by whether they could be used.",
+        labels=("worker", "outcome"),
+    )
     for view, snapshot in zip(views, snapshots, strict=True):
         labels = [str(view.number)]
+        tls.add_metric([*labels, "taken"], view.tls_reads.taken)
+        tls.add_metric([*labels, "refused"], view.tls_reads.refused)
         up.add_metric(labels, view.up)
         restarts.add_metric(labels, view.restarts)
         without.add_metric(labels, snapshot.labels_without_slot)
         if snapshot.worker_starts:
             started.add_metric(labels, snapshot.worker_start_unix_ns / 1e9)
-    return iter((up, restarts, started, without))
+    return iter((up, restarts, started, without, tls))
 
 
 def _worker_processes(views: Sequence[WorkerView], snapshots: Sequence[SegmentSnapshot]) -> Iterator[Metric]:

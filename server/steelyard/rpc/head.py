@@ -11,6 +11,9 @@ from steelyard.rpc.timeouts import parse_timeout
 # HTTP/2 counts each field so much over its name and value.
 FIELD_OVERHEAD = 32
 
+# What a decoded field takes in memory over its name and value: a tuple, two objects, and a place among the fields.
+HELD_OVERHEAD = 150
+
 
 class Refused(NamedTuple):
     """Why a call ends before it began."""
@@ -78,6 +81,16 @@ def read_head(fields: Sequence[Header], max_bytes: int) -> Head | Refused:
     if problem is not None:
         return problem
     return Head(path, timeout_ns, encoding, accepts)
+
+
+def head_size(fields: Sequence[Header]) -> int:
+    """The bytes of header fields as HTTP/2 counts them."""
+    return sum(len(name) + len(value) + FIELD_OVERHEAD for name, value in fields)
+
+
+def held_bytes(fields: Sequence[Header]) -> int:
+    """The bytes that decoded header fields take here, about."""
+    return sum(len(name) + len(value) + HELD_OVERHEAD for name, value in fields)
 
 
 def _shown(value: bytes) -> str:

@@ -1,6 +1,7 @@
 """The server's side of one connection: bytes in, what happens to calls out, and answers in, bytes out."""
 
 import contextlib
+import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ from steelyard.rpc import codes
 from steelyard.rpc.calls import Event, Happening, Method, ServerCall
 from steelyard.rpc.compression import ACCEPTED
 from steelyard.rpc.framing import FramingError, Message, frame, prefix
-from steelyard.rpc.head import Refused, read_head
+from steelyard.rpc.head import Refused, held_bytes, read_head
 from steelyard.rpc.http2 import PREFACE, configuration, goaway, settings
 from steelyard.rpc.limits import Limits, TotalLimits
 from steelyard.rpc.metadata import Header
@@ -72,18 +73,22 @@ class ServerConnection:
         self.limits = limits
         self.totals = totals
         self._h2 = ngh2.Connection(Role.SERVER, configuration(limits))
-        self._traffic = traffic(self._h2, self, methods, limits, totals, total)
+        # Weakly, as a connection that is over shall go at once, and not when somebody looks for circles.
+        self._traffic = traffic(self._h2, weakref.proxy(self), methods, limits, totals, total)
         self.ledger = self._traffic.ledger
         self.calls = self._traffic.calls
         self.answer = self._traffic.answer
+        self.has_room = self._traffic.has_room
+        self.frames = self._traffic.frames
+        self._frames_take = self.frames.take
         self.closed = False
         """Nothing can come or be sent but what `data_to_send` still has."""
         self.problem = ""
         """Why the connection was given up, where it was."""
         self.began = False
         """Whether the peer has shown that it speaks HTTP/2."""
-        self.stuck_since = -1
-        """The epoch since which bytes came that completed no frame; -1 where the last ones did."""
+        self.aside = 0
+        """Bytes of answers that are counted as waiting, and are not given yet."""
         self.has_more = False
         """Whether `data_to_send` gave only a slice the last time."""
         self._total = total
@@ -100,6 +105,7 @@ class ServerConnection:
             data = self._begin(bytes(data))
             if not data:
                 return []
+        self._frames_take(data)
         found: list[Event] = []
         try:
             self._h2.receive_data(data)
@@ -109,10 +115,7 @@ class ServerConnection:
             return found
         events = self._h2.events()
         if events:
-            self.stuck_since = -1
             self._traffic.take(events, found)
-        elif self.stuck_since < 0:
-            self.stuck_since = self._traffic.epoch
         return found
 
     def data_to_send(self) -> bytes:
@@ -129,9 +132,9 @@ class ServerConnection:
         try:
             data = h2.data_to_send(SLICE_BYTES) if self.has_more else h2.data_to_send()
             if queued:
-                self.ledger.wait(h2.queued_body_size() - self.ledger.outgoing)
+                self.ledger.wait(h2.queued_body_size() + self.aside - self.ledger.outgoing)
             elif self.ledger.outgoing:
-                self.ledger.wait(-self.ledger.outgoing)
+                self.ledger.wait(self.aside - self.ledger.outgoing)
             if self._stopping and self._stop_senders():
                 data += h2.data_to_send()
         except NGH2Error as error:
@@ -186,7 +189,7 @@ class ServerConnection:
     ) -> None:
         """Ends a call with its one message, which is compressed, and status OK."""
         if not self._traffic.has_room(len(body)):
-            self.fail(call, codes.RESOURCE_EXHAUSTED, self._no_room(len(body)), trailing)
+            self.fail(call, codes.RESOURCE_EXHAUSTED, self.no_room(len(body)), trailing)
             return
         try:
             self.announce_encoding(call, encoding)
@@ -194,6 +197,12 @@ class ServerConnection:
             self._status(call, [_OK, *trailing])
         except NGH2Error:
             self._vanished(call)
+
+    def set_aside(self, count: int) -> None:
+        """Counts so many bytes of an answer that is made ready before it is given, or no longer where `count` is under
+        zero; also when the connection is lost meanwhile."""
+        self.aside += count
+        self.ledger.wait(count)
 
     def may_send(self, call: ServerCall) -> bool:
         """Whether a further message is worth making: little that was sent on the call still waits for its peer."""
@@ -242,7 +251,7 @@ class ServerConnection:
 
     def tick(self, epoch: int) -> None:
         """So many seconds have passed for the front; a call remembers when something last came for it."""
-        self._traffic.epoch = epoch
+        self._traffic.epoch = self.frames.epoch = epoch
 
     @property
     def working(self) -> bool:
@@ -255,7 +264,7 @@ class ServerConnection:
         self.closed = True
         for call in list(self.calls.values()):
             self.stream_closed(call, found)
-        self.ledger.wait(-self.ledger.outgoing)
+        self.ledger.wait(self.aside - self.ledger.outgoing)
         return found
 
     def abandon(self, code: int, problem: str) -> None:
@@ -305,6 +314,22 @@ class ServerConnection:
         if not isinstance(head, Refused):
             shown = head.path[:200].decode("utf-8", "replace")
             head = Refused(200, codes.UNIMPLEMENTED, f"no method {shown!r}")
+        self._refuse(stream_id, head, ended)
+
+    def large_head(self, stream_id: int, fields: tuple[Header, ...], ended: bool) -> int:
+        """A good request's headers are large: counts what they hold, which is returned; 0 where there is no room for
+        so many bytes, and the call was refused."""
+        size = held_bytes(fields)
+        self.ledger.arrive(size)
+        try:
+            self._check_room()
+        except FramingError as error:
+            self.ledger.arrive(-size)
+            self._refuse(stream_id, Refused(200, error.code, str(error)), ended)
+            return 0
+        return size
+
+    def _refuse(self, stream_id: int, head: Refused, ended: bool) -> None:
         answer = [
             (b":status", b"%d" % head.http_status),
             *_HEAD[1:],
@@ -352,7 +377,7 @@ class ServerConnection:
     def answer_otherwise(self, call: ServerCall, body: bytes, trailing: list[Header]) -> None:
         """Ends a call with a message that is large, or that finds no room, or after others."""
         if not self._traffic.has_room(len(body)):
-            self.fail(call, codes.RESOURCE_EXHAUSTED, self._no_room(len(body)), trailing)
+            self.fail(call, codes.RESOURCE_EXHAUSTED, self.no_room(len(body)), trailing)
             return
         try:
             self._headers(call)
@@ -487,11 +512,15 @@ class ServerConnection:
         self._stopping = waiting
         return found
 
-    def _no_room(self, size: int) -> str:
-        return (
-            f"the answer has {size} bytes, {self.ledger.outgoing} wait already for this connection's peer to read "
-            f"them, and the limit is {self.limits.send_bytes} (connection_send_bytes)"
-        )
+    def no_room(self, size: int) -> str:
+        """What is said of an answer of so many bytes that `has_room` has none for."""
+        waiting, limit = self.ledger.outgoing, self.limits.send_bytes
+        if waiting + size > limit:
+            met = f"{waiting} wait already for this connection's peer, and the limit is {limit} (connection_send_bytes)"
+        else:
+            waiting, limit = self._total.outgoing, self.totals.send_bytes
+            met = f"{waiting} wait already for peers of all connections, and the limit is {limit} (total_send_bytes)"
+        return f"the answer has {size} bytes, {met}"
 
     # What is held.
 
@@ -527,4 +556,7 @@ class ServerConnection:
 
     def _forget(self, call: ServerCall) -> None:
         self._let_go(call)
+        if call.head_bytes:
+            self.ledger.arrive(-call.head_bytes)
+            call.head_bytes = 0
         self.calls.pop(call.stream_id, None)

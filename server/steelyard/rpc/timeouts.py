@@ -11,14 +11,17 @@ _NS_OF_UNIT = {
 
 MAX_DIGITS = 8
 
+# Sixty years. More is as good as no deadline, and a deadline in nanoseconds has to fit into 64 bits.
+MAX_NS = 2_000_000_000 * 10**9
+
 
 def parse_timeout(value: bytes) -> int:
-    """Nanoseconds of a timeout such as b"250m". Raises ValueError for anything that gRPC does not allow."""
+    """Nanoseconds of a timeout such as b"250m", at most `MAX_NS`. Raises ValueError for what gRPC does not allow."""
     unit = _NS_OF_UNIT.get(value[-1], 0) if value else 0
     digits = value[:-1]
     if not unit or not digits.isdigit() or len(digits) > MAX_DIGITS:
         raise ValueError("expected one to eight digits and one of the units H, M, S, m, u, n")
-    return int(digits) * unit
+    return min(int(digits) * unit, MAX_NS)
 
 
 def format_timeout(timeout_ns: int) -> bytes:

@@ -1,12 +1,14 @@
 """The front that the settings name: made with their limits, and started on the listeners of the supervisor."""
 
+import asyncio
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from steelyard.config import Settings
 from steelyard.fronts.grpcio import GrpcioFront
 from steelyard.fronts.http2.front import Http2Front
 from steelyard.fronts.http2.patience import Patience
+from steelyard.fronts.tls import ServedTls
 from steelyard.rpc.limits import Limits, TotalLimits
 from steelyard.serving.engine import Engine
 from steelyard.serving.methods import Methods
@@ -14,6 +16,9 @@ from steelyard.supervisor.listeners import Handed, tls_files
 from steelyard.supervisor.listening import socket_mode
 
 Front = GrpcioFront | Http2Front
+
+# Between two looks at TLS's files: three calls of the system. A new certificate is taken at the second that finds it.
+TLS_LOOK_S = 1.0
 
 
 def make_front(settings: Settings, methods: Methods, engine: Engine) -> Front:
@@ -26,15 +31,27 @@ def make_front(settings: Settings, methods: Methods, engine: Engine) -> Front:
     return GrpcioFront(methods, engine, settings.max_message_bytes, compress)
 
 
-async def start_front(front: Front, settings: Settings, listeners: Sequence[Handed]) -> None:
-    """Serves on the listeners. Raises `ConfigError` where one cannot be had, or a file of TLS cannot be used."""
+async def start_front(front: Front, settings: Settings, listeners: Sequence[Handed]) -> ServedTls | None:
+    """Serves on the listeners; returns what TLS is served with. Raises `ConfigError` where a listener cannot be had, or
+    a file of TLS cannot be used."""
     files = tls_files(settings)
+    tls = None if files is None else ServedTls(files)
     if isinstance(front, Http2Front):
-        context = None if files is None else files.context()
-        await front.start([(socket.socket(fileno=one.fd), context if one.tls else None) for one in listeners])
+        await front.start([(socket.socket(fileno=one.fd), tls if one.tls else None) for one in listeners])
     else:
         with socket_mode(int(settings.grpc_socket_mode, 8)):
-            await front.start([(one.address, files if one.tls else None) for one in listeners])
+            await front.start([(one.address, tls if one.tls else None) for one in listeners])
+    return tls
+
+
+async def keep_current(tls: ServedTls, told: Callable[[bool], None]) -> None:
+    """Looks at the files for ever; `told` hears of each time that they had changed, and whether they could be used."""
+    while True:
+        await asyncio.sleep(TLS_LOOK_S)
+        # On a thread: they may lie somewhere slow.
+        taken = await asyncio.to_thread(tls.look)
+        if taken is not None:
+            told(taken)
 
 
 def limits(settings: Settings) -> Limits:

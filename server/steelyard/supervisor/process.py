@@ -13,7 +13,7 @@ from typing import Any
 from steelyard import errors
 from steelyard.config import Settings
 from steelyard.errors import Unavailable
-from steelyard.observe.collector import WorkerView
+from steelyard.observe.collector import TlsReads, WorkerView
 from steelyard.observe.logs import log
 from steelyard.observe.segment import SegmentReader, create_segment
 from steelyard.rollout.directive import Directive
@@ -64,12 +64,13 @@ class WorkerProcess:
         self._process: asyncio.subprocess.Process | None = None
         self._stopping = asyncio.Event()
         self._restarts = 0
+        self._tls_reads = TlsReads()
         self._served_once = False
         self._reason: str | None = None
 
     def view(self) -> WorkerView:
         """The worker as the metrics see it."""
-        return WorkerView(self.number, self._reader, self.ready, self._restarts)
+        return WorkerView(self.number, self._reader, self.ready, self._restarts, self._tls_reads)
 
     async def run(self) -> None:
         """Starts the worker, and starts it again after each death; returns when it was stopped or has refused."""
@@ -194,6 +195,8 @@ class WorkerProcess:
                 self._kept_out = message["kept_out"]
             if "refused" in message:
                 self._reason = message["refused"]
+            if "tls_taken" in message:
+                self._tls_reads = self._tls_reads.one_more(message["tls_taken"])
             if message.get("ready"):
                 self.ready = self._served_once = True
                 self._changed()

@@ -36,7 +36,7 @@ from steelyard.serving.methods import Methods
 from steelyard.serving.taps import Taps
 from steelyard.serving.verdicts import Verdicts
 from steelyard.supervisor.channel import EXIT_REFUSED, Channel
-from steelyard.supervisor.front import make_front, start_front
+from steelyard.supervisor.front import keep_current, make_front, start_front
 from steelyard.supervisor.listeners import Handed
 from steelyard.supervisor.orders import Orders
 
@@ -109,7 +109,7 @@ async def serve(control: socket.socket, segment_fd: int) -> int:
         await channel.close()
 
     try:
-        await start_front(front, settings, [Handed.from_json(one) for one in first["listeners"]])
+        tls = await start_front(front, settings, [Handed.from_json(one) for one in first["listeners"]])
         await _unless(stop, loader.load_all())
     except SteelyardError as error:
         channel.send({"refused": str(error)})
@@ -124,6 +124,10 @@ async def serve(control: socket.socket, segment_fd: int) -> int:
         channel.send({"ready": True})
         background.add(loop.create_task(rounds.run()))
         background.add(loop.create_task(orders.tell_counts()))
+        if tls is not None:
+            background.add(
+                loop.create_task(keep_current(tls, lambda taken: channel.send({"tls_taken": taken})))
+            )
         if settings.poll_interval_s:
             background.add(loop.create_task(loader.watch(settings.poll_interval_s)))
     await stop.wait()

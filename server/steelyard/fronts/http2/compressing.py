@@ -44,7 +44,9 @@ class CompressingConnection(Http2Connection):
         if is_accepted(GZIP, call.accepts):
             self.rpc.announce_encoding(call, GZIP)
             if len(body) > INLINE_BYTES:
-                small = await self.front.compress(body)
+                self._check_room(len(body))
+                self.rpc.set_aside(len(body))
+                small = await self._compress(body)
             elif len(body) >= WORTH_BYTES:
                 small = deflate(GZIP, body)
         if small is None:
@@ -55,12 +57,17 @@ class CompressingConnection(Http2Connection):
     def _answer_compressed(self, call: ServerCall, body: bytes, trailing: list[Header]) -> None:
         if len(body) <= INLINE_BYTES:
             self._answer_now(call, deflate(GZIP, body), trailing)
+        elif not self.rpc.has_room(len(body)):
+            # Where it is refused, as it would be later.
+            self.rpc.answer(call, body, trailing)
+            self._call_ended()
         else:
             call.owner = owner = Compressed()
+            self.rpc.set_aside(len(body))
             self.front.background(self._answer_later(call, owner, body, trailing))
 
     async def _answer_later(self, call: ServerCall, owner: Any, body: bytes, trailing: list[Header]) -> None:
-        small = await self.front.compress(body)
+        small = await self._compress(body)
         if owner.is_gone:
             return
         if small is None:
@@ -68,6 +75,13 @@ class CompressingConnection(Http2Connection):
             self._call_ended()
         else:
             self._answer_now(call, small, trailing)
+
+    async def _compress(self, body: bytes) -> bytes | None:
+        """As the front does; until then the answer, which was set aside, is counted as one that waits for the peer."""
+        try:
+            return await self.front.compress(body)
+        finally:
+            self.rpc.set_aside(-len(body))
 
     def _answer_now(self, call: ServerCall, small: bytes, trailing: list[Header]) -> None:
         self.rpc.answer_compressed(call, small, GZIP, trailing)

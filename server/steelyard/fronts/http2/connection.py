@@ -5,7 +5,7 @@ import socket
 import ssl
 from typing import TYPE_CHECKING, Any
 
-from steelyard.errors import SteelyardError
+from steelyard.errors import SteelyardError, TooLarge
 from steelyard.fronts.http2.trailing import fields_of
 from steelyard.observe.logs import log
 from steelyard.rpc import codes
@@ -27,6 +27,10 @@ _REQUEST, _OPENED, _MESSAGE, _GONE = (
     Happening.MESSAGE,
     Happening.GONE,
 )
+
+
+# The loop's TLS keeps the protocol whose buffer it fills, which keeps the transport: until the collector comes.
+_NOBODY = asyncio.BufferedProtocol()
 
 
 class Http2Connection(asyncio.BufferedProtocol):
@@ -96,6 +100,7 @@ class Http2Connection(asyncio.BufferedProtocol):
         for waiter in self._senders.values():
             waiter.cancel()
         self._senders.clear()
+        self._transport.set_protocol(_NOBODY)
         self.front.forget(self)
 
     def pause_writing(self) -> None:
@@ -200,14 +205,15 @@ class Http2Connection(asyncio.BufferedProtocol):
         """Nothing was read up to `epoch`: no call and no peer is late for it."""
         self.heard_epoch = epoch
         self.asked_epoch = -1
-        if self.rpc.stuck_since >= 0:
-            self.rpc.stuck_since = epoch
+        if self.rpc.frames.open_since >= 0:
+            self.rpc.frames.open_since = epoch
         for call in self.rpc.calls.values():
             call.touched = epoch
 
     def takes(self) -> bool:
         """Whether the peer has taken anything of what waits for it since this was last asked."""
-        waiting = self.rpc.ledger.outgoing + self._transport.get_write_buffer_size()
+        rpc = self.rpc
+        waiting = rpc.ledger.outgoing - rpc.aside + self._transport.get_write_buffer_size()
         moved = not waiting or waiting != self._waiting_bytes
         self._waiting_bytes = waiting
         return moved
@@ -223,6 +229,7 @@ class Http2Connection(asyncio.BufferedProtocol):
         """Ends a call with an error."""
         fields = [*trailing, *fields_of(trailing_of(error))]
         self.rpc.fail(call, int(status_of(error)), message_of(error), fields)
+        call.owner = None
         self._call_ended()
 
     def end_stalled(self, call: ServerCall, after_s: int) -> None:
@@ -231,6 +238,7 @@ class Http2Connection(asyncio.BufferedProtocol):
         self.rpc.fail(call, codes.DEADLINE_EXCEEDED, f"nothing of the request came for {after_s} s", ())
         if told:
             call.owner.gone()
+            call.owner = None
         self._call_ended()
 
     def _call_ended(self) -> None:
@@ -245,10 +253,13 @@ class Http2Connection(asyncio.BufferedProtocol):
             self.rpc.fail(call, codes.OK, "", ())
         else:
             self.rpc.answer(call, body, [])
+        call.owner = None
         self._call_ended()
 
     async def send(self, call: ServerCall, body: bytes, compressed: bool = False) -> None:
-        """Sends one of several answers; returns when little enough of them waits for the peer."""
+        """Sends one of several answers; returns when little enough of them waits for the peer. Raises TooLarge where
+        there is no room for it."""
+        self._check_room(len(body))
         self.rpc.send_message(call, body, compressed)
         self.touch()
         if not self.rpc.may_send(call):
@@ -257,6 +268,12 @@ class Http2Connection(asyncio.BufferedProtocol):
                 await waiter
             finally:
                 self._senders.pop(call, None)
+
+    def _check_room(self, size: int) -> None:
+        """Raises TooLarge where a message of a stream may not wait for its peer. A stream makes no other meanwhile, but
+        there are many streams."""
+        if not self.rpc.has_room(size):
+            raise TooLarge(self.rpc.no_room(size))
 
     def _wake_senders(self) -> None:
         for call, waiter in list(self._senders.items()):
@@ -270,6 +287,7 @@ class Http2Connection(asyncio.BufferedProtocol):
             elif happening is _GONE:
                 self.idle_epoch = self.front.epoch
                 call.owner.gone()
+                call.owner = None
             elif happening is _MESSAGE:
                 call.owner.requests.put(body, compressed)
             else:

@@ -4,7 +4,6 @@ import asyncio
 import concurrent.futures
 import contextlib
 import socket
-import ssl
 import time
 from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from typing import Any
@@ -15,8 +14,10 @@ from steelyard.fronts.http2.calls import HandledCall, InferCall
 from steelyard.fronts.http2.compressing import CompressingConnection
 from steelyard.fronts.http2.connection import Http2Connection
 from steelyard.fronts.http2.patience import Patience
+from steelyard.fronts.http2.securing import SecureListener
 from steelyard.fronts.http2.sweep import look_at
 from steelyard.fronts.http2.trailing import TrailingFields
+from steelyard.fronts.tls import ServedTls
 from steelyard.rpc.calls import Method, ServerCall
 from steelyard.rpc.compression import GZIP, TooMuch, deflate, inflate
 from steelyard.rpc.limits import Limits, TotalLimits
@@ -24,13 +25,14 @@ from steelyard.rpc.server import ServerConnection
 from steelyard.serving.engine import Engine
 from steelyard.serving.methods import BidiStream, Methods, ServerStream, Unary
 
-Listener = tuple[socket.socket, ssl.SSLContext | None]
+Listener = tuple[socket.socket, ServedTls | None]
 
 # A message that inflates from more than so much does so on a thread: at zlib's 300 MB/s and a usual ratio this is a
 # millisecond of the loop.
 INFLATED_INLINE_BYTES = 64 << 10
 
-# Answers that wait for a thread to compress them are counted by no connection; more than this go as they are.
+# Of answers that wait for a thread to compress them; while there are more, others go as they are. At the 40 MB/s of a
+# thread this is a second.
 COMPRESSING_BYTES = 64 << 20
 
 # Each inflates up to one message at a time, and holds no more than that.
@@ -48,13 +50,6 @@ READ_BYTES = 64 << 10
 
 # A round trip, and time for calls that were on their way when the peer was told to begin no more.
 NOTICE_S = 0.2
-
-
-# A peer that does not answer the end of TLS is left without it.
-TLS_SHUTDOWN_S = 5.0
-
-# What the loop takes for a handshake that may last: no number would be its own default of a minute.
-UNLIMITED_S = 1e9
 
 
 class Http2Front:
@@ -84,8 +79,9 @@ class Http2Front:
         """Connections that are not read until what they hold has been worked off."""
         self._loop = asyncio.get_running_loop()
         self._connections: dict[Http2Connection, None] = {}
+        self._reserved: set[Http2Connection] = set()
         self._dirty: list[Http2Connection] = []
-        self._servers: list[asyncio.Server] = []
+        self._servers: list[asyncio.Server | SecureListener] = []
         self._connection = CompressingConnection if compress else Http2Connection
         self._compressing_bytes = 0
         self._inflating = concurrent.futures.ThreadPoolExecutor(INFLATING_THREADS, "inflate")
@@ -95,20 +91,14 @@ class Http2Front:
 
     async def start(self, listeners: Sequence[Listener]) -> None:
         """Serves on sockets that listen already; they are the front's from now on."""
-        for listener, context in listeners:
+        for listener, tls in listeners:
+            if tls is not None:
+                self._servers.append(SecureListener(self, listener, tls, BACKLOG))
+                continue
             begin: Any = self._loop.create_server
-            tls: dict[str, Any] = {}
             if listener.family == socket.AF_UNIX:
                 begin = self._loop.create_unix_server
-            elif context is not None:
-                tls = {
-                    "ssl": context,
-                    "ssl_handshake_timeout": self.patience.handshake_s or UNLIMITED_S,
-                    "ssl_shutdown_timeout": TLS_SHUTDOWN_S,
-                }
-            self._servers.append(
-                await begin(lambda: self._connection(self), sock=listener, backlog=BACKLOG, **tls)
-            )
+            self._servers.append(await begin(lambda: self._connection(self), sock=listener, backlog=BACKLOG))
         self._sweeping = self._loop.create_task(self._sweep())
 
     async def stop(self, grace_s: float) -> None:
@@ -168,12 +158,28 @@ class Http2Front:
 
     # What connections ask.
 
+    def reserve(self) -> Http2Connection | None:
+        """A connection that has its place before it can speak; None where there are as many as may be."""
+        if self._is_crowded():
+            return None
+        connection = self._connection(self)
+        self._reserved.add(connection)
+        return connection
+
+    def release(self, connection: Http2Connection) -> None:
+        """A connection that had its place before has begun to speak, or never will."""
+        self._reserved.discard(connection)
+
     def admit(self, connection: Http2Connection) -> bool:
         """Takes a connection; False where there are as many as may be."""
-        if len(self._connections) >= self.totals.max_connections:
+        self.release(connection)
+        if self._is_crowded():
             return False
         self._connections[connection] = None
         return True
+
+    def _is_crowded(self) -> bool:
+        return len(self._connections) + len(self._reserved) >= self.totals.max_connections
 
     def forget(self, connection: Http2Connection) -> None:
         """A connection is no more."""

@@ -28,14 +28,9 @@ def look_at(connection: "Http2Connection", patience: Patience, epoch: int) -> No
     if connection.reading_paused:
         # It is we who do not listen.
         connection.not_heard(epoch)
-    elif rpc.stuck_since >= 0:
-        stuck_s = epoch - rpc.stuck_since
-        if _over(patience.stalled_frame_s, rpc.stuck_since, epoch):
-            connection.abandon(f"a frame was not complete within {patience.stalled_frame_s} s")
-            return
-        if stuck_s == patience.stalled_frame_s // 2:
-            # Some frames are complete and the library tells nothing of them. A peer can only answer between frames.
-            connection.ask()
+    elif rpc.frames.open_since >= 0 and _over(patience.stalled_frame_s, rpc.frames.open_since, epoch):
+        connection.abandon(f"a frame was not complete within {patience.stalled_frame_s} s")
+        return
     if not rpc.calls:
         if _over(patience.idle_s, connection.idle_epoch, epoch):
             _leave(connection, epoch)

@@ -11,7 +11,13 @@ class ServerCall:
     """One call at the server; see the stub of the native one."""
 
     def __init__(
-        self, stream_id: int, method: Any, head: Head, fields: tuple[Header, ...], touched: int
+        self,
+        stream_id: int,
+        method: Any,
+        head: Head,
+        fields: tuple[Header, ...],
+        head_bytes: int,
+        touched: int,
     ) -> None:
         self.stream_id = stream_id
         self.method = method
@@ -26,6 +32,7 @@ class ServerCall:
         self.compressed = False
         self.unframer: Any = None
         self.held = 0
+        self.head_bytes = head_bytes
         self.paused = False
         self.touched = touched
         self.owner: Any = None

@@ -10,14 +10,17 @@ from steelyard.rpc.calls import Method
 from steelyard.rpc.compression import ACCEPTED
 from steelyard.rpc.framing import PREFIX_BYTES, frame
 from steelyard.rpc.happening import Happening
-from steelyard.rpc.head import Refused, read_head
+from steelyard.rpc.head import Refused, head_size, read_head
 from steelyard.rpc.limits import Limits, TotalLimits
 from steelyard.rpc.metadata import Header
 from steelyard.rpc.plain.calls import ServerCall
+from steelyard.rpc.plain.frames import Frames
 from steelyard.rpc.plain.ledger import Ledger
 from steelyard.rpc.states import ServerState
 
 COPIED_BYTES = 16 << 10
+
+FREE_HEAD_BYTES = 2 << 10
 
 _HEAD: list[Header] = [
     (b":status", b"200"),
@@ -42,6 +45,7 @@ class Traffic:
         self.calls: dict[int, ServerCall] = {}
         self.ledger = Ledger(total)
         self.total = total
+        self.frames = Frames()
         self.epoch = 0
         self.seen = 0
         self.last_stream_id = 0
@@ -68,7 +72,12 @@ class Traffic:
                 self._others.other_event(event, found)
 
     def answer(self, call: ServerCall, body: bytes, trailing: list[Header]) -> None:
-        usual = call.state == ServerState.RECEIVED and not call.streams_requests and len(body) <= COPIED_BYTES
+        usual = (
+            call.state == ServerState.RECEIVED
+            and not call.streams_requests
+            and len(body) <= COPIED_BYTES
+            and not call.head_bytes
+        )
         if not usual or not self.has_room(len(body)):
             self._others.answer_otherwise(call, body, trailing)
             return
@@ -81,6 +90,7 @@ class Traffic:
             # What the peer sent last has closed it, or the session; the library tells of it later.
             pass
         call.state = ServerState.CLOSED
+        call.owner = None
         self.ledger.work(-call.held)
         call.held = 0
         del self.calls[call.stream_id]
@@ -100,7 +110,12 @@ class Traffic:
         if isinstance(head, Refused) or method is None:
             self._others.refuse(event.stream_id, event.headers, event.end_stream)
             return
-        call = ServerCall(event.stream_id, method, head, event.headers, self.epoch)
+        head_bytes = 0
+        if head_size(event.headers) > FREE_HEAD_BYTES:
+            head_bytes = self._others.large_head(event.stream_id, event.headers, event.end_stream)
+            if not head_bytes:
+                return
+        call = ServerCall(event.stream_id, method, head, event.headers, head_bytes, self.epoch)
         self.calls[event.stream_id] = call
         if call.streams_requests or event.end_stream:
             self._others.call_began(call, event.end_stream, found)
