@@ -38,6 +38,7 @@ cdef class ServerCall:
     cdef readonly object method
     cdef readonly bint streams_requests
     cdef readonly int64_t timeout_ns
+    cdef readonly int64_t deadline_ns
     cdef readonly bytes encoding
     cdef readonly bytes accepts
     cdef tuple _fields

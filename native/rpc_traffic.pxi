@@ -50,6 +50,7 @@ cdef class Traffic:
     cdef readonly Ledger total
     cdef readonly Frames frames
     cdef public int epoch
+    cdef public int64_t now_ns
     cdef public Py_ssize_t seen
     cdef readonly int last_stream_id
     cdef object _others
@@ -153,6 +154,7 @@ cdef class Traffic:
         call.method = <object>method
         call.streams_requests = call.method.streams_requests
         call.timeout_ns = head.timeout_ns
+        call.deadline_ns = 0 if head.timeout_ns < 0 else self.now_ns + head.timeout_ns
         call.encoding = IDENTITY if head.encoding == NULL else <bytes>head.encoding
         call.accepts = NOTHING if head.accepts == NULL else <bytes>head.accepts
         call._fields = fields

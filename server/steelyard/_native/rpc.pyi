@@ -69,6 +69,10 @@ class ServerCall:
         """What the caller gives the call from its begin; -1 where it set nothing."""
 
     @property
+    def deadline_ns(self) -> int:
+        """When that is over, by the clock of `Traffic.now_ns`; 0 where the caller set nothing."""
+
+    @property
     def encoding(self) -> bytes:
         """Of the request's compressed messages."""
 
@@ -151,6 +155,8 @@ class Traffic:
         """Of the call that began last."""
 
     epoch: int
+    now_ns: int
+    """The time, for calls that begin."""
     seen: int
     """Calls that have begun."""
 

@@ -97,8 +97,11 @@ class ServerConnection:
         self._last_words = b""
         self._stopping: list[int] = []
 
-    def receive(self, data: bytes | memoryview) -> list[Event]:
-        """Takes bytes of the peer's, of which nothing is needed any longer then; returns what came of them."""
+    def receive(self, data: bytes | memoryview, now_ns: int = 0) -> list[Event]:
+        """Takes bytes of the peer's, of which nothing is needed any longer then; returns what came of them.
+
+        now_ns: the time, from which the deadlines of calls that begin are counted.
+        """
         if self.closed:
             return []
         if not self.began:
@@ -106,6 +109,7 @@ class ServerConnection:
             if not data:
                 return []
         self._frames_take(data)
+        self._traffic.now_ns = now_ns
         found: list[Event] = []
         try:
             self._h2.receive_data(data)
@@ -135,15 +139,16 @@ class ServerConnection:
                 self.ledger.wait(h2.queued_body_size() + self.aside - self.ledger.outgoing)
             elif self.ledger.outgoing:
                 self.ledger.wait(self.aside - self.ledger.outgoing)
-            if self._stopping and self._stop_senders():
+            if not data:
+                self.has_more = False
+            # Where there is more, the end of an answer may be in it, and a reset would overtake that.
+            if self._stopping and not self.has_more and self._stop_senders():
                 data += h2.data_to_send()
         except NGH2Error as error:
             # Reported by the next `receive` or `lost`.
             self.closed = True
             self.problem = str(error)
             return b""
-        if not data:
-            self.has_more = False
         return data
 
     def news(self) -> list[Event]:
@@ -239,6 +244,8 @@ class ServerConnection:
 
     def is_incomplete(self, call: ServerCall) -> bool:
         """Whether something of the call has to come for it to go on: its one message, or the rest of one of many."""
+        if call.state == ServerState.DISCARDING:
+            return False
         if call.streams_requests:
             return call.unframer is not None and call.unframer.in_message
         return call.state == ServerState.RECEIVING
@@ -252,6 +259,10 @@ class ServerConnection:
     def tick(self, epoch: int) -> None:
         """So many seconds have passed for the front; a call remembers when something last came for it."""
         self._traffic.epoch = self.frames.epoch = epoch
+
+    def is_late(self, call: ServerCall, now_ns: int) -> bool:
+        """Whether the call's deadline has passed."""
+        return 0 < call.deadline_ns <= now_ns
 
     @property
     def working(self) -> bool:
@@ -545,7 +556,7 @@ class ServerConnection:
         """Gives back what a call holds."""
         if call.held:
             self._release(call, call.held)
-        if call.unframer is not None and call.unframer.held:
+        if call.unframer is not None:
             self.ledger.arrive(-call.unframer.held)
             call.unframer.drop()
 

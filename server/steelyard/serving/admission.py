@@ -117,7 +117,9 @@ class Admission:
         """Queues a ticket with others of its key, or by itself where it has no rows or a caller of many culprits."""
         group: object = ticket.key
         suspects = self._suspects
-        if not ticket.rows or (suspects.callers and suspects.is_suspect(ticket.call.peer, ticket.received_ns)):
+        if not ticket.rows or (
+            suspects.callers and suspects.is_suspect(ticket.call.peer, ticket.received_ns)
+        ):
             group = ticket
         self._scheduler.offer(lane, ticket, group)
         ticket.call.place = (version, lane, ticket)

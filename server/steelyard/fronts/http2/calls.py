@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Any
@@ -34,14 +35,12 @@ class InferCall:
         "place",
     )
 
-    def __init__(
-        self, engine: Engine, connection: "Http2Connection", rpc: ServerCall, deadline_ns: int
-    ) -> None:
+    def __init__(self, engine: Engine, connection: "Http2Connection", rpc: ServerCall) -> None:
         self._engine = engine
         self._connection = connection
         self._rpc = rpc
         self._inflating: asyncio.Task[None] | None = None
-        self.deadline_ns = deadline_ns
+        self.deadline_ns = rpc.deadline_ns
         self.cancelled = False
         self.place: Any = None
         self.arm: Any = None
@@ -90,26 +89,29 @@ class InferCall:
 class HandledCall:
     """A call of any method but ModelInfer: a task, and a deadline that ends it."""
 
-    def __init__(
-        self, connection: "Http2Connection", rpc: ServerCall, run: Run, body: bytes, deadline_ns: int
-    ) -> None:
+    def __init__(self, connection: "Http2Connection", rpc: ServerCall, run: Run, body: bytes) -> None:
         self.connection = connection
         self.rpc = rpc
         self.peer = connection.peer
-        self.deadline_ns = deadline_ns
+        self.deadline_ns = rpc.deadline_ns
         self.requests = Requests(lambda read: connection.rpc.consumed(rpc, read))
         self._run = run
         self._over = False
         self._expired = False
         loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
-        if rpc.timeout_ns >= 0:
-            self._timer = loop.call_later(rpc.timeout_ns / 1e9, self._expire)
+        if rpc.deadline_ns:
+            left_ns = rpc.deadline_ns - time.monotonic_ns()
+            self._timer = loop.call_later(max(0, left_ns) / 1e9, self._expire)
         self._task = loop.create_task(self._live(body))
+        # A task that is cancelled before its first step never takes it.
+        self._task.add_done_callback(self._ended)
 
     def gone(self) -> None:
         """The caller is gone."""
         self._over = True
+        if self._timer is not None:
+            self._timer.cancel()
         self._task.cancel()
 
     async def inflate(self, body: bytes) -> bytes:
@@ -125,33 +127,28 @@ class HandledCall:
         self._task.cancel()
 
     async def _live(self, body: bytes) -> None:
-        error: SteelyardError
+        # An answer with a binary header that is none would be given only where somebody reads the metadata.
         try:
-            # An answer with a binary header that is none would be given only where somebody reads the metadata.
             self.rpc.metadata()
-            if self.rpc.compressed:
-                body = await self.inflate(body)
-            await self._run(self, body)
-            return
         except ValueError as problem:
-            error = InvalidRequest(str(problem))
-        except SteelyardError as problem:
-            error = problem
-        except asyncio.CancelledError:
-            if not self._expired:
-                raise
+            raise InvalidRequest(str(problem)) from None
+        if self.rpc.compressed:
+            body = await self.inflate(body)
+        await self._run(self, body)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        error = None if task.cancelled() else task.exception()
+        if self._over:
+            return
+        self._over = True
+        if self._expired and error is None:
             error = DeadlineExpired("the deadline passed before the answer was complete")
-        except Exception as problem:
-            log(
-                "call.fault", level=logging.ERROR, method=self.rpc.method.name, exception=repr(problem)[:2000]
-            )
+        elif not isinstance(error, SteelyardError):
+            log("call.fault", level=logging.ERROR, method=self.rpc.method.name, exception=repr(error)[:2000])
             error = ExecutionFailed("the server failed on this call")
-        finally:
-            if self._timer is not None:
-                self._timer.cancel()
-        if not self._over:
-            self._over = True
-            self.connection.fail(self.rpc, error, [])
+        self.connection.fail(self.rpc, error, [])
 
     def finish(self, body: bytes | None = None) -> None:
         """Ends the call with status OK, and its one answer where it has one."""

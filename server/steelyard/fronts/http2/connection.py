@@ -1,8 +1,10 @@
 """One connection: bytes of its transport to `rpc` and back, and its calls to the handlers."""
 
 import asyncio
+import logging
 import socket
 import ssl
+import time
 from typing import TYPE_CHECKING, Any
 
 from steelyard.errors import SteelyardError, TooLarge
@@ -50,6 +52,8 @@ class Http2Connection(asyncio.BufferedProtocol):
         """When the peer was asked whether it is there, and has not answered."""
         self.leaving_epoch = -1
         """When the peer was told to begin no new calls."""
+        self.has_left = False
+        """Whether it was told, a round trip later, which call was the last that was taken."""
         self.taken_epoch = front.epoch
         """When the peer last took something of the answers that wait, or nothing waited."""
         self._waiting_bytes = 0
@@ -63,10 +67,11 @@ class Http2Connection(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
-        self.peer = _peer_of(transport)
-        if not self.front.admit(self):
+        peer = _peer_of(transport)
+        if peer is None or not self.front.admit(self):
             self._transport.abort()
             return
+        self.peer = peer
         tls: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
         if tls is not None and tls.selected_alpn_protocol() != "h2":
             self.close("the peer did not ask for h2 (ALPN)")
@@ -77,9 +82,13 @@ class Http2Connection(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         self.heard_epoch = self.front.epoch
         self.asked_epoch = -1
-        events = self.rpc.receive(self.front.buffer[:nbytes])
-        if events:
-            self._tell(events)
+        try:
+            events = self.rpc.receive(self.front.buffer[:nbytes], time.monotonic_ns())
+            if events:
+                self._tell(events)
+        except Exception as error:
+            self.fault(error)
+            return
         if self._writing_paused or (self.rpc.working and self.front.is_full(self.rpc)):
             self._pause_reading()
         self.touch()
@@ -96,7 +105,11 @@ class Http2Connection(asyncio.BufferedProtocol):
         return False
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._tell(self.rpc.lost())
+        for event in self.rpc.lost():
+            try:
+                self._tell([event])
+            except Exception as problem:
+                self.fault(problem)
         for waiter in self._senders.values():
             waiter.cancel()
         self._senders.clear()
@@ -141,10 +154,15 @@ class Http2Connection(asyncio.BufferedProtocol):
             self._tell(news)
         if self._senders:
             self._wake_senders()
-        if rpc.closed or (self.leaving_epoch >= 0 and not rpc.calls and not rpc.ledger.outgoing):
+        if rpc.closed or (self.has_left and self._is_done()):
             self.close(rpc.problem)
         elif self.reading_paused and self.may_read():
             self.resume_reading()
+
+    def _is_done(self) -> bool:
+        """Whether no call is open, and all that was said has been written."""
+        rpc = self.rpc
+        return not (rpc.calls or rpc.ledger.outgoing or self._writing_paused or self._dirty)
 
     def may_read(self) -> bool:
         """Whether what reading was paused for is over."""
@@ -165,6 +183,11 @@ class Http2Connection(asyncio.BufferedProtocol):
     def abort(self, problem: str) -> None:
         """Ends the connection, and throws away what was written."""
         log("connection.aborted", peer=self.peer, reason=problem)
+        self._transport.abort()
+
+    def fault(self, error: Exception) -> None:
+        """Ends the connection for a fault of ours, which shall be no other's."""
+        log("connection.fault", level=logging.ERROR, peer=self.peer, exception=repr(error)[:2000])
         self._transport.abort()
 
     def close(self, problem: str) -> None:
@@ -193,6 +216,7 @@ class Http2Connection(asyncio.BufferedProtocol):
 
     def leave_now(self) -> None:
         """Takes no new calls, a round trip after `leave`."""
+        self.has_left = True
         self.rpc.shut_down()
         self.touch()
 
@@ -232,10 +256,10 @@ class Http2Connection(asyncio.BufferedProtocol):
         call.owner = None
         self._call_ended()
 
-    def end_stalled(self, call: ServerCall, after_s: int) -> None:
-        """Ends a call of whose request nothing came for too long."""
+    def end_incomplete(self, call: ServerCall, problem: str) -> None:
+        """Ends a call whose request took too long to come."""
         told = self.rpc.is_told(call)
-        self.rpc.fail(call, codes.DEADLINE_EXCEEDED, f"nothing of the request came for {after_s} s", ())
+        self.rpc.fail(call, codes.DEADLINE_EXCEEDED, problem, ())
         if told:
             call.owner.gone()
             call.owner = None
@@ -286,19 +310,22 @@ class Http2Connection(asyncio.BufferedProtocol):
                 call.owner = call.method.handler(self, call, body)
             elif happening is _GONE:
                 self.idle_epoch = self.front.epoch
-                call.owner.gone()
-                call.owner = None
+                owner, call.owner = call.owner, None
+                if owner is not None:
+                    owner.gone()
             elif happening is _MESSAGE:
                 call.owner.requests.put(body, compressed)
             else:
                 call.owner.requests.end()
 
 
-def _peer_of(transport: asyncio.BaseTransport) -> str:
-    """The peer's address as gRPC writes it."""
+def _peer_of(transport: asyncio.BaseTransport) -> str | None:
+    """The peer's address as gRPC writes it; None where it was gone before it was taken."""
     name = transport.get_extra_info("peername")
     sock: socket.socket | None = transport.get_extra_info("socket")
     family = None if sock is None else sock.family
+    if family in (socket.AF_INET, socket.AF_INET6) and not name:
+        return None
     if family == socket.AF_INET:
         return f"ipv4:{name[0]}:{name[1]}"
     if family == socket.AF_INET6:

@@ -211,7 +211,11 @@ class Http2Front:
     def _flush(self) -> None:
         dirty, self._dirty = self._dirty, []
         for connection in dirty:
-            connection.flush()
+            # A fault of ours in one connection must not keep the others from being written to.
+            try:
+                connection.flush()
+            except Exception as error:
+                connection.fault(error)
         if self.paused:
             for connection in [one for one in self.paused if one.may_read()]:
                 connection.resume_reading()
@@ -230,18 +234,18 @@ class Http2Front:
         """Ends what has taken too long, now that a second more has passed."""
         self.epoch += 1
         for some in _slices(list(self._connections), SWEPT_AT_ONCE):
+            now_ns = time.monotonic_ns()
             for connection in some:
-                look_at(connection, self.patience, self.epoch)
+                try:
+                    look_at(connection, self.patience, self.epoch, now_ns)
+                except Exception as error:
+                    connection.fault(error)
             await asyncio.sleep(0)
 
 
 def _slices(connections: list[Http2Connection], count: int) -> Iterator[list[Http2Connection]]:
     for begin in range(0, len(connections), count):
         yield connections[begin : begin + count]
-
-
-def _deadline_ns(call: ServerCall) -> int:
-    return 0 if call.timeout_ns < 0 else time.monotonic_ns() + call.timeout_ns
 
 
 def _table(methods: Methods, engine: Engine | None) -> Iterator[Method]:
@@ -257,7 +261,7 @@ def _table(methods: Methods, engine: Engine | None) -> Iterator[Method]:
 
 def _infer(engine: Engine) -> Any:
     def begin(connection: Http2Connection, rpc: ServerCall, body: bytes) -> InferCall:
-        call = InferCall(engine, connection, rpc, _deadline_ns(rpc))
+        call = InferCall(engine, connection, rpc)
         if rpc.compressed:
             call.inflate(body)
         else:
@@ -269,7 +273,7 @@ def _infer(engine: Engine) -> Any:
 
 def _handled(run: Any) -> Any:
     def begin(connection: Http2Connection, rpc: ServerCall, body: bytes) -> HandledCall:
-        return HandledCall(connection, rpc, run, body, _deadline_ns(rpc))
+        return HandledCall(connection, rpc, run, body)
 
     return begin
 

@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from steelyard.fronts.http2.connection import Http2Connection
 
 
-def look_at(connection: "Http2Connection", patience: Patience, epoch: int) -> None:
-    """Ends the connection, or calls of it, where their time is up at `epoch`."""
+def look_at(connection: "Http2Connection", patience: Patience, epoch: int, now_ns: int) -> None:
+    """Ends the connection, or calls of it, where their time is up: at `epoch`, and deadlines at `now_ns`."""
     rpc = connection.rpc
     rpc.tick(epoch)
     if connection.takes():
@@ -34,10 +34,16 @@ def look_at(connection: "Http2Connection", patience: Patience, epoch: int) -> No
     if not rpc.calls:
         if _over(patience.idle_s, connection.idle_epoch, epoch):
             _leave(connection, epoch)
-    elif patience.stalled_body_s:
+    else:
         for call in list(rpc.calls.values()):
-            if rpc.is_incomplete(call) and _over(patience.stalled_body_s, call.touched, epoch):
-                connection.end_stalled(call, patience.stalled_body_s)
+            if not rpc.is_incomplete(call):
+                continue
+            if rpc.is_late(call, now_ns):
+                connection.end_incomplete(call, "the deadline passed before the request was complete")
+            elif _over(patience.stalled_body_s, call.touched, epoch):
+                connection.end_incomplete(
+                    call, f"nothing of the request came for {patience.stalled_body_s} s"
+                )
     if _over(patience.age_s, connection.began_epoch, epoch):
         _leave(connection, epoch)
     if connection.asked_epoch >= 0:
@@ -56,5 +62,5 @@ def _leave(connection: "Http2Connection", epoch: int) -> None:
     """Has the peer begin no new calls, and takes none a second later."""
     if connection.leaving_epoch < 0:
         connection.leave()
-    elif connection.leaving_epoch < epoch:
+    elif connection.leaving_epoch < epoch and not connection.has_left:
         connection.leave_now()

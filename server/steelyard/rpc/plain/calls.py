@@ -18,11 +18,13 @@ class ServerCall:
         fields: tuple[Header, ...],
         head_bytes: int,
         touched: int,
+        now_ns: int,
     ) -> None:
         self.stream_id = stream_id
         self.method = method
         self.streams_requests: bool = method.streams_requests
         self.timeout_ns = head.timeout_ns
+        self.deadline_ns = 0 if head.timeout_ns < 0 else now_ns + head.timeout_ns
         self.encoding = head.encoding
         self.accepts = head.accepts
         self._fields = fields

@@ -47,6 +47,7 @@ class Traffic:
         self.total = total
         self.frames = Frames()
         self.epoch = 0
+        self.now_ns = 0
         self.seen = 0
         self.last_stream_id = 0
         self._h2 = h2
@@ -115,7 +116,7 @@ class Traffic:
             head_bytes = self._others.large_head(event.stream_id, event.headers, event.end_stream)
             if not head_bytes:
                 return
-        call = ServerCall(event.stream_id, method, head, event.headers, head_bytes, self.epoch)
+        call = ServerCall(event.stream_id, method, head, event.headers, head_bytes, self.epoch, self.now_ns)
         self.calls[event.stream_id] = call
         if call.streams_requests or event.end_stream:
             self._others.call_began(call, event.end_stream, found)
