@@ -32,29 +32,49 @@ class Request:
 
 def encode_request(request: Request) -> bytes:
     """The serialized ModelInferRequest. Raises InvalidRequest for what the protocol cannot carry."""
-    model, priority = request.model, request.priority
-    inputs = [encode_tensor(name, value) for name, value in request.inputs.items()]
-    parameters: Mapping[str, Parameter] = request.parameters or {}
+    return encode_infer(
+        request.model,
+        request.inputs,
+        request.version,
+        request.outputs,
+        request.request_id,
+        request.priority,
+        request.parameters,
+        request.classes,
+    )
+
+
+def encode_infer(
+    model: str,
+    inputs: Mapping[str, Array | Tensor],
+    version: str | int,
+    outputs: Sequence[str] | None,
+    request_id: str,
+    priority: int,
+    parameters: Mapping[str, Parameter] | None,
+    classes: Mapping[str, int] | None,
+) -> bytes:
+    """As `encode_request`, without the object."""
+    tensors = [encode_tensor(name, value) for name, value in inputs.items()]
     if priority:
         if priority < 0:
             raise InvalidRequest(f"model {model!r}: expected a priority of 0 or more, came {priority}")
-        parameters = {**parameters, "priority": priority}
-    outputs = _outputs(request) if request.outputs is not None or request.classes else ()
+        parameters = {**(parameters or {}), "priority": priority}
+    asked = () if outputs is None and not classes else _requested(model, outputs, classes or {})
     try:
-        return wire.encode_request(
-            model, str(request.version), request.request_id, parameters, inputs, outputs
-        )
+        return wire.encode_request(model, str(version), request_id, parameters or {}, tensors, asked)
     except (TypeError, ValueError, OverflowError) as exc:  # text that is no UTF-8, a number too large
         raise InvalidRequest(f"model {model!r}: {exc}") from None
 
 
-def _outputs(request: Request) -> list[tuple[str, Mapping[str, Parameter]]]:
+def _requested(
+    model: str, outputs: Sequence[str] | None, classes: Mapping[str, int]
+) -> list[tuple[str, Mapping[str, Parameter]]]:
     """Requested outputs, each with its parameters: the number of classes, where those are wanted."""
-    classes = request.classes or {}
-    names = list(classes) if request.outputs is None else request.outputs
+    names = list(classes) if outputs is None else outputs
     missing = [name for name in classes if name not in names]
     if missing:
         raise InvalidRequest(
-            f"model {request.model!r}: expected the outputs of `classes` among `outputs`, came {missing[0]!r}"
+            f"model {model!r}: expected the outputs of `classes` among `outputs`, came {missing[0]!r}"
         )
     return [(name, {"classification": classes[name]} if name in classes else {}) for name in names]

@@ -11,7 +11,8 @@ from steelyard.errors import SteelyardError
 from steelyard.wire.status import STREAM_DECISION_ID, STREAM_RETRY_AFTER_MS, STREAM_STATUS
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+# Frozen, it would take three times as long to make, a microsecond and a half of every answer.
+@dataclass(slots=True, eq=False)
 class Result:
     """The answer to one request."""
 
