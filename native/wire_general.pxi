@@ -13,20 +13,22 @@ cdef inline uint8_t* put_header(uint8_t* p, int number, Py_ssize_t size) noexcep
     return put_varint(p + 1, size)
 
 
-cdef Py_ssize_t text_bytes(str text) except -1:
+cdef Py_ssize_t text_bytes(object text) except -1:
     """Size of a string field; 0 where it is empty, as proto3 leaves those out."""
     cdef Py_ssize_t size
+    if not isinstance(text, str):
+        raise TypeError(f"expected text, came {type(text).__name__}")
     PyUnicode_AsUTF8AndSize(text, &size)
     return field_bytes(size) if size > 0 else 0
 
 
-cdef uint8_t* put_text(uint8_t* p, int number, str text) except NULL:
+cdef uint8_t* put_text(uint8_t* p, int number, object text) except NULL:
     cdef Py_ssize_t size
     cdef const char* data = PyUnicode_AsUTF8AndSize(text, &size)
     return put_bytes(put_header(p, number, size), data, size) if size > 0 else p
 
 
-cdef Py_ssize_t value_bytes(str name, object value) except -1:
+cdef Py_ssize_t value_bytes(object name, object value) except -1:
     """Size of the InferParameter with that name."""
     cdef Py_ssize_t size
     if isinstance(value, bool):
@@ -41,7 +43,8 @@ cdef Py_ssize_t value_bytes(str name, object value) except -1:
     return field_bytes(size)
 
 
-cdef uint8_t* put_value(uint8_t* p, str name, object value) except NULL:
+cdef uint8_t* put_value(uint8_t* p, object value, bint unsigned) except NULL:
+    """An InferParameter; `unsigned`: in the unsigned form also where the signed one can hold it."""
     cdef Py_ssize_t size
     cdef const char* data
     cdef double real
@@ -50,8 +53,7 @@ cdef uint8_t* put_value(uint8_t* p, str name, object value) except NULL:
         p[1] = value
         return p + 2
     if isinstance(value, int):
-        # Servers expect the unsigned form of this one.
-        if value > INT64_MAX or (name == "priority" and value >= 0):
+        if value > INT64_MAX or (unsigned and value >= 0):
             p[0] = 5 << 3 | WIRE_VARINT
             return put_varint(p + 1, value)
         p[0] = 2 << 3 | WIRE_VARINT
@@ -64,35 +66,39 @@ cdef uint8_t* put_value(uint8_t* p, str name, object value) except NULL:
     return put_bytes(put_header(p, 3, size), data, size)
 
 
-cdef Py_ssize_t parameter_bytes(str name, object value) except -1:
+cdef Py_ssize_t parameter_bytes(object name, object value) except -1:
     """Size of an entry of a map of parameters, without its header."""
     cdef Py_ssize_t size
+    if not isinstance(name, str):
+        raise TypeError(f"expected names of parameters as text, came {type(name).__name__}")
     PyUnicode_AsUTF8AndSize(name, &size)
     return field_bytes(size) + field_bytes(value_bytes(name, value))
 
 
-cdef uint8_t* put_parameter(uint8_t* p, int number, str name, object value) except NULL:
+cdef uint8_t* put_parameter(uint8_t* p, int number, object name, object value) except NULL:
     """The parameter as an entry of the map with this field number."""
     cdef Py_ssize_t size
     cdef const char* data = PyUnicode_AsUTF8AndSize(name, &size)
+    # Servers expect the unsigned form of this one.
+    cdef bint unsigned = size == 8 and memcmp(data, b"priority", 8) == 0
     p = put_header(p, number, parameter_bytes(name, value))
     p = put_bytes(put_header(p, 1, size), data, size)
-    return put_value(put_header(p, 2, value_bytes(name, value)), name, value)
+    return put_value(put_header(p, 2, value_bytes(name, value)), value, unsigned)
 
 
-cdef bytes text_field(int number, str text):
+cdef bytes text_field(int number, object text):
     cdef bytes field = PyBytes_FromStringAndSize(NULL, text_bytes(text))
     put_text(<uint8_t*>PyBytes_AS_STRING(field), number, text)
     return field
 
 
-cdef bytes parameter_field(str name, object value):
+cdef bytes parameter_field(object name, object value):
     cdef bytes field = PyBytes_FromStringAndSize(NULL, field_bytes(parameter_bytes(name, value)))
     put_parameter(<uint8_t*>PyBytes_AS_STRING(field), 4, name, value)
     return field
 
 
-cdef bytes tensor_of(str name, str datatype, object shape):
+cdef bytes tensor_of(object name, object datatype, object shape):
     """A tensor of a request or a response, without content."""
     cdef uint8_t[MAX_RANK * MAX_VARINT_BYTES] dims
     cdef uint8_t* p = dims
@@ -114,7 +120,7 @@ cdef bytes tensor_of(str name, str datatype, object shape):
     return tensor
 
 
-cdef bytes requested_output(str name, object parameters):
+cdef bytes requested_output(object name, object parameters):
     """An InferRequestedOutputTensor."""
     cdef dict given = dict(parameters)
     cdef Py_ssize_t size = text_bytes(name)
@@ -129,9 +135,7 @@ cdef bytes requested_output(str name, object parameters):
     return output
 
 
-def encode_request(
-    str model_name not None, str model_version not None, str id not None, parameters, inputs, outputs
-):
+def encode_request(model_name, model_version, id, parameters, inputs, outputs):
     """A serialized ModelInferRequest.
 
     parameters: bool, int (of 64 bits), float or str by name.
@@ -143,9 +147,7 @@ def encode_request(
     return encode_message("request", model_name, model_version, id, dict(parameters), inputs, asked, 7)
 
 
-def encode_response(
-    str model_name not None, str model_version not None, str id not None, parameters, outputs
-):
+def encode_response(model_name, model_version, id, parameters, outputs):
     """A serialized ModelInferResponse.
 
     parameters: bool, int (of 64 bits), float or str by name.
@@ -156,8 +158,8 @@ def encode_response(
 
 
 cdef bytes encode_message(
-    str kind, str model_name, str model_version, str id, dict parameters, object tensors, object asked,
-    int raw_field
+    str kind, object model_name, object model_version, object id, dict parameters, object tensors,
+    object asked, int raw_field
 ):
     """A request or a response: tensors of either are field 5, the outputs asked for (encoded) field 6."""
     cdef list heads = []

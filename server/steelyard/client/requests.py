@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import index
 from typing import TypeAlias
 
 from steelyard import wire
@@ -56,15 +57,20 @@ def encode_infer(
 ) -> bytes:
     """As `encode_request`, without the object."""
     tensors = [encode_tensor(name, value) for name, value in inputs.items()]
-    if priority:
-        if priority < 0:
-            raise InvalidRequest(f"model {model!r}: expected a priority of 0 or more, came {priority}")
-        parameters = {**(parameters or {}), "priority": priority}
-    asked = () if outputs is None and not classes else _requested(model, outputs, classes or {})
     try:
+        asked = () if outputs is None and not classes else _requested(model, outputs, classes or {})
+        if priority:
+            parameters = {**(parameters or {}), "priority": _priority(priority)}
         return wire.encode_request(model, str(version), request_id, parameters or {}, tensors, asked)
     except (TypeError, ValueError, OverflowError) as exc:  # text that is no UTF-8, a number too large
         raise InvalidRequest(f"model {model!r}: {exc}") from None
+
+
+def _priority(priority: int) -> int:
+    value = index(priority)
+    if value < 0:
+        raise ValueError(f"expected a priority of 0 or more, came {value}")
+    return value
 
 
 def _requested(
@@ -77,4 +83,4 @@ def _requested(
         raise InvalidRequest(
             f"model {model!r}: expected the outputs of `classes` among `outputs`, came {missing[0]!r}"
         )
-    return [(name, {"classification": classes[name]} if name in classes else {}) for name in names]
+    return [(name, {"classification": index(classes[name])} if name in classes else {}) for name in names]
