@@ -1,8 +1,9 @@
 """Our clients against grpcio's, before the same server: calls a second and p50, in turn, medians.
 
 What it favours: `tiny`, a model that costs nothing, so that the client is what is measured; client and server share the
-machine. Arrays go in and come out on either side: around grpcio stand the same encoding and decoding that our clients
-have. Lines marked "bytes" leave both out, so that only the transports are compared. Every run is a process of its own.
+machine. Arrays go in and come out on either side: around grpcio stand protobuf's messages, as its users have them, and
+no more is read of an answer than its arrays. Lines marked "bytes" leave both out, so that only the transports are
+compared. Every run is a process of its own.
 """
 
 import asyncio
@@ -21,6 +22,7 @@ import uvloop
 
 from benchmarks.processes import METHOD, steelyard
 from benchmarks.tiny import save_tiny, tiny_request
+from steelyard.wire.generated.grpc_service import ModelInferRequest, ModelInferResponse
 
 IN_FLIGHT = (1, 64)
 WARM_UP_CALLS = 200
@@ -104,6 +106,31 @@ def report(found: dict[str, Any]) -> list[str]:
     return lines
 
 
+# What users of grpcio write.
+
+
+# How a stub makes bytes of a request, and a message of an answer.
+MESSAGES = {
+    "request_serializer": ModelInferRequest.SerializeToString,
+    "response_deserializer": ModelInferResponse.FromString,
+}
+
+
+def message_of(model: str, inputs: dict[str, np.ndarray]) -> ModelInferRequest:
+    message = ModelInferRequest(model_name=model)
+    for name, array in inputs.items():
+        message.inputs.add(name=name, datatype="FP32", shape=array.shape)
+        message.raw_input_contents.append(array.tobytes())
+    return message
+
+
+def arrays_of(message: ModelInferResponse) -> dict[str, np.ndarray]:
+    return {
+        output.name: np.frombuffer(raw, np.float32).reshape(output.shape)
+        for output, raw in zip(message.outputs, message.raw_output_contents, strict=True)
+    }
+
+
 # One run, in its own process.
 
 
@@ -147,15 +174,14 @@ async def _async_run(kind: str, in_flight: int, port: int, seconds: float) -> di
     import grpc.aio
 
     async with grpc.aio.insecure_channel(address) as theirs:
-        call = theirs.unary_unary(f"/{METHOD}")
         if kind == "grpcio aio bytes":
+            call = theirs.unary_unary(f"/{METHOD}")
             body = tiny_request()
             return await _async_load(lambda: call(body), in_flight, seconds)
-        from steelyard.client.requests import Request, encode_request
-        from steelyard.client.results import decode_response
+        call = theirs.unary_unary(f"/{METHOD}", **MESSAGES)
 
         async def ask() -> Any:
-            return decode_response(await call(encode_request(Request(model="tiny", inputs=X))), 0, 1)
+            return arrays_of(await call(message_of("tiny", X)))
 
         return await _async_load(ask, in_flight, seconds)
 
@@ -182,14 +208,9 @@ def _sync_run(kind: str, port: int, seconds: float) -> dict[str, float]:
             return _sync_load(lambda: client.infer("tiny", X), seconds)
     import grpc
 
-    from steelyard.client.requests import Request, encode_request
-    from steelyard.client.results import decode_response
-
     with grpc.insecure_channel(address) as channel:
-        call = channel.unary_unary(f"/{METHOD}")
-        return _sync_load(
-            lambda: decode_response(call(encode_request(Request(model="tiny", inputs=X))), 0, 1), seconds
-        )
+        call = channel.unary_unary(f"/{METHOD}", **MESSAGES)
+        return _sync_load(lambda: arrays_of(call(message_of("tiny", X))), seconds)
 
 
 def _summary(took: list[float], seconds: float) -> dict[str, float]:

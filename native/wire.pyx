@@ -1,7 +1,7 @@
 """Open Inference Protocol messages, straight between bytes and tensors; `wire.plain` is the twin."""
 
 cimport cython
-from cpython.buffer cimport PyBuffer_FillInfo, PyBuffer_Release, PyObject_GetBuffer, PyBUF_SIMPLE
+from cpython.buffer cimport PyBuffer_FillInfo, PyBuffer_IsContiguous, PyBuffer_Release, PyObject_GetBuffer, PyBUF_SIMPLE
 from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE, PyByteArray_Resize
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.float cimport PyFloat_FromDouble
@@ -11,7 +11,7 @@ from cpython.memoryview cimport PyMemoryView_GET_BUFFER
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF, Py_XDECREF
 from cpython.tuple cimport PyTuple_New, PyTuple_SET_ITEM
-from libc.stdint cimport INT64_MAX, UINT32_MAX, int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport INT64_MAX, UINT32_MAX, int32_t, int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
 from libc.string cimport memcmp, memcpy
 
 cdef extern from "Python.h":
@@ -35,6 +35,7 @@ include "wire_messages.pxi"
 include "wire_contents.pxi"
 include "wire_parse.pxi"
 include "wire_validate.pxi"
+include "wire_answer.pxi"
 include "wire_signature.pxi"
 include "wire_general.pxi"
 include "wire_encode.pxi"
@@ -47,19 +48,13 @@ def decode_request(bytes body not None):
     and Unsupported for tensors in shared memory.
     """
     cdef InferRequest request = InferRequest.__new__(InferRequest)
+    cdef const uint8_t* start = <const uint8_t*>PyBytes_AS_STRING(body)
     cdef Parse parse
-    cdef int status
-    parse.input_count = 0
-    parse.parameter_count = 0
-    parse.output_count = 0
-    parse.raw_count = 0
-    parse.id_bytes = 0
+    begin(request, &parse, MAX_DEPTH)
     request.body = body
     request.body_bytes = PyBytes_GET_SIZE(body)
     request.held_bytes = request.body_bytes
-    request.inputs = []
-    status = parse_request(request, body, &parse)
-    if status == MALFORMED:
+    if parse_message(request, body, start, start + request.body_bytes, &parse) == MALFORMED:
         raise refusals().malformed(request.body_bytes)
     validate(request, body, &parse)
     return request

@@ -176,7 +176,7 @@ cdef class ResponseEncoder:
             output.data_bytes = rows * output.row_bytes
             total += field_bytes(output.tensor_bytes) + field_bytes(output.data_bytes)
         if total > MAX_MESSAGE_BYTES:
-            raise refusals().large_response(total)
+            raise refusals().large_message("response", total)
         response = PyBytes_FromStringAndSize(NULL, total)
         p = <uint8_t*>PyBytes_AS_STRING(response)
         p = put_bytes(p, PyBytes_AS_STRING(self.prefix), PyBytes_GET_SIZE(self.prefix))

@@ -1,4 +1,4 @@
-# Responses of any form, messages of a stream, and the raw form of BYTES tensors: off most requests' path.
+# Requests, responses of any form, messages of a stream, and the raw form of BYTES tensors: off most requests' path.
 # All is measured first and then written into one allocation; nothing that could run a caller's code
 # stands between.
 
@@ -13,21 +13,23 @@ cdef inline uint8_t* put_header(uint8_t* p, int number, Py_ssize_t size) noexcep
     return put_varint(p + 1, size)
 
 
-cdef Py_ssize_t text_bytes(str text) except -1:
+cdef Py_ssize_t text_bytes(object text) except -1:
     """Size of a string field; 0 where it is empty, as proto3 leaves those out."""
     cdef Py_ssize_t size
+    if not isinstance(text, str):
+        raise TypeError(f"expected text, came {type(text).__name__}")
     PyUnicode_AsUTF8AndSize(text, &size)
     return field_bytes(size) if size > 0 else 0
 
 
-cdef uint8_t* put_text(uint8_t* p, int number, str text) except NULL:
+cdef uint8_t* put_text(uint8_t* p, int number, object text) except NULL:
     cdef Py_ssize_t size
     cdef const char* data = PyUnicode_AsUTF8AndSize(text, &size)
     return put_bytes(put_header(p, number, size), data, size) if size > 0 else p
 
 
-cdef Py_ssize_t value_bytes(object value) except -1:
-    """Size of an InferParameter."""
+cdef Py_ssize_t value_bytes(object name, object value) except -1:
+    """Size of the InferParameter with that name."""
     cdef Py_ssize_t size
     if isinstance(value, bool):
         return 2
@@ -35,11 +37,14 @@ cdef Py_ssize_t value_bytes(object value) except -1:
         return 1 + varint_bytes(value if value > INT64_MAX else <uint64_t><int64_t>value)
     if isinstance(value, float):
         return 9
+    if not isinstance(value, str):
+        raise TypeError(f"parameter {name!r}: expected bool, int, float or str, came {type(value).__name__}")
     PyUnicode_AsUTF8AndSize(value, &size)
     return field_bytes(size)
 
 
-cdef uint8_t* put_value(uint8_t* p, object value) except NULL:
+cdef uint8_t* put_value(uint8_t* p, object value, bint unsigned) except NULL:
+    """An InferParameter; `unsigned`: in the unsigned form also where the signed one can hold it."""
     cdef Py_ssize_t size
     cdef const char* data
     cdef double real
@@ -48,7 +53,7 @@ cdef uint8_t* put_value(uint8_t* p, object value) except NULL:
         p[1] = value
         return p + 2
     if isinstance(value, int):
-        if value > INT64_MAX:
+        if value > INT64_MAX or (unsigned and value >= 0):
             p[0] = 5 << 3 | WIRE_VARINT
             return put_varint(p + 1, value)
         p[0] = 2 << 3 | WIRE_VARINT
@@ -61,36 +66,40 @@ cdef uint8_t* put_value(uint8_t* p, object value) except NULL:
     return put_bytes(put_header(p, 3, size), data, size)
 
 
-cdef Py_ssize_t parameter_bytes(str name, object value) except -1:
+cdef Py_ssize_t parameter_bytes(object name, object value) except -1:
     """Size of an entry of a map of parameters, without its header."""
     cdef Py_ssize_t size
+    if not isinstance(name, str):
+        raise TypeError(f"expected names of parameters as text, came {type(name).__name__}")
     PyUnicode_AsUTF8AndSize(name, &size)
-    return field_bytes(size) + field_bytes(value_bytes(value))
+    return field_bytes(size) + field_bytes(value_bytes(name, value))
 
 
-cdef uint8_t* put_parameter(uint8_t* p, str name, object value) except NULL:
-    """The parameter as a field of the response."""
+cdef uint8_t* put_parameter(uint8_t* p, int number, object name, object value) except NULL:
+    """The parameter as an entry of the map with this field number."""
     cdef Py_ssize_t size
     cdef const char* data = PyUnicode_AsUTF8AndSize(name, &size)
-    p = put_header(p, 4, parameter_bytes(name, value))
+    # Servers expect the unsigned form of this one.
+    cdef bint unsigned = size == 8 and memcmp(data, b"priority", 8) == 0
+    p = put_header(p, number, parameter_bytes(name, value))
     p = put_bytes(put_header(p, 1, size), data, size)
-    return put_value(put_header(p, 2, value_bytes(value)), value)
+    return put_value(put_header(p, 2, value_bytes(name, value)), value, unsigned)
 
 
-cdef bytes text_field(int number, str text):
+cdef bytes text_field(int number, object text):
     cdef bytes field = PyBytes_FromStringAndSize(NULL, text_bytes(text))
     put_text(<uint8_t*>PyBytes_AS_STRING(field), number, text)
     return field
 
 
-cdef bytes parameter_field(str name, object value):
+cdef bytes parameter_field(object name, object value):
     cdef bytes field = PyBytes_FromStringAndSize(NULL, field_bytes(parameter_bytes(name, value)))
-    put_parameter(<uint8_t*>PyBytes_AS_STRING(field), name, value)
+    put_parameter(<uint8_t*>PyBytes_AS_STRING(field), 4, name, value)
     return field
 
 
-cdef bytes tensor_of(str name, str datatype, object shape):
-    """An InferOutputTensor without content."""
+cdef bytes tensor_of(object name, object datatype, object shape):
+    """A tensor of a request or a response, without content."""
     cdef uint8_t[MAX_RANK * MAX_VARINT_BYTES] dims
     cdef uint8_t* p = dims
     cdef Py_ssize_t dims_bytes
@@ -98,7 +107,7 @@ cdef bytes tensor_of(str name, str datatype, object shape):
     cdef int64_t dim
     cdef bytes tensor
     if len(shape) > MAX_RANK:
-        raise ValueError(f"output {name!r}: expected at most {MAX_RANK} dimensions, came {len(shape)}")
+        raise ValueError(f"tensor {name!r}: expected at most {MAX_RANK} dimensions, came {len(shape)}")
     for dim in tuple(shape)[:MAX_RANK]:
         p = put_varint(p, <uint64_t>dim)
     dims_bytes = p - dims
@@ -111,47 +120,87 @@ cdef bytes tensor_of(str name, str datatype, object shape):
     return tensor
 
 
-def encode_response(
-    str model_name not None, str model_version not None, str id not None, parameters, outputs
-):
+cdef bytes requested_output(object name, object parameters):
+    """An InferRequestedOutputTensor."""
+    cdef dict given = dict(parameters)
+    cdef Py_ssize_t size = text_bytes(name)
+    cdef bytes output
+    cdef uint8_t* p
+    for key, value in given.items():
+        size += field_bytes(parameter_bytes(key, value))
+    output = PyBytes_FromStringAndSize(NULL, size)
+    p = put_text(<uint8_t*>PyBytes_AS_STRING(output), 1, name)
+    for key, value in given.items():
+        p = put_parameter(p, 2, key, value)
+    return output
+
+
+def encode_request(model_name, model_version, id, parameters, inputs, outputs):
+    """A serialized ModelInferRequest.
+
+    parameters: bool, int (of 64 bits), float or str by name.
+    inputs: name, datatype, shape and content of each, the content as a contiguous buffer in the protocol's raw
+    form. Its size is not held against the shape.
+    outputs: name and parameters of each that is asked for; none: all.
+    """
+    cdef list asked = [requested_output(name, given) for name, given in outputs]
+    return encode_message("request", model_name, model_version, id, dict(parameters), inputs, asked, 7)
+
+
+def encode_response(model_name, model_version, id, parameters, outputs):
     """A serialized ModelInferResponse.
 
     parameters: bool, int (of 64 bits), float or str by name.
     outputs: name, datatype, shape and content of each, the content as a contiguous buffer in the protocol's
     raw form. Its size is not held against the shape.
     """
-    cdef dict given = dict(parameters)
-    cdef list tensors = []
+    return encode_message("response", model_name, model_version, id, dict(parameters), outputs, (), 6)
+
+
+cdef bytes encode_message(
+    str kind, object model_name, object model_version, object id, dict parameters, object tensors,
+    object asked, int raw_field
+):
+    """A request or a response: tensors of either are field 5, the outputs asked for (encoded) field 6."""
+    cdef list heads = []
     cdef list contents = []
-    cdef bytes tensor
+    cdef bytes field
     cdef Py_buffer* content
     cdef int64_t size
-    cdef bytes response
+    cdef bytes message
     cdef uint8_t* p
-    for name, datatype, shape, data in outputs:
-        tensors.append(tensor_of(name, datatype, shape))
-        contents.append(memoryview(data).cast("B"))
+    for name, datatype, shape, data in tensors:
+        heads.append(tensor_of(name, datatype, shape))
+        contents.append(memoryview(data))
     size = text_bytes(model_name) + text_bytes(model_version) + text_bytes(id)
-    for name, value in given.items():
+    for name, value in parameters.items():
         size += field_bytes(parameter_bytes(name, value))
-    for tensor in tensors:
-        size += field_bytes(PyBytes_GET_SIZE(tensor))
-    for view in contents:
-        size += field_bytes(PyMemoryView_GET_BUFFER(view).len)
-    if size > MAX_MESSAGE_BYTES:
-        raise refusals().large_response(size)
-    response = PyBytes_FromStringAndSize(NULL, size)
-    p = <uint8_t*>PyBytes_AS_STRING(response)
-    p = put_text(put_text(put_text(p, 1, model_name), 2, model_version), 3, id)
-    for name, value in given.items():
-        p = put_parameter(p, name, value)
-    for tensor in tensors:
-        size = PyBytes_GET_SIZE(tensor)
-        p = put_bytes(put_header(p, 5, size), PyBytes_AS_STRING(tensor), size)
+    for field in heads:
+        size += field_bytes(PyBytes_GET_SIZE(field))
+    for field in asked:
+        size += field_bytes(PyBytes_GET_SIZE(field))
     for view in contents:
         content = PyMemoryView_GET_BUFFER(view)
-        p = put_bytes(put_header(p, 6, content.len), content.buf, content.len)
-    return response
+        if not PyBuffer_IsContiguous(content, c"C"):
+            raise ValueError("expected contents that are contiguous, came others")
+        size += field_bytes(content.len)
+    if size > MAX_MESSAGE_BYTES:
+        raise refusals().large_message(kind, size)
+    message = PyBytes_FromStringAndSize(NULL, size)
+    p = <uint8_t*>PyBytes_AS_STRING(message)
+    p = put_text(put_text(put_text(p, 1, model_name), 2, model_version), 3, id)
+    for name, value in parameters.items():
+        p = put_parameter(p, 4, name, value)
+    for field in heads:
+        size = PyBytes_GET_SIZE(field)
+        p = put_bytes(put_header(p, 5, size), PyBytes_AS_STRING(field), size)
+    for field in asked:
+        size = PyBytes_GET_SIZE(field)
+        p = put_bytes(put_header(p, 6, size), PyBytes_AS_STRING(field), size)
+    for view in contents:
+        content = PyMemoryView_GET_BUFFER(view)
+        p = put_bytes(put_header(p, raw_field, content.len), content.buf, content.len)
+    return message
 
 
 def wrap_stream_response(bytes body not None):
@@ -160,7 +209,7 @@ def wrap_stream_response(bytes body not None):
     cdef bytes response
     cdef uint8_t* p
     if size > MAX_MESSAGE_BYTES:
-        raise refusals().large_response(size)
+        raise refusals().large_message("response", size)
     response = PyBytes_FromStringAndSize(NULL, size)
     p = put_header(<uint8_t*>PyBytes_AS_STRING(response), 2, PyBytes_GET_SIZE(body))
     put_bytes(p, PyBytes_AS_STRING(body), PyBytes_GET_SIZE(body))

@@ -1,4 +1,4 @@
-# The decoded request. Its objects are made by the decoder only, hold no reference that could lead back to
+# Decoded requests and answers. Their objects are made by the decoder only, hold no reference that could lead back to
 # them, and are therefore kept out of the garbage collector.
 
 cdef enum:
@@ -15,15 +15,15 @@ cdef int64_t MAX_DIM = 0x7FFFFFFF
 @cython.final
 @cython.no_gc
 @cython.freelist(256)
-cdef class InputTensor:
-    """An input of a request; its content is also given by the buffer protocol, read-only."""
+cdef class Tensor:
+    """An input of a request, or an output of an answer; its content is also given by the buffer protocol, read-only."""
 
     cdef readonly str name
     # None where the datatype is a known one: its name is then that of the number.
     cdef str unknown_datatype
     cdef dict given_parameters
     cdef Contents contents
-    # Owner of what `content` points to: the body, or the bytes that were made of typed contents.
+    # Owner of what `content` points to: the body, or bytes that were made for this tensor.
     cdef bytes owner
     cdef const uint8_t* content
     cdef Py_ssize_t content_bytes
@@ -74,7 +74,7 @@ cdef class InputTensor:
         PyBuffer_FillInfo(buffer, self, <void*>self.content, self.content_bytes, 1, flags)
 
     def __repr__(self):
-        return f"InputTensor(name={self.name!r}, datatype={self.datatype!r}, shape={self.shape!r})"
+        return f"Tensor(name={self.name!r}, datatype={self.datatype!r}, shape={self.shape!r})"
 
 
 @cython.final
@@ -109,9 +109,14 @@ cdef class InferRequest:
     cdef readonly bytes body
     cdef readonly Py_ssize_t body_bytes
     cdef readonly Py_ssize_t held_bytes
-    cdef readonly list inputs
+    cdef list tensors
     cdef dict given_parameters
     cdef list asked_outputs
+
+    @property
+    def inputs(self):
+        """The tensors, in the caller's order until they are put into the model's."""
+        return self.tensors
 
     @property
     def parameters(self):
@@ -130,7 +135,38 @@ cdef class InferRequest:
     def __repr__(self):
         return (
             f"InferRequest(model_name={self.model_name!r}, model_version={self.model_version!r},"
-            f" id={self.id!r}, inputs={self.inputs!r})"
+            f" id={self.id!r}, inputs={self.tensors!r})"
+        )
+
+
+@cython.final
+@cython.no_gc
+@cython.freelist(64)
+cdef class InferResponse:
+    """A decoded ModelInferResponse."""
+
+    cdef readonly str model_name
+    cdef readonly str model_version
+    cdef readonly str id
+    cdef list tensors
+    cdef dict given_parameters
+
+    @property
+    def outputs(self):
+        """The tensors, in the server's order."""
+        return self.tensors
+
+    @property
+    def parameters(self):
+        """Parameters by name."""
+        if self.given_parameters is None:
+            self.given_parameters = {}
+        return self.given_parameters
+
+    def __repr__(self):
+        return (
+            f"InferResponse(model_name={self.model_name!r}, model_version={self.model_version!r},"
+            f" id={self.id!r}, outputs={self.tensors!r})"
         )
 
 

@@ -7,7 +7,9 @@ cdef struct Span:
 
 
 cdef struct Parse:
-    Py_ssize_t input_count
+    # Messages and groups may be nested so much deeper.
+    int depth_left
+    Py_ssize_t tensor_count
     Py_ssize_t output_count
     Py_ssize_t raw_count
     # Entries of maps as they come; one that replaces another counts too, since it costs the same.
@@ -21,66 +23,97 @@ cdef struct Parse:
 cdef object broken = object()
 
 
-cdef int parse_request(InferRequest request, bytes body, Parse* parse) except RAISED:
-    cdef const uint8_t* p = <const uint8_t*>PyBytes_AS_STRING(body)
-    cdef const uint8_t* end = p + PyBytes_GET_SIZE(body)
+# Requests and answers have the same fields up to their tensors; a request has its requested outputs before the
+# raw contents.
+ctypedef fused Message:
+    InferRequest
+    InferResponse
+
+
+cdef int begin(Message message, Parse* parse, int depth_left) except RAISED:
+    parse.depth_left = depth_left
+    parse.tensor_count = 0
+    parse.output_count = 0
+    parse.raw_count = 0
+    parse.parameter_count = 0
+    parse.id_bytes = 0
+    message.model_name = ""
+    message.model_version = ""
+    message.id = ""
+    message.tensors = []
+    return OK
+
+
+cdef int parse_message(
+    Message message, bytes body, const uint8_t* p, const uint8_t* end, Parse* parse
+) except RAISED:
+    """Takes the fields of a message, or of a further part of it, which is added to what was taken."""
     cdef uint32_t tag
+    cdef uint32_t raw_field
     cdef Py_ssize_t length
-    request.model_name = ""
-    request.model_version = ""
-    request.id = ""
+    if Message is InferRequest:
+        raw_field = 7
+    else:
+        raw_field = 6
     while p < end:
         if read_tag(&p, end, &tag) != OK:
             return MALFORMED
-        if tag & 7 != WIRE_LENGTH or tag >> 3 > 7:
-            if skip_field(&p, end, tag, MAX_DEPTH) != OK:
+        if tag & 7 != WIRE_LENGTH or tag >> 3 > raw_field:
+            if skip_field(&p, end, tag, parse.depth_left) != OK:
                 return MALFORMED
             continue
         if read_length(&p, end, &length) != OK:
             return MALFORMED
-        if tag >> 3 == 7:
+        if tag >> 3 == raw_field:
             if parse.raw_count < MAX_TENSORS:
                 parse.raw[parse.raw_count].start = p
                 parse.raw[parse.raw_count].size = length
             parse.raw_count += 1
         elif tag >> 3 == 5:
-            if parse_input(request, body, p, p + length, parse) != OK:
+            if parse_tensor(message, body, p, p + length, parse) != OK:
                 return MALFORMED
         elif tag >> 3 == 1:
-            request.model_name = read_name(p, length)
-            if request.model_name is None:
+            message.model_name = read_name(p, length)
+            if message.model_name is None:
                 return MALFORMED
         elif tag >> 3 == 2:
-            request.model_version = read_name(p, length)
-            if request.model_version is None:
+            message.model_version = read_name(p, length)
+            if message.model_version is None:
                 return MALFORMED
         elif tag >> 3 == 3:
-            request.id = read_text(p, length)
+            message.id = read_text(p, length)
             parse.id_bytes = length
-            if request.id is None:
+            if message.id is None:
                 return MALFORMED
         elif tag >> 3 == 4:
-            if request.given_parameters is None:
-                request.given_parameters = {}
-            if parse_parameter(request, p, p + length, request.given_parameters, parse, MAX_DEPTH - 1) != OK:
+            if message.given_parameters is None:
+                message.given_parameters = {}
+            if parse_parameter(
+                message, p, p + length, message.given_parameters, parse, parse.depth_left - 1
+            ) != OK:
                 return MALFORMED
-        elif parse_output(request, p, p + length, parse) != OK:
-            return MALFORMED
+        else:
+            if Message is InferRequest:
+                if parse_output(message, p, p + length, parse) != OK:
+                    return MALFORMED
         p += length
     return OK
 
 
-cdef int parse_input(
-    InferRequest request, bytes body, const uint8_t* p, const uint8_t* end, Parse* parse
+cdef int parse_tensor(
+    Message message, bytes body, const uint8_t* p, const uint8_t* end, Parse* parse
 ) except RAISED:
-    cdef InputTensor tensor
+    cdef Tensor tensor
     cdef uint32_t tag
     cdef Py_ssize_t length
     cdef uint64_t value
     cdef const uint8_t* stop
-    if parse.input_count == MAX_TENSORS:
-        raise refusals().too_many_tensors(request.model_name, "inputs")
-    tensor = InputTensor.__new__(InputTensor)
+    if parse.tensor_count == MAX_TENSORS:
+        if Message is InferRequest:
+            raise refusals().too_many_tensors(message.model_name, "inputs")
+        else:
+            raise refusals().answer_over_bound(message.model_name, MAX_TENSORS, "outputs")
+    tensor = Tensor.__new__(Tensor)
     tensor.name = ""
     tensor.unknown_datatype = ""
     tensor.owner = body
@@ -93,7 +126,7 @@ cdef int parse_input(
             add_dimension(tensor, <int64_t>value)
             continue
         if tag & 7 != WIRE_LENGTH or tag >> 3 > 5:
-            if skip_field(&p, end, tag, MAX_DEPTH - 1) != OK:
+            if skip_field(&p, end, tag, parse.depth_left - 1) != OK:
                 return MALFORMED
             continue
         if read_length(&p, end, &length) != OK:
@@ -118,20 +151,22 @@ cdef int parse_input(
         elif tag >> 3 == 4:
             if tensor.given_parameters is None:
                 tensor.given_parameters = {}
-            if parse_parameter(request, p, p + length, tensor.given_parameters, parse, MAX_DEPTH - 2) != OK:
+            if parse_parameter(
+                message, p, p + length, tensor.given_parameters, parse, parse.depth_left - 2
+            ) != OK:
                 return MALFORMED
         else:
             if tensor.contents is None:
                 tensor.contents = Contents.__new__(Contents)
-            if tensor.contents.add(p, length, MAX_DEPTH - 2) != OK:
+            if tensor.contents.add(p, length, parse.depth_left - 2) != OK:
                 return MALFORMED
         p += length
-    PyList_Append(request.inputs, tensor)
-    parse.input_count += 1
+    PyList_Append(message.tensors, tensor)
+    parse.tensor_count += 1
     return OK
 
 
-cdef inline int add_dimension(InputTensor tensor, int64_t dim) except RAISED:
+cdef inline int add_dimension(Tensor tensor, int64_t dim) except RAISED:
     cdef int64_t* spilled
     if tensor.rank < INLINE_RANK:
         tensor.inline_dims[tensor.rank] = dim
@@ -160,7 +195,7 @@ cdef int parse_output(InferRequest request, const uint8_t* p, const uint8_t* end
         if read_tag(&p, end, &tag) != OK:
             return MALFORMED
         if tag & 7 != WIRE_LENGTH or tag >> 3 > 2:
-            if skip_field(&p, end, tag, MAX_DEPTH - 1) != OK:
+            if skip_field(&p, end, tag, parse.depth_left - 1) != OK:
                 return MALFORMED
             continue
         if read_length(&p, end, &length) != OK:
@@ -172,7 +207,9 @@ cdef int parse_output(InferRequest request, const uint8_t* p, const uint8_t* end
         else:
             if output.given_parameters is None:
                 output.given_parameters = {}
-            if parse_parameter(request, p, p + length, output.given_parameters, parse, MAX_DEPTH - 2) != OK:
+            if parse_parameter(
+                request, p, p + length, output.given_parameters, parse, parse.depth_left - 2
+            ) != OK:
                 return MALFORMED
         p += length
     if request.asked_outputs is None:
@@ -183,7 +220,7 @@ cdef int parse_output(InferRequest request, const uint8_t* p, const uint8_t* end
 
 
 cdef int parse_parameter(
-    InferRequest request, const uint8_t* p, const uint8_t* end, dict parameters, Parse* parse, int depth_left
+    Message message, const uint8_t* p, const uint8_t* end, dict parameters, Parse* parse, int depth_left
 ) except RAISED:
     """One entry of a map of parameters; a value that is not given is None.
 
@@ -195,7 +232,10 @@ cdef int parse_parameter(
     cdef uint32_t tag
     cdef Py_ssize_t length
     if parse.parameter_count == MAX_ALL_PARAMETERS:
-        raise refusals().too_many_parameters_in_all(request.model_name)
+        if Message is InferRequest:
+            raise refusals().too_many_parameters_in_all(message.model_name)
+        else:
+            raise refusals().answer_over_bound(message.model_name, MAX_ALL_PARAMETERS, "parameters in all")
     parse.parameter_count += 1
     while p < end:
         if read_tag(&p, end, &tag) != OK:

@@ -58,10 +58,10 @@ cdef class Signature:
         The group key holds the sizes of the dynamic dimensions, the batch axis left out: requests with equal
         keys can share a batch. A request without a batch axis has one row.
         """
-        cdef list inputs = request.inputs
+        cdef list inputs = request.tensors
         cdef Py_ssize_t i
         cdef int64_t rows = 1
-        cdef InputTensor tensor
+        cdef Tensor tensor
         if inputs is None:
             raise TypeError("expected a decoded request")
         if PyList_GET_SIZE(inputs) != self.count:
@@ -69,7 +69,7 @@ cdef class Signature:
         if not self.in_order(inputs) and not self.put_in_order(inputs):
             return None
         for i in range(self.count):
-            tensor = <InputTensor>PyList_GET_ITEM(inputs, i)
+            tensor = <Tensor>PyList_GET_ITEM(inputs, i)
             if not fits(tensor, &self.expected[i], self.batched):
                 return None
             if self.batched:
@@ -81,17 +81,17 @@ cdef class Signature:
 
     cdef bint in_order(self, list inputs) except -1:
         cdef Py_ssize_t i
-        cdef InputTensor tensor
+        cdef Tensor tensor
         cdef PyObject* name
         for i in range(self.count):
-            tensor = <InputTensor?><object>PyList_GET_ITEM(inputs, i)
+            tensor = <Tensor?><object>PyList_GET_ITEM(inputs, i)
             if tensor.name is not <str>self.names[i] and tensor.name != <str>self.names[i]:
                 return False
         return True
 
     cdef bint put_in_order(self, list inputs) except -1:
         cdef list ordered = [None] * self.count
-        cdef InputTensor tensor
+        cdef Tensor tensor
         for tensor in inputs:
             i = self.index_of.get(tensor.name)
             if i is None or ordered[i] is not None:
@@ -111,7 +111,7 @@ cdef class Signature:
             return ()
         key = PyTuple_New(self.dynamic_dims)
         for i in range(self.count):
-            dims = (<InputTensor>PyList_GET_ITEM(inputs, i)).dims()
+            dims = (<Tensor>PyList_GET_ITEM(inputs, i)).dims()
             for axis in range(self.batched, self.expected[i].rank):
                 if self.expected[i].dims[axis] == -1:
                     dim = dims[axis]
@@ -121,7 +121,7 @@ cdef class Signature:
         return key
 
 
-cdef inline bint fits(InputTensor tensor, const Expected* expected, bint batched) noexcept:
+cdef inline bint fits(Tensor tensor, const Expected* expected, bint batched) noexcept:
     cdef const int64_t* dims = tensor.dims()
     cdef int axis
     if tensor.datatype_number != expected.datatype or tensor.rank != expected.rank:

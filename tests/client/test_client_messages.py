@@ -47,6 +47,24 @@ def test_the_server_reads_what_is_written():
     assert [(o.name, o.parameters) for o in read.outputs] == [("B", {}), ("A", {"classification": 5})]
 
 
+def test_text_and_numbers_of_numpy_are_text_and_numbers():
+    body = encode_request(
+        Request(
+            model=np.str_("m"),
+            version=np.int64(3),  # type: ignore[arg-type]
+            inputs={np.str_("X"): np.zeros(1, np.uint8)},
+            outputs=[np.str_("A")],
+            classes={"A": np.int64(5)},  # type: ignore[dict-item]
+            priority=np.int64(2),  # type: ignore[arg-type]
+            parameters={np.str_("k"): np.str_("v"), "half": np.float64(0.5)},
+        )
+    )
+    read = decode_request(body)
+    assert (read.model_name, read.model_version, read.inputs[0].name) == ("m", "3", "X")
+    assert read.parameters == {"priority": 2, "k": "v", "half": 0.5}
+    assert [(o.name, o.parameters) for o in read.outputs] == [("A", {"classification": 5})]
+
+
 @pytest.mark.parametrize("size", [0, 1, 127, 128, 16_383, 16_384, 70_000])
 def test_lengths_of_raw_contents(size: int):
     read = decode_request(encode_request(Request(model="m", inputs={"X": np.ones(size, np.uint8)})))
@@ -67,6 +85,10 @@ def test_classes_alone_are_the_outputs():
         {"parameters": {"p": -(2**63) - 1}},
         {"request_id": "\ud800"},
         {"priority": -1},
+        {"priority": "high"},
+        {"request_id": 7},
+        {"classes": {"A": "five"}},
+        {"outputs": [1]},
     ],
 )
 def test_requests_that_cannot_be_written(wrong):

@@ -7,9 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from steelyard.client.tensors import Tensor, decode_tensor, encode_tensor
+from steelyard.client.results import decode_response
+from steelyard.client.tensors import Array, EncodedTensor, Tensor, encode_tensor
 from steelyard.errors import InvalidRequest, SteelyardError
 from steelyard.models.datatypes import DATATYPES
+from steelyard.wire import encode_response
 
 NUMERIC = [datatype for datatype in DATATYPES if datatype.name not in ("BF16", "BYTES")]
 shapes = npst.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=4)
@@ -28,6 +30,11 @@ def arrays(draw: st.DrawFn):
     return datatype, array
 
 
+def answered(encoded: EncodedTensor) -> Array:
+    """What comes of a tensor that is sent back as it came."""
+    return decode_response(encode_response("m", "1", "", {}, [encoded]), 0, 1)[encoded.name]
+
+
 @settings(deadline=None)
 @given(arrays())
 def test_numbers_there_and_back(made):
@@ -35,8 +42,10 @@ def test_numbers_there_and_back(made):
     encoded = encode_tensor("X", array)
     assert (encoded.datatype, encoded.shape) == (datatype.name, array.shape)
     assert bytes(encoded.raw) == np.ascontiguousarray(array, dtype=datatype.dtype).tobytes()
-    back = decode_tensor("X", encoded.datatype, encoded.shape, bytes(encoded.raw))
+    back = answered(encoded)
+    assert back.shape == array.shape
     assert back.tobytes() == array.astype(datatype.dtype).tobytes()
+    assert back.flags.aligned
     assert not back.flags.writeable
 
 
@@ -45,7 +54,7 @@ def test_numbers_there_and_back(made):
 def test_bytes_there_and_back(array):
     encoded = encode_tensor("X", array)
     assert encoded.datatype == "BYTES"
-    back = decode_tensor("X", "BYTES", encoded.shape, bytes(encoded.raw))
+    back = answered(encoded)
     assert back.shape == array.shape
     assert back.tolist() == array.tolist()
 
@@ -61,7 +70,7 @@ def test_bytes_there_and_back(array):
 def test_text_is_sent_as_utf8(array):
     encoded = encode_tensor("X", array)
     assert (encoded.datatype, encoded.shape) == ("BYTES", (1, 2))
-    assert decode_tensor("X", "BYTES", (1, 2), bytes(encoded.raw)).tolist() == [["ä".encode(), b"b"]]
+    assert answered(encoded).tolist() == [["ä".encode(), b"b"]]
 
 
 def test_bfloat16_by_name_and_by_dtype():
@@ -70,7 +79,7 @@ def test_bfloat16_by_name_and_by_dtype():
     by_dtype, by_name = encode_tensor("X", values), encode_tensor("X", Tensor(bits, "BF16"))
     assert by_dtype.datatype == by_name.datatype == "BF16"
     assert bytes(by_dtype.raw) == bytes(by_name.raw) == bits.tobytes()
-    back = decode_tensor("X", "BF16", (2,), bytes(by_dtype.raw))
+    back = answered(by_dtype)
     assert back.view(ml_dtypes.bfloat16).tolist() == [1.0, -2.5]
 
 
@@ -101,8 +110,8 @@ def test_what_the_protocol_cannot_carry(value, message: str):
 @pytest.mark.parametrize(
     ("datatype", "shape", "raw"),
     [("FP32", (2,), b"1234"), ("FP32", (1,), b"123"), ("FP32", (-1, -1), b"1234"), ("X", (1,), b""),
-     ("BYTES", (1,), b"\x05\0\0\0a"), ("BYTES", (2,), b"\0\0\0\0")],
+     ("BYTES", (1,), b"\x05\0\0\0a"), ("BYTES", (2,), b"\0\0\0\0"), ("BOOL", (1,), b"\2")],
 )  # fmt: skip
 def test_answers_that_do_not_fit(datatype: str, shape: tuple[int, ...], raw: bytes):
-    with pytest.raises(SteelyardError):
-        decode_tensor("Y", datatype, shape, raw)
+    with pytest.raises(SteelyardError, match="output 'Y': the answer has"):
+        decode_response(encode_response("m", "1", "", {}, [("Y", datatype, shape, raw)]), 0, 1)

@@ -1,4 +1,4 @@
-"""Bodies for tests of the codecs: plausible requests, broken ones, and arbitrary fields."""
+"""Bodies for tests of the codecs: plausible requests and answers, broken ones, and arbitrary fields."""
 
 import math
 import struct
@@ -7,13 +7,20 @@ from random import Random
 from typing import Any
 
 from steelyard.errors import SteelyardError
-from steelyard.wire.generated.grpc_service import InferParameter, ModelInferRequest
+from steelyard.wire.generated.grpc_service import (
+    InferParameter,
+    ModelInferRequest,
+    ModelInferResponse,
+    ModelStreamInferResponse,
+)
 from steelyard.wire.types import CONTENTS_FIELD, ITEM_BYTES
 
 # What each field of each message holds, by number; lists of numbers may be packed.
 FIELDS = {
-    "request": {1: "text", 2: "text", 3: "text", 4: "entry", 5: "input", 6: "output", 7: "bytes"},
-    "input": {1: "text", 2: "text", 3: "varint", 4: "entry", 5: "contents"},
+    "request": {1: "text", 2: "text", 3: "text", 4: "entry", 5: "tensor", 6: "output", 7: "bytes"},
+    "response": {1: "text", 2: "text", 3: "text", 4: "entry", 5: "tensor", 6: "bytes"},
+    "stream": {1: "text", 2: "response"},
+    "tensor": {1: "text", 2: "text", 3: "varint", 4: "entry", 5: "contents"},
     "output": {1: "text", 2: "entry"},
     "entry": {1: "text", 2: "value"},
     "value": {1: "varint", 2: "varint", 3: "text", 4: "fixed64", 5: "varint"},
@@ -37,10 +44,30 @@ INTEGER_LIMITS = {"INT8": 7, "INT16": 15, "INT32": 31, "INT64": 63, "UINT8": 8, 
 def outcome(decode: Callable[[bytes], Any], body: bytes) -> tuple[Any, ...]:
     """What a decoder makes of a body, in a form that compares content, types and messages."""
     try:
-        request = decode(body)
+        message = decode(body)
     except SteelyardError as error:
         return type(error), str(error)
-    return content(request)
+    if isinstance(message, tuple):
+        error_message, response = message
+        return error_message, *answer_content(response)
+    return content(message) if hasattr(message, "inputs") else answer_content(message)
+
+
+def answer_content(response: Any) -> tuple[Any, ...]:
+    return (
+        response.model_name,
+        response.model_version,
+        response.id,
+        parameters(response.parameters),
+        tensors(response.outputs),
+    )
+
+
+def tensors(given: Any) -> list[tuple[Any, ...]]:
+    return [
+        (tensor.name, tensor.datatype, tensor.shape, parameters(tensor.parameters), bytes(tensor.data))
+        for tensor in given
+    ]
 
 
 def content(request: Any) -> tuple[Any, ...]:
@@ -51,10 +78,7 @@ def content(request: Any) -> tuple[Any, ...]:
         request.body,
         request.body_bytes,
         parameters(request.parameters),
-        [
-            (tensor.name, tensor.datatype, tensor.shape, parameters(tensor.parameters), bytes(tensor.data))
-            for tensor in request.inputs
-        ],
+        tensors(request.inputs),
         [(output.name, parameters(output.parameters)) for output in request.outputs],
     )
 
@@ -108,6 +132,45 @@ def plausible_message(random: Random) -> ModelInferRequest:
         if random.random() < 0.3:
             _give(random, output.parameters[random.choice(TEXTS)], "other", slips())
     return message
+
+
+def plausible_answer(random: Random) -> ModelInferResponse:
+    """An answer that keeps most of the rules, and often all."""
+    slip = random.random() < 0.5
+
+    def slips() -> bool:
+        return slip and random.random() < 0.08
+
+    message = ModelInferResponse(
+        model_name=random.choice(TEXTS), model_version="3", id=random.choice(("", "7"))
+    )
+    for name in random.sample((*MEANINGS, "steelyard_decision_id"), random.randrange(4)):
+        _give(random, message.parameters[name], name, slips())
+    for i in range(random.choice((0, 1, 1, 1, 2, 3))):
+        datatype = random.choice(list(ITEM_BYTES))
+        shape = [random.choice((0, 1, 1, 2, 3)) for _ in range(random.randrange(4))]
+        if slips():
+            shape.extend([1] * random.choice((1, 29, 40)))
+        count = math.prod(shape) + (random.choice((-1, 1)) if slips() else 0)
+        tensor = message.outputs.add(name=f"output{i}", datatype=datatype, shape=shape)
+        message.raw_output_contents.append(raw_content(random, datatype, max(count, 0), slips))
+        if slips():
+            tensor.datatype = random.choice(("", "FP31", "fp32"))
+        if slips():
+            tensor.shape.append(random.choice((-1, 2**62, 2**31, -(2**63))))
+        if slips():
+            _give(random, tensor.parameters[random.choice(TEXTS)], "other", slips())
+        if slips():
+            tensor.contents.fp32_contents.extend([1.0, 2.0])
+    if slips():
+        message.raw_output_contents.append(b"")
+    return message
+
+
+def plausible_stream(random: Random) -> ModelStreamInferResponse:
+    """An answer of a stream, or an error."""
+    error = random.choice(("", "", "full"))
+    return ModelStreamInferResponse(error_message=error, infer_response=plausible_answer(random))
 
 
 def _give(random: Random, parameter: InferParameter, name: str, slip: bool) -> None:
@@ -287,18 +350,25 @@ def mutated(random: Random, body: bytes) -> bytes:
     return bytes(out)
 
 
-def any_body(random: Random) -> bytes:
+def any_body(
+    random: Random, plausible: Callable[[Random], Any] = plausible_message, kind: str = "request"
+) -> bytes:
     """A body of one of all kinds."""
     match random.randrange(10):
         case 0 | 1 | 2:
-            return plausible_message(random).SerializeToString()
+            return _serialized(plausible(random))
         case 3 | 4:
-            return rearranged(random, plausible_message(random).SerializeToString())
+            return rearranged(random, _serialized(plausible(random)))
         case 5 | 6:
-            return mutated(random, plausible_message(random).SerializeToString())
+            return mutated(random, _serialized(plausible(random)))
         case 7:
-            return plausible_message(random).SerializeToString() + arbitrary_message(random)
+            return _serialized(plausible(random)) + arbitrary_message(random, kind)
         case 8:
-            return arbitrary_message(random)
+            return arbitrary_message(random, kind)
         case _:
             return random.randbytes(random.randrange(40))
+
+
+def _serialized(message: Any) -> bytes:
+    body: bytes = message.SerializeToString()
+    return body

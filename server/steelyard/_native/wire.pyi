@@ -6,8 +6,8 @@ from typing import Any, final
 Parameter = bool | int | str | float
 
 @final
-class InputTensor:
-    """An input of a request; its content is also given by the buffer protocol, read-only."""
+class Tensor:
+    """An input of a request, or an output of an answer; its content is also given by the buffer protocol, read-only."""
 
     @property
     def name(self) -> str: ...
@@ -43,7 +43,7 @@ class InferRequest:
     @property
     def parameters(self) -> dict[str, Parameter]: ...
     @property
-    def inputs(self) -> list[InputTensor]: ...
+    def inputs(self) -> list[Tensor]: ...
     @property
     def outputs(self) -> list[RequestedOutput]: ...
     @property
@@ -52,6 +52,21 @@ class InferRequest:
     def body_bytes(self) -> int: ...
     @property
     def held_bytes(self) -> int: ...
+
+@final
+class InferResponse:
+    """A decoded ModelInferResponse."""
+
+    @property
+    def model_name(self) -> str: ...
+    @property
+    def model_version(self) -> str: ...
+    @property
+    def id(self) -> str: ...
+    @property
+    def parameters(self) -> dict[str, Parameter]: ...
+    @property
+    def outputs(self) -> list[Tensor]: ...
 
 @final
 class Signature:
@@ -78,6 +93,16 @@ class ResponseEncoder:
     ) -> list[bytes]: ...
 
 def decode_request(body: bytes) -> InferRequest: ...
+def decode_response(body: bytes) -> InferResponse: ...
+def decode_stream_response(body: bytes) -> tuple[str, InferResponse]: ...
+def encode_request(
+    model_name: str,
+    model_version: str,
+    id: str,
+    parameters: Mapping[str, Parameter],
+    inputs: Iterable[tuple[str, str, Sequence[int], Any]],
+    outputs: Iterable[tuple[str, Mapping[str, Parameter]]],
+) -> bytes: ...
 def encode_response(
     model_name: str,
     model_version: str,

@@ -87,9 +87,7 @@ def record(
         encode_tensor(output, Tensor(array, result.datatypes[output]))
         for output, array in result.outputs.items()
     ]
-    expected = encode_response(
-        model, result.version, "", {}, [(o.name, o.datatype, o.shape, o.raw) for o in outputs]
-    )
+    expected = encode_response(model, result.version, "", {}, outputs)
     directory = Path(server.repository, model, result.version)
     kept = write_golden(directory, name, encode_request(Request(model=model, inputs=inputs)), expected)
     if as_json:

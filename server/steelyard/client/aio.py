@@ -24,7 +24,7 @@ from steelyard.client.answers import ModelMetadata, ModelState, ModelStatistics
 from steelyard.client.backoff import Backoff
 from steelyard.client.channel import DEFAULT_MAX_MESSAGE_BYTES
 from steelyard.client.failures import CallFailed, error_of
-from steelyard.client.requests import Parameter, Request, encode_request
+from steelyard.client.requests import Parameter, Request, encode_infer
 from steelyard.client.results import Result, StreamAnswer, decode_response
 from steelyard.client.retry import Attempts, Retry
 from steelyard.client.rpcs import Rpc
@@ -94,18 +94,9 @@ class AsyncClient:
         classes: Mapping[str, int] | None = None,
     ) -> Result:
         """Runs `model` on `inputs`; as `Client.infer`."""
-        request = Request(
-            model=model,
-            inputs=inputs,
-            version=version,
-            outputs=outputs,
-            request_id=request_id,
-            priority=priority,
-            parameters=parameters,
-            classes=classes,
-        )
         started_ns = time.monotonic_ns()
-        body, attempts = await self._send(rpcs.INFER, encode_request(request), timeout_s)
+        request = encode_infer(model, inputs, version, outputs, request_id, priority, parameters, classes)
+        body, attempts = await self._send(rpcs.INFER, request, timeout_s)
         return decode_response(body, time.monotonic_ns() - started_ns, attempts)
 
     async def stream_infer(

@@ -2,16 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from operator import index
+from typing import TypeAlias
 
+from steelyard import wire
 from steelyard.client.tensors import Array, Tensor, encode_tensor
 from steelyard.errors import InvalidRequest
-from steelyard.wire.generated import grpc_service as pb
 
 Parameter: TypeAlias = bool | int | float | str
-
-# Field 7 of ModelInferRequest, raw_input_contents, with a length.
-_RAW_INPUT_TAG = b"\x3a"
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -34,72 +32,55 @@ class Request:
 
 
 def encode_request(request: Request) -> bytes:
-    """The serialized ModelInferRequest. Raises InvalidRequest for what the protocol cannot carry.
+    """The serialized ModelInferRequest. Raises InvalidRequest for what the protocol cannot carry."""
+    return encode_infer(
+        request.model,
+        request.inputs,
+        request.version,
+        request.outputs,
+        request.request_id,
+        request.priority,
+        request.parameters,
+        request.classes,
+    )
 
-    The message is written without the tensors' bytes, which are appended as what protobuf takes for further
-    fields of the same message: so they are copied once, and not three times.
-    """
-    tensors = [encode_tensor(name, value) for name, value in request.inputs.items()]
+
+def encode_infer(
+    model: str,
+    inputs: Mapping[str, Array | Tensor],
+    version: str | int,
+    outputs: Sequence[str] | None,
+    request_id: str,
+    priority: int,
+    parameters: Mapping[str, Parameter] | None,
+    classes: Mapping[str, int] | None,
+) -> bytes:
+    """As `encode_request`, without the object."""
+    tensors = [encode_tensor(name, value) for name, value in inputs.items()]
     try:
-        message = pb.ModelInferRequest(
-            model_name=request.model, model_version=str(request.version), id=request.request_id
-        )
-        for name, value in (request.parameters or {}).items():
-            _set(message.parameters[name], name, value)
-        if request.priority:
-            message.parameters["priority"].uint64_param = request.priority
-        for tensor in tensors:
-            message.inputs.add(name=tensor.name, datatype=tensor.datatype, shape=tensor.shape)
-        for name, count in _outputs(request).items():
-            output = message.outputs.add(name=name)
-            if count is not None:
-                output.parameters["classification"].int64_param = count
-        parts: list[bytes | memoryview] = [message.SerializeToString()]
-    except (
-        TypeError,
-        ValueError,
-    ) as exc:  # what protobuf says of text that is no UTF-8, or a number too large
-        raise InvalidRequest(f"model {request.model!r}: {exc}") from None
-    for tensor in tensors:
-        parts += (_RAW_INPUT_TAG, _varint(len(tensor.raw)), tensor.raw)
-    return b"".join(parts)
+        asked = () if outputs is None and not classes else _requested(model, outputs, classes or {})
+        if priority:
+            parameters = {**(parameters or {}), "priority": _priority(priority)}
+        return wire.encode_request(model, str(version), request_id, parameters or {}, tensors, asked)
+    except (TypeError, ValueError, OverflowError) as exc:  # text that is no UTF-8, a number too large
+        raise InvalidRequest(f"model {model!r}: {exc}") from None
 
 
-def _outputs(request: Request) -> Mapping[str, int | None]:
-    """Requested outputs, each with its number of classes, None where the numbers themselves are wanted."""
-    classes = request.classes or {}
-    if request.outputs is None:
-        return dict(classes)
-    missing = [name for name in classes if name not in request.outputs]
+def _priority(priority: int) -> int:
+    value = index(priority)
+    if value < 0:
+        raise ValueError(f"expected a priority of 0 or more, came {value}")
+    return value
+
+
+def _requested(
+    model: str, outputs: Sequence[str] | None, classes: Mapping[str, int]
+) -> list[tuple[str, Mapping[str, Parameter]]]:
+    """Requested outputs, each with its parameters: the number of classes, where those are wanted."""
+    names = list(classes) if outputs is None else outputs
+    missing = [name for name in classes if name not in names]
     if missing:
         raise InvalidRequest(
-            f"model {request.model!r}: expected the outputs of `classes` among `outputs`, came {missing[0]!r}"
+            f"model {model!r}: expected the outputs of `classes` among `outputs`, came {missing[0]!r}"
         )
-    return {name: classes.get(name) for name in request.outputs}
-
-
-def _set(parameter: Any, name: str, value: Parameter) -> None:
-    if isinstance(value, bool):
-        parameter.bool_param = value
-    elif isinstance(value, int):
-        if value >= 1 << 63:
-            parameter.uint64_param = value
-        else:
-            parameter.int64_param = value
-    elif isinstance(value, float):
-        parameter.double_param = value
-    elif isinstance(value, str):
-        parameter.string_param = value
-    else:
-        raise InvalidRequest(
-            f"parameter {name!r}: expected bool, int, float or str, came {type(value).__name__}"
-        )
-
-
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
+    return [(name, {"classification": index(classes[name])} if name in classes else {}) for name in names]

@@ -33,6 +33,8 @@ class Retry:
 class Attempts:
     """The attempts at one call. Holds no clock: the time, in seconds of any one clock, comes in."""
 
+    __slots__ = ("_deadline_s", "_retry", "_uniform", "made")
+
     def __init__(self, retry: Retry, deadline_s: float | None, uniform: Callable[[], float]) -> None:
         """
         deadline_s: when the call ends, whatever became of it; None: never.

@@ -14,7 +14,7 @@ from steelyard.client.backoff import Backoff
 from steelyard.client.blocking_channel import BlockingChannel
 from steelyard.client.channel import DEFAULT_MAX_MESSAGE_BYTES
 from steelyard.client.failures import CallFailed, error_of
-from steelyard.client.requests import Parameter, Request, encode_request
+from steelyard.client.requests import Parameter, Request, encode_infer
 from steelyard.client.results import Result, StreamAnswer, decode_response
 from steelyard.client.retry import Attempts, Retry
 from steelyard.client.rpcs import Rpc
@@ -97,18 +97,9 @@ class Client:
         Strings are arrays of str or bytes, and come back as bytes. BF16 is `Tensor(bits, "BF16")`, or an
         array of ml_dtypes' bfloat16.
         """
-        request = Request(
-            model=model,
-            inputs=inputs,
-            version=version,
-            outputs=outputs,
-            request_id=request_id,
-            priority=priority,
-            parameters=parameters,
-            classes=classes,
-        )
         started_ns = time.monotonic_ns()
-        body, attempts = self._send(rpcs.INFER, encode_request(request), timeout_s)
+        request = encode_infer(model, inputs, version, outputs, request_id, priority, parameters, classes)
+        body, attempts = self._send(rpcs.INFER, request, timeout_s)
         return decode_response(body, time.monotonic_ns() - started_ns, attempts)
 
     def stream_infer(

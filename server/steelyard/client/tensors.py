@@ -1,15 +1,14 @@
 """numpy arrays as the protocol's tensors: an array's datatype, its raw bytes, and the way back."""
 
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from steelyard.errors import InvalidRequest, SteelyardError
+from steelyard.errors import InvalidRequest
 from steelyard.models.datatypes import BY_NAME, DATATYPES
 from steelyard.wire import decode_bytes_tensor, encode_bytes_tensor
+from steelyard.wire.types import OutputTensor
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
@@ -19,6 +18,11 @@ _BY_LAYOUT = {
     for datatype in DATATYPES
     if datatype.name not in ("BF16", "BYTES")
 }
+# Most arrays: nothing about these is to be asked but whether they are contiguous.
+_LITTLE_ENDIAN = {
+    datatype.dtype: datatype.name for datatype in DATATYPES if datatype.name in _BY_LAYOUT.values()
+}
+_DTYPES = {datatype.name: datatype.dtype for datatype in DATATYPES}
 # Objects, byte strings, text, and numpy 2's text of variable width.
 _STRING_KINDS = "OSUT"
 
@@ -32,8 +36,7 @@ class Tensor:
     """The protocol's name, such as "BF16"."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class EncodedTensor:
+class EncodedTensor(NamedTuple):
     """An input in the protocol's raw form."""
 
     name: str
@@ -49,6 +52,10 @@ def encode_tensor(name: str, value: Array | Tensor) -> EncodedTensor:
     Raises InvalidRequest for what is no array, a dtype that the protocol does not have, and objects that are
     neither str nor bytes.
     """
+    if isinstance(value, np.ndarray) and (plain := _LITTLE_ENDIAN.get(value.dtype)) is not None:
+        content = value.data
+        if content.c_contiguous:
+            return EncodedTensor(name, plain, value.shape, content)
     array, wanted = (value.array, value.datatype) if isinstance(value, Tensor) else (value, None)
     if not isinstance(array, np.ndarray | np.generic):
         raise InvalidRequest(f"input {name!r}: expected a numpy array, came {type(array).__name__}")
@@ -61,32 +68,18 @@ def encode_tensor(name: str, value: Array | Tensor) -> EncodedTensor:
         return EncodedTensor(name, datatype, array.shape, _encode_strings(name, array))
     if not array.flags.c_contiguous or array.dtype.str[0] == ">":
         contiguous = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
-        return EncodedTensor(name, datatype, array.shape, contiguous.reshape(-1).view(np.uint8).data)
-    return EncodedTensor(name, datatype, array.shape, array.reshape(-1).view(np.uint8).data)
+        return EncodedTensor(name, datatype, array.shape, contiguous.data)
+    return EncodedTensor(name, datatype, array.shape, array.data)
 
 
-def decode_tensor(name: str, datatype: str, shape: Sequence[int], raw: bytes) -> Array:
-    """The output `name`; its memory is `raw`'s, so it cannot be written to. BYTES become objects (bytes).
-
-    Raises SteelyardError where these do not fit each other.
-    """
-    known = BY_NAME.get(datatype)
-    if known is None:
-        raise SteelyardError(f"output {name!r}: the answer has an unknown datatype {datatype!r}")
-    if datatype == "BYTES":
-        elements = decode_bytes_tensor(raw)
+def decode_tensor(tensor: OutputTensor) -> Array:
+    """The output as an array that cannot be written to, as its memory is the answer's. BYTES become objects (bytes)."""
+    if tensor.datatype == "BYTES":
+        elements = decode_bytes_tensor(tensor.data)
         array = np.empty(len(elements), dtype=object)
         array[:] = elements
-    elif len(raw) % known.item_bytes:
-        raise SteelyardError(f"output {name!r}: the answer has {len(raw)} bytes for elements of {datatype}")
-    else:
-        array = np.frombuffer(raw, dtype=known.dtype)
-    dims = tuple(shape)
-    if min(dims, default=0) < 0 or math.prod(dims) != array.size:
-        raise SteelyardError(
-            f"output {name!r}: the answer has {array.size} elements for shape {list(dims)} of {datatype}"
-        )
-    return array.reshape(dims)
+        return array.reshape(tensor.shape)
+    return np.ndarray(tensor.shape, _DTYPES[tensor.datatype], tensor.data)
 
 
 def _datatype_of(name: str, array: Array, wanted: str | None) -> str:

@@ -1,14 +1,18 @@
-"""The wire, by the native codec: request bytes to tensors, and tensors to response bytes."""
+"""The wire, by the native codec: messages to tensors and tensors to messages, at the server and at the client."""
 
 from steelyard._native.wire import (
     InferRequest,
-    InputTensor,
+    InferResponse,
     RequestedOutput,
     ResponseEncoder,
     Signature,
+    Tensor,
     decode_bytes_tensor,
     decode_request,
+    decode_response,
+    decode_stream_response,
     encode_bytes_tensor,
+    encode_request,
     encode_response,
     stream_error,
     wrap_stream_response,
@@ -16,13 +20,17 @@ from steelyard._native.wire import (
 
 __all__ = [
     "InferRequest",
-    "InputTensor",
+    "InferResponse",
     "RequestedOutput",
     "ResponseEncoder",
     "Signature",
+    "Tensor",
     "decode_bytes_tensor",
     "decode_request",
+    "decode_response",
+    "decode_stream_response",
     "encode_bytes_tensor",
+    "encode_request",
     "encode_response",
     "stream_error",
     "wrap_stream_response",

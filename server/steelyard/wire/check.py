@@ -1,12 +1,21 @@
-"""Checks that are off the fast path: parameters, requested outputs, and why inputs do not fit."""
+"""Checks that are off the fast path: parameters, requested outputs, and what does not fit a shape or a model."""
 
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NoReturn
 
 from steelyard.errors import InvalidRequest
 from steelyard.wire import refusals
 from steelyard.wire.refusals import shown, where
-from steelyard.wire.types import MAX_PARAMETERS, InferRequest, InputTensor, Parameter
+from steelyard.wire.types import (
+    ITEM_BYTES,
+    MAX_DIM,
+    MAX_PARAMETERS,
+    MAX_RANK,
+    InferRequest,
+    InputTensor,
+    Parameter,
+)
 
 # Name, datatype and dimensions (-1: of any size) of each input of a version.
 InputSpecs = Sequence[tuple[str, str, tuple[int, ...]]]
@@ -86,6 +95,49 @@ def check_outputs(request: InferRequest, model_name: str, output_names: Collecti
                 f"model {shown(model_name)}: expected {shown(output.name)} once in outputs, came twice"
             )
         asked.add(output.name)
+
+
+def output(
+    model_name: str, name: str, datatype: str, shape: Sequence[int], rank: int, content: bytes | memoryview
+) -> None:
+    """Refuses an output of an answer whose datatype, shape and raw content do not fit each other.
+
+    rank: how many dimensions came; `shape` may hold no more than MAX_RANK of them.
+    """
+    why = _misfit(datatype, shape, rank, content)
+    if why:
+        raise refusals.unfit_output(model_name, name, why)
+
+
+def _misfit(datatype: str, shape: Sequence[int], rank: int, content: bytes | memoryview) -> str:
+    if datatype not in ITEM_BYTES:
+        return f"an unknown datatype {shown(datatype)}"
+    if rank > MAX_RANK:
+        return f"{rank} dimensions, more than {MAX_RANK}"
+    item = ITEM_BYTES[datatype]
+    if any(not 0 <= dim <= MAX_DIM for dim in shape) or (item or 4) * math.prod(filter(None, shape)) >= 2**63:
+        return f"shape {list(shape)} of {datatype}, which no message can hold"
+    count = math.prod(shape)
+    came = _element_count(datatype, content)
+    if came is None:
+        return f"{len(content)} bytes that are no elements of {datatype}"
+    if came != count:
+        return f"{came} elements for shape {list(shape)} of {datatype}"
+    if datatype == "BOOL" and bytes(content).strip(b"\0\1"):
+        return "BOOL elements that are neither 0 nor 1"
+    return ""
+
+
+def _element_count(datatype: str, content: bytes | memoryview) -> int | None:
+    """How many elements are in raw content; None where the last is cut off."""
+    item = ITEM_BYTES[datatype]
+    if item:
+        return None if len(content) % item else len(content) // item
+    at = count = 0
+    while at < len(content):
+        at += 4 + int.from_bytes(content[at : at + 4], "little")
+        count += 1
+    return count if at == len(content) else None
 
 
 def explain_misfit(request: InferRequest, model_name: str, specs: InputSpecs, batched: bool) -> NoReturn:

@@ -1,8 +1,8 @@
-"""The errors for requests that break a rule of the protocol, one function a rule, for both codecs."""
+"""The errors for messages that break a rule of the protocol, one function a rule, for both codecs."""
 
 from collections.abc import Sequence
 
-from steelyard.errors import InvalidRequest, TooLarge, Unsupported
+from steelyard.errors import InvalidRequest, SteelyardError, TooLarge, Unsupported
 from steelyard.wire.types import (
     CONTENTS_FIELD,
     ITEM_BYTES,
@@ -171,9 +171,33 @@ def value_out_of_range(
     )
 
 
-def large_response(response_bytes: int) -> TooLarge:
-    return TooLarge(f"expected a response of at most {MAX_MESSAGE_BYTES} bytes, came {response_bytes}")
+def large_message(kind: str, message_bytes: int) -> TooLarge:
+    """kind: request or response."""
+    return TooLarge(f"expected a {kind} of at most {MAX_MESSAGE_BYTES} bytes, came {message_bytes}")
 
 
 def malformed_elements(what: str) -> InvalidRequest:
     return InvalidRequest(f"BYTES tensor: {what}")
+
+
+# Of answers, at the client.
+
+
+def malformed_answer(message: str, body_bytes: int) -> SteelyardError:
+    return SteelyardError(
+        f"the answer is no {message}: expected a protobuf message, came {body_bytes} bytes that are none"
+    )
+
+
+def answer_over_bound(model_name: str, limit: int, what: str) -> SteelyardError:
+    return SteelyardError(f"model {shown(model_name)}: the answer has more than {limit} {what}")
+
+
+def raw_outputs(model_name: str, outputs: int, raws: int) -> SteelyardError:
+    return SteelyardError(
+        f"model {shown(model_name)}: the answer has {outputs} outputs and {raws} raw contents"
+    )
+
+
+def unfit_output(model_name: str, output: str, why: str) -> SteelyardError:
+    return SteelyardError(f"model {shown(model_name)}: output {shown(output)}: the answer has {why}")

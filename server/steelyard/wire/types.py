@@ -97,6 +97,49 @@ class InputTensor(Protocol):
         """Read-only bytes: little-endian, row-major, unpadded; a four-byte length before a BYTES element."""
 
 
+class OutputTensor(Protocol):
+    """An output of an answer. The native one also gives its content through the buffer protocol."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def datatype(self) -> str:
+        """One of ITEM_BYTES."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Checked, as in InputTensor."""
+
+    @property
+    def parameters(self) -> dict[str, Parameter]: ...
+
+    @property
+    def data(self) -> memoryview:
+        """As in InputTensor; aligned to the size of an element by the native codec."""
+
+
+class InferResponse(Protocol):
+    """A decoded ModelInferResponse that keeps every rule that can be checked without its request."""
+
+    @property
+    def model_name(self) -> str: ...
+
+    @property
+    def model_version(self) -> str: ...
+
+    @property
+    def id(self) -> str:
+        """The request's id, echoed."""
+
+    @property
+    def parameters(self) -> dict[str, Parameter]:
+        """Those that have a value."""
+
+    @property
+    def outputs(self) -> Sequence[OutputTensor]: ...
+
+
 class RequestedOutput(Protocol):
     """An output that the caller asked for."""
 

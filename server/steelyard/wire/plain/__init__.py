@@ -1,24 +1,26 @@
 """The codec on generated protobuf messages: the native codec's twin and its oracle in tests."""
 
+from steelyard.wire.plain.answer import InferResponse, OutputTensor, decode_response, decode_stream_response
 from steelyard.wire.plain.elements import decode_bytes_tensor, encode_bytes_tensor
+from steelyard.wire.plain.encoding import encode_request, encode_response, stream_error, wrap_stream_response
 from steelyard.wire.plain.request import InferRequest, InputTensor, RequestedOutput, decode_request
-from steelyard.wire.plain.response import (
-    ResponseEncoder,
-    encode_response,
-    stream_error,
-    wrap_stream_response,
-)
+from steelyard.wire.plain.response import ResponseEncoder
 from steelyard.wire.plain.signature import Signature
 
 __all__ = [
     "InferRequest",
+    "InferResponse",
     "InputTensor",
+    "OutputTensor",
     "RequestedOutput",
     "ResponseEncoder",
     "Signature",
     "decode_bytes_tensor",
     "decode_request",
+    "decode_response",
+    "decode_stream_response",
     "encode_bytes_tensor",
+    "encode_request",
     "encode_response",
     "stream_error",
     "wrap_stream_response",

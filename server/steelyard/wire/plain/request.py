@@ -1,14 +1,15 @@
 """Decoding of ModelInferRequest through the generated message, with every rule that needs no model."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
 from google.protobuf.message import DecodeError
 
 from steelyard.wire import check, refusals
-from steelyard.wire.generated.grpc_service import InferParameter, InferTensorContents, ModelInferRequest
+from steelyard.wire.generated.grpc_service import InferTensorContents, ModelInferRequest
+from steelyard.wire.plain import parameters as parameters_of
 from steelyard.wire.plain.elements import encode_bytes_tensor
 from steelyard.wire.types import (
     CONTENTS_FIELD,
@@ -91,9 +92,9 @@ def decode_request(body: bytes) -> InferRequest:
     id_bytes = len(message.id.encode())
     if id_bytes > MAX_ID_BYTES:
         raise refusals.long_id(model_name, id_bytes)
-    check.request_parameters(model_name, _values(message.parameters))
+    check.request_parameters(model_name, parameters_of.values(message.parameters))
     for output in message.outputs:
-        check.tensor_parameters(model_name, "output", output.name, _values(output.parameters))
+        check.tensor_parameters(model_name, "output", output.name, parameters_of.values(output.parameters))
     counts = [_element_count(model_name, tensor) for tensor in message.inputs]
     _check_placement(message)
     contents = message.raw_input_contents or [None] * len(counts)
@@ -102,43 +103,32 @@ def decode_request(body: bytes) -> InferRequest:
         data = _typed(model_name, tensor, count) if raw is None else _raw(model_name, tensor, count, raw)
         inputs.append(
             InputTensor(
-                tensor.name, tensor.datatype, tuple(tensor.shape), _given(tensor.parameters), memoryview(data)
+                tensor.name,
+                tensor.datatype,
+                tuple(tensor.shape),
+                parameters_of.given(tensor.parameters),
+                memoryview(data),
             )
         )
     return InferRequest(
         model_name=model_name,
         model_version=message.model_version,
         id=message.id,
-        parameters=_given(message.parameters),
+        parameters=parameters_of.given(message.parameters),
         inputs=inputs,
-        outputs=[RequestedOutput(output.name, _given(output.parameters)) for output in message.outputs],
+        outputs=[
+            RequestedOutput(output.name, parameters_of.given(output.parameters)) for output in message.outputs
+        ],
         body=body,
         body_bytes=len(body),
         held_bytes=len(body) + (0 if message.raw_input_contents else sum(len(each.data) for each in inputs)),
     )
 
 
-def _values(parameters: Mapping[str, InferParameter]) -> dict[str, Parameter | None]:
-    """Values by name; None for a parameter without one."""
-    return {name: _value(parameter) for name, parameter in parameters.items()}
-
-
-def _value(parameter: InferParameter) -> Parameter | None:
-    choice = parameter.WhichOneof("parameter_choice")
-    if choice is None:
-        return None
-    value: Parameter = getattr(parameter, choice)
-    return value
-
-
-def _given(parameters: Mapping[str, InferParameter]) -> dict[str, Parameter]:
-    return {name: value for name, value in _values(parameters).items() if value is not None}
-
-
 def _element_count(model_name: str, tensor: ModelInferRequest.InferInputTensor) -> int:
     """Product of the dimensions of an input whose parameters, datatype and shape are right."""
     name, shape = tensor.name, tensor.shape
-    check.tensor_parameters(model_name, "input", name, _values(tensor.parameters))
+    check.tensor_parameters(model_name, "input", name, parameters_of.values(tensor.parameters))
     if tensor.datatype not in ITEM_BYTES:
         raise refusals.unknown_datatype(model_name, name, tensor.datatype)
     if len(shape) > MAX_RANK:

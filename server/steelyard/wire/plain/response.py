@@ -1,64 +1,12 @@
-"""Encoding of ModelInferResponse and ModelStreamInferResponse through the generated messages."""
+"""Encoding of the responses of a version."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from steelyard.wire import refusals
-from steelyard.wire.generated.grpc_service import ModelInferResponse, ModelStreamInferResponse
+from steelyard.wire.plain.encoding import encode_response
 from steelyard.wire.plain.request import InferRequest
-from steelyard.wire.types import ITEM_BYTES, MAX_DIM, MAX_MESSAGE_BYTES, MAX_RANK, MAX_TENSORS, Parameter
-
-
-def encode_response(
-    model_name: str,
-    model_version: str,
-    id: str,
-    parameters: Mapping[str, Parameter],
-    outputs: Sequence[tuple[str, str, Sequence[int], Any]],
-) -> bytes:
-    """A serialized ModelInferResponse.
-
-    parameters: bool, int (of 64 bits), float or str by name.
-    outputs: name, datatype, shape and content of each, the content as a contiguous buffer in the protocol's
-    raw form. Its size is not held against the shape.
-    """
-    message = ModelInferResponse(model_name=model_name, model_version=model_version, id=id)
-    for name, value in parameters.items():
-        entry = message.parameters[name]
-        if isinstance(value, bool):
-            entry.bool_param = value
-        elif isinstance(value, int):
-            if value >= 2**63:
-                entry.uint64_param = value
-            else:
-                entry.int64_param = value
-        elif isinstance(value, float):
-            entry.double_param = value
-        else:
-            entry.string_param = value
-    for name, datatype, shape, content in outputs:
-        message.outputs.add(name=name, datatype=datatype, shape=shape)
-        message.raw_output_contents.append(bytes(memoryview(content).cast("B")))
-    return _serialized(message)
-
-
-def wrap_stream_response(body: bytes) -> bytes:
-    """A ModelStreamInferResponse that holds a serialized ModelInferResponse."""
-    return _serialized(ModelStreamInferResponse(infer_response=ModelInferResponse.FromString(body)))
-
-
-def stream_error(message: str, about: bytes = b"") -> bytes:
-    """A ModelStreamInferResponse with an error, and a serialized ModelInferResponse that says whose it is."""
-    response = ModelInferResponse.FromString(about)
-    return _serialized(ModelStreamInferResponse(error_message=message, infer_response=response))
-
-
-def _serialized(message: ModelInferResponse | ModelStreamInferResponse) -> bytes:
-    size = message.ByteSize()
-    if size > MAX_MESSAGE_BYTES:
-        raise refusals.large_response(size)
-    return message.SerializeToString()
+from steelyard.wire.types import ITEM_BYTES, MAX_DIM, MAX_RANK, MAX_TENSORS
 
 
 class ResponseEncoder:
