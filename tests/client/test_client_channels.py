@@ -474,3 +474,13 @@ def test_addresses(address: str, target: Target) -> None:
 def test_what_is_no_address(address: str) -> None:
     with pytest.raises(ConfigError, match="expected"):
         parse_target(address)
+
+
+def test_a_stream_that_was_given_up_leaves_no_connection_behind_that_cannot_be_used(
+    kind: str, address: str
+) -> None:
+    with asker(kind, address, max_message_bytes=1000) as ask:
+        for _ in range(50):
+            with pytest.raises(CallFailed, match="1001 bytes, and the limit is 1000"):
+                list(ask.stream(BOTH, [bytes(1001)]))
+            assert ask.unary(UNARY, b"x") == b"x"

@@ -38,6 +38,8 @@ class BlockingConnection:
         self._unsent = memoryview(b"")
         self._deaf = False
         """Whether the server takes nothing any more."""
+        self.is_shut = False
+        """Whether this side has ended it; what the server had sent before may still be there to be read."""
         self._tls = tls is not None
         self._socket: Any = _dial(target, tls, deadline)
         try:
@@ -57,7 +59,7 @@ class BlockingConnection:
 
     def is_usable(self) -> bool:
         """Whether a connection that lay idle can take a call: hears what the server has said meanwhile."""
-        if self.rpc.closed:
+        if self.rpc.closed or self.is_shut:
             return False
         if self._poll.poll(0):
             self.read()
@@ -154,6 +156,7 @@ class BlockingConnection:
 
     def shut(self, problem: str) -> None:
         """Ends the connection for whoever waits on it, from any thread."""
+        self.is_shut = True
         self.rpc.problem = self.rpc.problem or problem
         try:
             self._socket.shutdown(socket.SHUT_RDWR)

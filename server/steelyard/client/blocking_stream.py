@@ -68,7 +68,7 @@ class BlockingStream:
         connection, call = self._connection, self._call
         with connection.lock:
             self._over = True
-            clean = not self._feeding and not connection.rpc.closed
+            clean = not self._feeding and not connection.rpc.closed and not connection.is_shut
             if call.stream_id in connection.rpc.calls and not connection.rpc.closed:
                 connection.rpc.cancel(call)
                 clean = connection.flush() and clean
