@@ -226,12 +226,50 @@ def half(connected: socket.socket, number: int) -> None:
     speak(connected, answer)
 
 
-@pytest.mark.parametrize("script", [garbage, nothing, silence, half])
+def goodbye(connected: socket.socket, number: int) -> None:
+    """Settings, and that no call is taken."""
+    connected.sendall(b"\0\0\0\4\0\0\0\0\0" + b"\0\0\x08\7\0\0\0\0\0" + bytes(8))
+    silence(connected, number)
+
+
+@pytest.mark.parametrize("script", [garbage, nothing, silence, half, goodbye])
 def test_servers_that_are_none(kind: str, script: Any) -> None:
     with scripted(script) as address, asker(kind, address, connect_timeout_s=0.2) as ask:
         failed = failure(ask, UNARY)
         assert failed.code == codes.UNAVAILABLE
         assert failed.message
+
+
+@pytest.mark.parametrize(
+    "target", [Target("a..b", 80, "", "a..b:80"), Target("", 0, "/" + "x" * 200, "localhost")]
+)
+async def test_whatever_connecting_raises_ends_every_call(target: Target) -> None:
+    wiring, backoff = Wiring(Limits()), Backoff(lambda: 0.5)
+    channel = AsyncChannel(target, wiring, None, backoff)
+    calls = [channel.unary(UNARY, b"") for _ in range(3)]
+    for call in calls:
+        with pytest.raises(CallFailed, match="failed to connect"):
+            await call.answer()
+    await channel.close()
+    blocking = BlockingChannel(target, wiring, None, Backoff(lambda: 0.5))
+    with pytest.raises(CallFailed, match="failed to connect"):
+        blocking.unary(UNARY, b"")
+    blocking.close()
+
+
+def test_a_stream_goes_on_sending_where_the_server_has_broken_the_connection(kind: str) -> None:
+    def script(connected: socket.socket, number: int) -> None:
+        def answer(h2: Any, event: Any) -> None:
+            if isinstance(event, DataReceived):
+                # No HTTP/2, and then nothing: the client finds out and leaves.
+                connected.sendall(b"\xff" * 100)
+
+        speak(connected, answer)
+
+    with scripted(script) as address, asker(kind, address) as ask:
+        with pytest.raises(CallFailed) as caught:
+            list(ask.stream(BOTH, (bytes(1000) for _ in range(100_000))))
+        assert caught.value.failure.code == codes.UNAVAILABLE
 
 
 def test_an_answer_that_is_announced_as_too_large(kind: str) -> None:
@@ -328,6 +366,30 @@ def test_a_peer_that_speaks_tls_but_not_h2(kind: str, authority: Authority) -> N
 
     with scripted(script) as address, asker(kind, address, tls_context(authority.file)) as ask:
         assert "ALPN" in failure(ask, UNARY).message
+
+
+def test_a_context_of_the_callers_is_left_as_it_is(kind: str, authority: Authority) -> None:
+    pair = authority.issue("both")
+    serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    serving.load_cert_chain(pair.certificate, pair.key)
+    serving.set_alpn_protocols(["h2", "http/1.1"])
+    agreed: list[str | None] = []
+
+    def script(connected: socket.socket, number: int) -> None:
+        with serving.wrap_socket(connected, server_side=True) as wrapped:
+            agreed.append(wrapped.selected_alpn_protocol())
+            wrapped.recv(100)
+
+    own = ssl.create_default_context(cafile=authority.file)
+    with scripted(script) as address:
+        with asker(kind, address, own) as ask:
+            assert "was not asked for it" in failure(ask, UNARY).message
+        own.set_alpn_protocols(["http/1.1"])
+        with asker(kind, address, own) as ask:
+            failure(ask, UNARY)
+        with asker(kind, address, tls_context(authority.file)) as ask:
+            failure(ask, UNARY)
+    assert agreed == [None, "http/1.1", "h2"]
 
 
 def test_unix_sockets_and_ipv6(kind: str, tmp_path: Path) -> None:
@@ -469,7 +531,10 @@ def test_addresses(address: str, target: Target) -> None:
 
 @pytest.mark.parametrize(
     "address",
-    ["", "host", "host:", ":80", "host:0", "host:65536", "::1:80", "[]:80", "unix:", "a b:1", "h:¹"],
+    [
+        *("", "host", "host:", ":80", "host:0", "host:65536", "::1:80", "[]:80", "unix:", "a b:1", "h:¹"),
+        *("a..b:80", ".a:80", "x" * 64 + ".com:80", "[a..b]:80"),
+    ],
 )
 def test_what_is_no_address(address: str) -> None:
     with pytest.raises(ConfigError, match="expected"):

@@ -63,6 +63,13 @@ def test_the_head_of_a_request() -> None:
         (((b":status", b"418"),), None, None, codes.UNKNOWN, "418"),
         (((b":status", b"200"), (b"content-type", b"text/html")), b"<h1>", None, codes.UNKNOWN, "text/html"),
         (((b":status", b"200"),), None, None, codes.UNKNOWN, "application/grpc, came none"),
+        ((*GOOD_HEAD, *GOOD_END), frame(b"x")[:3], GOOD_END, codes.INTERNAL, "middle of a message"),
+        ((*GOOD_HEAD, *GOOD_END), None, ((b"grpc-status", b"5"),), 5, ""),
+        ((*GOOD_HEAD, *GOOD_END), frame(b"x"), None, codes.INTERNAL, "without trailers"),
+        ((*GOOD_HEAD, *GOOD_END), None, None, codes.INTERNAL, "none came"),
+        ((*GOOD_HEAD, (b"grpc-status", b"5"), *GOOD_END), b"", None, codes.INTERNAL, "without trailers"),
+        (((b":status", b"503"), *GOOD_END), b"", None, codes.UNAVAILABLE, "HTTP status 503"),
+        ((*GOOD_HEAD, (b"grpc-status", b"5"), (b"grpc-message", b"no")), b"", None, 5, "no"),
         (GOOD_HEAD, None, None, codes.UNKNOWN, "without grpc-status"),
         (GOOD_HEAD, frame(b"x"), ((b"x", b"y"),), codes.UNKNOWN, "without grpc-status"),
         (GOOD_HEAD, frame(b"x"), ((b"grpc-status", b"17"),), codes.UNKNOWN, "'17' is none"),
@@ -91,6 +98,20 @@ def test_other_answers(head, data, end, code: int, message: str) -> None:
     next_call = odd.begin()
     odd.answer(next_call, GOOD_HEAD, frame(b"fine"), GOOD_END)
     assert (next_call.code, next_call.body) == (codes.OK, b"fine")
+
+
+@pytest.mark.parametrize("streams", [False, True])
+def test_that_a_call_ended_well_is_believed_at_its_end_alone(streams: bool) -> None:
+    odd = Odd()
+    call = odd.begin(streams_answers=streams)
+    odd.answer(call, (*GOOD_HEAD, *GOOD_END), frame(b"body"))
+    if streams:
+        assert told_of(call, odd.told) == [HEADERS, MESSAGE, ENDED]
+    assert call.code == codes.INTERNAL
+    call = odd.begin(streams_answers=streams)
+    odd.answer(call, (*GOOD_HEAD, *GOOD_END), frame(b"body"), GOOD_END)
+    assert call.code == codes.OK
+    assert b"body" in [body for _, about, body, _ in odd.told if about is call]
 
 
 @pytest.mark.parametrize(
@@ -161,6 +182,47 @@ def test_a_lost_connection_ends_every_call() -> None:
     assert odd.client.data_to_send() == b""
     assert odd.client.receive(b"x") == []
     assert odd.client.lost("again") == []
+
+
+@pytest.mark.parametrize("written", [False, True])
+@pytest.mark.parametrize("broken", [b"\xff" * 100, b"\0\0\0\0\0\0\0\0\0", b"\0\0\1\4\0\0\0\0\0\0"])
+def test_what_is_sent_on_a_broken_connection_goes_nowhere(broken: bytes, written: bool) -> None:
+    odd = Odd()
+    calls = [odd.begin(streams_answers=True, end=False) for _ in range(4)]
+    odd.client.receive(broken)
+    if written:
+        while odd.client.data_to_send():
+            pass
+    assert not odd.client.may_start(0)
+    odd.client.send(calls[0], b"x")
+    odd.client.send(calls[1], bytes(100_000), last=True)
+    odd.client.end(calls[2])
+    odd.client.consumed(calls[3], b"")
+    odd.client.cancel(calls[3])
+    assert odd.client.may_send(calls[0])
+    odd.client.data_to_send()
+    assert odd.client.closed
+    assert [call for _, call, _, _ in odd.client.lost("gone")] == calls[:3]
+
+
+@pytest.mark.parametrize("sent", ["nothing", "the head", "all"])
+def test_calls_that_are_cancelled_leave_nothing_in_the_library(sent: str) -> None:
+    odd = Odd(Limits(send_bytes=1 << 20))
+    for _ in range(300):
+        call = odd.client.start(UNARY.decode(), streams_answers=False)
+        if sent == "the head":
+            odd.pump()
+        odd.client.send(call, bytes(10_000), last=True)
+        if sent == "all":
+            odd.pump()
+        odd.client.cancel(call)
+        odd.pump()
+    assert not odd.client.calls
+    assert not odd.told
+    assert odd.client.may_start(1 << 20)
+    call = odd.begin()
+    odd.answer(call, GOOD_HEAD, frame(b"fine"), GOOD_END)
+    assert call.body == b"fine"
 
 
 @pytest.mark.parametrize("garbage", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\0" * 100, b"\xff" * 100])
@@ -266,10 +328,13 @@ fields = st.lists(
 )
 
 
-@given(st.integers(200, 599), fields)
-def test_anything_is_an_encoding_or_an_ending(status: int, came: list[tuple[bytes, bytes]]) -> None:
-    head = read_answer_head([(b":status", b"%d" % status), *came], 1000)
+@given(st.integers(200, 599), fields, st.booleans())
+def test_anything_is_an_encoding_or_an_ending(
+    status: int, came: list[tuple[bytes, bytes]], ended: bool
+) -> None:
+    head = read_answer_head([(b":status", b"%d" % status), *came], 1000, ended)
     assert isinstance(head, Ending) or head in (b"identity", b"gzip", b"deflate")
+    assert ended or not isinstance(head, Ending) or head.code != codes.OK
     ending = read_ending(came, 1000)
     for one in (head, ending):
         if isinstance(one, Ending):

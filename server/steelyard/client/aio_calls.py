@@ -103,6 +103,11 @@ class UnaryCall(AsyncCall):
         timeout_ns = -1 if self._deadline_s < 0 else self._timeout_ns()
         self.rpc = connection.rpc.ask(self.path, self._body, timeout_ns, self.metadata, self)
 
+    def cancel(self) -> None:
+        super().cancel()
+        # The call may stay among those that wait until its turn comes.
+        self._body = b""
+
     def fail(self, problem: CallFailed) -> None:
         self.close()
         if not self.answered.done():

@@ -10,7 +10,7 @@ from steelyard.client.aio_calls import INFLATED_INLINE_BYTES, AsyncCall, StreamC
 from steelyard.client.aio_connection import ClientProtocol
 from steelyard.client.backoff import Backoff
 from steelyard.client.failures import CallFailed
-from steelyard.client.target import ALPN, Target
+from steelyard.client.target import Target
 from steelyard.client.wiring import Wiring
 from steelyard.rpc.framing import FramingError
 from steelyard.rpc.metadata import encode_metadata
@@ -30,8 +30,6 @@ class AsyncChannel:
         self._target = target
         self._wiring = wiring
         self._tls = tls
-        if tls is not None:
-            tls.set_alpn_protocols([ALPN])
         self._backoff = backoff
         self._connection: ClientProtocol | None = None
         """The one that takes calls."""
@@ -64,9 +62,10 @@ class AsyncChannel:
     async def close(self) -> None:
         """Ends every connection; calls that are under way end as cancelled."""
         self._closed = True
-        if self._connecting is not None:
-            self._connecting.cancel()
         self._fail_waiting(ending.cancelled())
+        if (connecting := self._connecting) is not None:
+            connecting.cancel()
+            await asyncio.wait([connecting])
         for connection in list(self._connections):
             for call in list(connection.rpc.calls.values()):
                 owner: AsyncCall = call.owner
@@ -159,7 +158,8 @@ class AsyncChannel:
                 await connection.ready
         except TimeoutError:
             self._failed(connection, f"no HTTP/2 connection within {timeout_s:g} s")
-        except OSError as error:
+        except Exception as error:
+            # Whatever it is: calls wait for the end of this.
             self._failed(connection, f"failed to connect: {error}")
         else:
             self._connecting = None

@@ -4,7 +4,7 @@ import asyncio
 import ssl
 from typing import TYPE_CHECKING, Any
 
-from steelyard.client.target import ALPN
+from steelyard.client.target import ALPN, NO_ALPN
 from steelyard.client.wiring import USER_AGENT, Wiring
 from steelyard.rpc.client import ClientConnection
 from steelyard.rpc.client_calls import ClientCall, ClientEvent
@@ -45,7 +45,7 @@ class ClientProtocol(asyncio.Protocol):
         self._transport = transport
         tls: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
         if tls is not None and tls.selected_alpn_protocol() != ALPN:
-            self.close("the server does not speak h2 (ALPN)")
+            self.close(NO_ALPN)
             return
         self.flush()
 

@@ -10,7 +10,7 @@ from steelyard.client.backoff import Backoff
 from steelyard.client.blocking_connection import BlockingConnection, Deadline, Expired
 from steelyard.client.blocking_stream import BlockingStream
 from steelyard.client.failures import CallFailed
-from steelyard.client.target import ALPN, Target
+from steelyard.client.target import Target
 from steelyard.client.wiring import Wiring
 from steelyard.rpc import codes
 from steelyard.rpc.client_calls import ClientCall
@@ -38,8 +38,6 @@ class BlockingChannel:
         self._target = target
         self._wiring = wiring
         self._tls = tls
-        if tls is not None:
-            tls.set_alpn_protocols([ALPN])
         self._backoff = backoff
         self._clock = clock
         self._lock = threading.Lock()
@@ -170,7 +168,7 @@ class BlockingChannel:
             if not own:
                 raise ending.expired() from None
             raise self._unreachable(f"no HTTP/2 connection within {timeout_s:g} s") from None
-        except OSError as error:
+        except (OSError, ValueError) as error:
             raise self._unreachable(f"failed to connect: {error}") from None
         with self._lock:
             self._backoff.succeeded()

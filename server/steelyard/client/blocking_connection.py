@@ -7,7 +7,7 @@ import threading
 import time
 from typing import Any
 
-from steelyard.client.target import ALPN, Target
+from steelyard.client.target import ALPN, NO_ALPN, Target
 from steelyard.client.wiring import READ_BYTES, USER_AGENT, Wiring
 from steelyard.rpc.client import ClientConnection
 from steelyard.rpc.client_calls import ClientEvent, ClientHappening
@@ -53,6 +53,8 @@ class BlockingConnection:
                 self.flush()
                 if self.rpc.closed:
                     raise ConnectionError(self.rpc.problem)
+            if self.rpc.draining:
+                raise ConnectionError(self.rpc.problem or "the server takes no calls")
         except BaseException:
             self.close()
             raise
@@ -199,7 +201,7 @@ def _dial(target: Target, tls: ssl.SSLContext | None, deadline: Deadline) -> Any
             wrapped = tls.wrap_socket(connected, server_hostname=target.host or target.authority)
             connected = wrapped
             if wrapped.selected_alpn_protocol() != ALPN:
-                raise ConnectionError("the server does not speak h2 (ALPN)")
+                raise ConnectionError(NO_ALPN)
         connected.setblocking(False)
     except TimeoutError:
         if connected is not None:

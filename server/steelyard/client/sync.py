@@ -53,7 +53,7 @@ class Client:
         max_message_bytes: of a request and of an answer.
         retry: how far to follow the server's pushback.
         sleep: waits the seconds between two attempts.
-        tls: how to reach a server that speaks TLS (`tls_context` makes one); it is set to ask for h2.
+        tls: how to reach a server that speaks TLS (`tls_context` makes one); it has to ask for h2 (ALPN).
         keepalive_s: without a byte from the server while a call is open, before it is asked whether it is there; None:
             it is never asked.
         """

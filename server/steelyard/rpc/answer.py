@@ -20,13 +20,14 @@ class Ending(NamedTuple):
 _ENDED_WELL = Ending(codes.OK, "")
 
 
-def read_answer_head(fields: Sequence[Header], max_bytes: int) -> bytes | Ending:
+def read_answer_head(fields: Sequence[Header], max_bytes: int, ended: bool) -> bytes | Ending:
     """The encoding of the messages that follow, or how the call has ended where none can.
 
-    max_bytes: of the list, as HTTP/2 counts it.
+    max_bytes: of the list, as HTTP/2 counts it. ended: whether nothing follows the head.
     """
     status = content_type = b""
     encoding = IDENTITY
+    has_status = False
     size = 0
     for name, value in fields:
         size += len(name) + len(value) + FIELD_OVERHEAD
@@ -37,8 +38,12 @@ def read_answer_head(fields: Sequence[Header], max_bytes: int) -> bytes | Ending
         elif name == b"grpc-encoding":
             encoding = value
         elif name == b"grpc-status":
-            # Whatever else it says: here stands how the call ended.
-            return read_ending(fields, max_bytes)
+            has_status = True
+    if has_status:
+        # Whatever else the head says: here stands how the call ended. That it ended well is said by the last fields alone.
+        ending = read_ending(fields, max_bytes)
+        if ended or ending.code != codes.OK:
+            return ending
     if size > max_bytes:
         return _too_long(size, max_bytes)
     if status != b"200":

@@ -169,7 +169,8 @@ class ClientConnection:
     def send(self, call: ClientCall, body: bytes, compressed: bool = False, *, last: bool = False) -> None:
         """Sends a message; ask `may_send` before the next. `last`: ends the request with it.
 
-        Raises FramingError where it is longer than `max_message_bytes`; then nothing was sent.
+        Raises FramingError where it is longer than `max_message_bytes`; then nothing was sent. Where the connection is
+        broken nothing is sent either, and `lost` tells of it.
         """
         size = len(body)
         if size > self.limits.max_message_bytes:
@@ -177,16 +178,18 @@ class ClientConnection:
         self._step(call, _MESSAGE_OUT)
         if last:
             self._step(call, _END_OUT)
-        if size <= COPIED_BYTES:
-            self._h2.send_data(call.stream_id, frame(body, compressed), end_stream=last)
-        else:
-            self._h2.send_data(call.stream_id, prefix(body, compressed))
-            self._h2.send_data(call.stream_id, body, end_stream=last)
+        with contextlib.suppress(NGH2Error):
+            if size <= COPIED_BYTES:
+                self._h2.send_data(call.stream_id, frame(body, compressed), end_stream=last)
+            else:
+                self._h2.send_data(call.stream_id, prefix(body, compressed))
+                self._h2.send_data(call.stream_id, body, end_stream=last)
 
     def end(self, call: ClientCall) -> None:
-        """Ends the request."""
+        """Ends the request; as `send` where the connection is broken."""
         self._step(call, _END_OUT)
-        self._h2.end_stream(call.stream_id)
+        with contextlib.suppress(NGH2Error):
+            self._h2.end_stream(call.stream_id)
 
     def may_send(self, call: ClientCall) -> bool:
         """Whether a further message is worth making: little that was sent on the call still waits for its peer."""
@@ -239,6 +242,9 @@ class ClientConnection:
         problem = ""
         try:
             self._h2.receive_data(data)
+            if not self.draining and not self._h2.can_send_request:
+                # What came breaks HTTP/2; the library closes the connection when it has sent that.
+                self.draining = True
         except NGH2Error as error:
             problem = str(error)
         events = self._h2.events()
@@ -318,7 +324,7 @@ class ClientConnection:
         found: list[ClientEvent],
         half_closed: list[int],
     ) -> None:
-        head = read_answer_head(fields, self.limits.max_header_bytes)
+        head = read_answer_head(fields, self.limits.max_header_bytes, ended)
         if isinstance(head, Ending):
             if not ended:
                 self._break(call, head.code, head.message, found, fields)
