@@ -22,6 +22,8 @@ class SlowFront:
 
     def __init__(self, patience: Patience, limits: Limits, totals: TotalLimits, compress: bool) -> None:
         self.released = asyncio.Event()
+        self.begun = 0
+        """Calls that have come to a handler."""
         methods = Methods()
         methods.unary[ECHO.decode()] = self._echo
         methods.unary[WAIT.decode()] = self._wait
@@ -48,13 +50,16 @@ class SlowFront:
         return sum(connection.rpc.frames.open_since >= 0 for connection in self.front.connections)
 
     async def _echo(self, body: bytes, call: Context) -> bytes:
+        self.begun += 1
         return body
 
     async def _wait(self, body: bytes, call: Context) -> bytes:
+        self.begun += 1
         await self.released.wait()
         return body
 
     async def _many(self, bodies: AsyncIterator[bytes], call: Context) -> AsyncIterator[bytes]:
+        self.begun += 1
         async for body in bodies:
             yield body
 

@@ -40,7 +40,7 @@ def read_answer_head(fields: Sequence[Header], max_bytes: int, ended: bool) -> b
         elif name == b"grpc-status":
             has_status = True
     if has_status:
-        # Whatever else the head says: here stands how the call ended. That it ended well is said by the last fields alone.
+        # Whatever else the head says: here stands how the call ended. That it ended well, the last fields alone say.
         ending = read_ending(fields, max_bytes)
         if ended or ending.code != codes.OK:
             return ending
