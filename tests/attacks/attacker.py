@@ -77,6 +77,9 @@ class Attacker:
         self.raw = bytearray()
         """The first kilobyte that came."""
         self.goaway: int | None = None
+        """The code of the last GOAWAY."""
+        self.last_streams: list[int] = []
+        """What each GOAWAY said of the calls that are still taken."""
         self.ended = False
         if greets:
             self.send(
@@ -243,6 +246,7 @@ class Attacker:
             self.resets[int.from_bytes(payload)] += 1
         elif kind == GOAWAY:
             self.goaway = int.from_bytes(payload[4:8])
+            self.last_streams.append(int.from_bytes(payload[:4]))
         elif kind == HEADERS:
             self.trailers += flags & END_STREAM
         elif kind == WINDOW_UPDATE:

@@ -1,4 +1,4 @@
-"""Calls that are given up at every moment of their lives, and what is held for them afterwards: nothing, on either side."""
+"""Calls that are given up at any moment, and what is held for them afterwards, at either side: nothing."""
 
 import asyncio
 import gc

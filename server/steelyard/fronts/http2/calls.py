@@ -100,12 +100,15 @@ class HandledCall:
         self._expired = False
         loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
-        if rpc.deadline_ns:
-            left_ns = rpc.deadline_ns - time.monotonic_ns()
-            self._timer = loop.call_later(max(0, left_ns) / 1e9, self._expire)
         self._task = loop.create_task(self._live(body))
         # A task that is cancelled before its first step never takes it.
         self._task.add_done_callback(self._ended)
+        if rpc.deadline_ns:
+            left_ns = rpc.deadline_ns - time.monotonic_ns()
+            if left_ns > 0:
+                self._timer = loop.call_later(left_ns / 1e9, self._expire)
+            else:
+                self._expire()
 
     def gone(self) -> None:
         """The caller is gone."""

@@ -88,6 +88,7 @@ class Http2Front:
         self._background: set[asyncio.Task[None]] = set()
         self._sweeping: asyncio.Task[None] | None = None
         self._empty: asyncio.Future[None] | None = None
+        self._stopping = False
 
     async def start(self, listeners: Sequence[Listener]) -> None:
         """Serves on sockets that listen already; they are the front's from now on."""
@@ -102,8 +103,12 @@ class Http2Front:
         self._sweeping = self._loop.create_task(self._sweep())
 
     async def stop(self, grace_s: float) -> None:
-        """Takes no new connections and calls, and gives the calls that are open `grace_s` seconds."""
-        for server in self._servers:
+        """Takes no new connections and calls, and gives the calls that are open `grace_s` seconds. May be asked again,
+        for an end that is nearer."""
+        # What was accepted already is no connection yet, and would hear of nothing.
+        self._stopping = True
+        servers, self._servers = self._servers, []
+        for server in servers:
             server.close()
         for connection in list(self._connections):
             connection.leave()
@@ -159,8 +164,9 @@ class Http2Front:
     # What connections ask.
 
     def reserve(self) -> Http2Connection | None:
-        """A connection that has its place before it can speak; None where there are as many as may be."""
-        if self._is_crowded():
+        """A connection that has its place before it can speak; None where there are as many as may be, or the front
+        stops."""
+        if self._takes_no_more():
             return None
         connection = self._connection(self)
         self._reserved.add(connection)
@@ -171,15 +177,15 @@ class Http2Front:
         self._reserved.discard(connection)
 
     def admit(self, connection: Http2Connection) -> bool:
-        """Takes a connection; False where there are as many as may be."""
+        """Takes a connection; False where there are as many as may be, or the front stops."""
         self.release(connection)
-        if self._is_crowded():
+        if self._takes_no_more():
             return False
         self._connections[connection] = None
         return True
 
-    def _is_crowded(self) -> bool:
-        return len(self._connections) + len(self._reserved) >= self.totals.max_connections
+    def _takes_no_more(self) -> bool:
+        return self._stopping or len(self._connections) + len(self._reserved) >= self.totals.max_connections
 
     def forget(self, connection: Http2Connection) -> None:
         """A connection is no more."""

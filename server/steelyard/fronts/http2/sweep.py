@@ -44,7 +44,7 @@ def look_at(connection: "Http2Connection", patience: Patience, epoch: int, now_n
                 connection.end_incomplete(
                     call, f"nothing of the request came for {patience.stalled_body_s} s"
                 )
-    if _over(patience.age_s, connection.began_epoch, epoch):
+    if connection.leaving_epoch >= 0 or _over(patience.age_s, connection.began_epoch, epoch):
         _leave(connection, epoch)
     if connection.asked_epoch >= 0:
         if _over(patience.keepalive_timeout_s, connection.asked_epoch, epoch):
