@@ -70,6 +70,8 @@ class Attacker:
         """Frames by their type."""
         self.resets: Counter[int] = Counter()
         """RST_STREAM by their code."""
+        self.data_bytes = 0
+        """What came in DATA."""
         self.trailers = 0
         """Calls that the server has ended with a status."""
         self.windows: defaultdict[int, int] = defaultdict(lambda: 65_535)
@@ -249,6 +251,8 @@ class Attacker:
             self.last_streams.append(int.from_bytes(payload[:4]))
         elif kind == HEADERS:
             self.trailers += flags & END_STREAM
+        elif kind == DATA:
+            self.data_bytes += len(payload)
         elif kind == WINDOW_UPDATE:
             self.windows[stream_id] += int.from_bytes(payload)
         elif kind == SETTINGS and not flags & ACK:

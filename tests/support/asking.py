@@ -108,12 +108,17 @@ class Refusal:
 class Asker:
     """One channel to a server."""
 
-    def __init__(self, address: str, **options: int) -> None:
+    def __init__(self, address: str, roots: Path | None = None, **options: int) -> None:
+        """roots: the authorities to trust, of a server that speaks TLS."""
         given = {"grpc.max_receive_message_length": -1, "grpc.max_send_message_length": -1, **options}
         # A channel of its own each: gRPC shares connections between channels to one address otherwise.
         given.setdefault("grpc.use_local_subchannel_pool", 1)
         self.address = address
-        self.channel = grpc.insecure_channel(address, options=list(given.items()))
+        if roots is None:
+            self.channel = grpc.insecure_channel(address, options=list(given.items()))
+        else:
+            credentials = grpc.ssl_channel_credentials(roots.read_bytes())
+            self.channel = grpc.secure_channel(address, credentials, options=list(given.items()))
 
     def __enter__(self) -> "Asker":
         return self
