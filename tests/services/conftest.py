@@ -12,10 +12,14 @@ What a front does itself is tested over both of them; whatever differs is a faul
 | test_waiting_requests, test_accounting | cancellation, deadlines, callers who go away, and that each is counted once |
 | test_process_life, in part | drain, death of the worker, bytes that are no gRPC |
 
+test_streams, test_control_calls and test_malformed_bodies run over http2 with TLS as well; what else is said of TLS
+stands in test_tls_traffic, test_listening and test_certificates.
+
 Everything else is the engine's, the rollout's or the pipelines', which see no front: over http2 alone, the default.
 """
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +28,13 @@ import tokenizers
 
 from tests.support import models
 from tests.support.asking import Asker
+from tests.support.certificates import Authority
 from tests.support.server import Server
 
 BOTH = ("http2", "grpcio")
+
+TLS = "http2 with TLS"
+OVER_TLS = ("test_streams", "test_control_calls", "test_malformed_bodies")
 
 # The modules of the table above; where only some tests of a module are meant, these.
 OVER_BOTH: dict[str, tuple[str, ...]] = {
@@ -124,9 +132,11 @@ steps = [{ step = "vocabulary", categories = ["AT", "BE", "XX"] }]
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Has each test that starts or asks a server run over the fronts that its module stands for."""
     if "front" in metafunc.fixturenames:
-        some = OVER_BOTH.get(metafunc.module.__name__.rpartition(".")[2])
+        module = metafunc.module.__name__.rpartition(".")[2]
+        some = OVER_BOTH.get(module)
         over_both = some is not None and (not some or metafunc.function.__name__ in some)
-        metafunc.parametrize("front", BOTH if over_both else BOTH[:1], scope="session")
+        fronts = BOTH if over_both else BOTH[:1]
+        metafunc.parametrize("front", (*fronts, TLS) if module in OVER_TLS else fronts, scope="session")
 
 
 @pytest.fixture
@@ -331,9 +341,22 @@ def _fill(repository: Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Server]]:
-    """The shared server of a front, started when it is first asked for and kept to the end of the session."""
+def issuer(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """Who issues the certificate of the shared server."""
+    return Authority(tmp_path_factory.mktemp("issuer"), "issuer")
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory, issuer: Authority) -> Iterator[Callable[[str], Server]]:
+    """The shared server of a front, started when it is first asked for and kept to the end of the session. That of
+    http2 has a port with TLS as well."""
     servers: dict[str, Server] = {}
+    pair = issuer.issue("server")
+    tls = {
+        "grpc_tls_address": "127.0.0.1:0",
+        "tls_certificate": str(pair.certificate),
+        "tls_key": str(pair.key),
+    }
 
     def served(front: str) -> Server:
         if front not in servers:
@@ -341,7 +364,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str],
             repository = root / "models"
             repository.mkdir()
             _fill(repository)
-            server = Server(repository, root / "log", max_message_bytes=1 << 20, front=front)
+            settings = {"max_message_bytes": 1 << 20, "front": front, **(tls if front == "http2" else {})}
+            server = Server(repository, root / "log", **settings)
             servers[front] = server.wait_ready()
         return servers[front]
 
@@ -353,11 +377,19 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str],
 @pytest.fixture(scope="session")
 def server(front: str, served: Callable[[str], Server]) -> Server:
     """A server over one model of every kind, with messages of at most 1 MiB. Not to be harmed."""
-    return served(front)
+    return served("http2" if front == TLS else front)
 
 
 @pytest.fixture(scope="session")
-def ask(server: Server) -> Iterator[Asker]:
+def connect(front: str, server: Server, issuer: Authority) -> Callable[[], Asker]:
+    """Makes channels to the shared server."""
+    if front == TLS:
+        return partial(Asker, server.running.grpc_tls_addresses[0], issuer.file)
+    return partial(Asker, server.address)
+
+
+@pytest.fixture(scope="session")
+def ask(connect: Callable[[], Asker]) -> Iterator[Asker]:
     """A channel to the shared server."""
-    with Asker(server.address) as asker:
+    with connect() as asker:
         yield asker

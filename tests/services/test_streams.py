@@ -2,7 +2,7 @@
 
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import grpc
@@ -124,7 +124,7 @@ def test_a_cancelled_stream_takes_its_requests_with_it(server: Server, ask: Aske
     sending.end()
 
 
-def test_a_caller_who_does_not_read_is_not_read_from(server: Server) -> None:
+def test_a_caller_who_does_not_read_is_not_read_from(server: Server, connect: Callable[[], Asker]) -> None:
     """The requests of a stream that are inside are bounded, and so are its answers that nobody takes."""
     handed = 0
     lock = threading.Lock()
@@ -137,7 +137,7 @@ def test_a_caller_who_does_not_read_is_not_read_from(server: Server) -> None:
                 handed += 1
             yield body
 
-    with Asker(server.address) as own:
+    with connect() as own:
         before = metrics(server, model="double")["steelyard_requests_received_total"]
         call = own.stream(endless())
         last = -1.0
@@ -154,9 +154,11 @@ def test_a_caller_who_does_not_read_is_not_read_from(server: Server) -> None:
         call.cancel()  # type: ignore[attr-defined]
 
 
-def test_large_answers_that_nobody_reads_are_bounded_in_bytes(server: Server) -> None:
+def test_large_answers_that_nobody_reads_are_bounded_in_bytes(
+    server: Server, connect: Callable[[], Asker]
+) -> None:
     body = request("widened", {"x": np.ones((1, 1), np.float32)})
-    with Asker(server.address) as own:
+    with connect() as own:
         before = metrics(server, model="widened")["steelyard_requests_received_total"]
         sending = Sending()
         call = own.stream(sending)
