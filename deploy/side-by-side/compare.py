@@ -94,13 +94,19 @@ class Questions:
 
 
 class Load:
-    """So many callers of one server, each with one request under way, until `stop` or after `most` requests."""
+    """So many callers of one server, each with one request under way, until `stop` or after `most` requests.
 
-    def __init__(self, address: str, questions: Questions, callers: int, most: int) -> None:
+    They ask `rate` times a second in all, where the server is fast enough for that: on one machine with both servers,
+    callers that never rest would leave the shadow's process no processor.
+    """
+
+    def __init__(self, address: str, questions: Questions, callers: int, most: int, rate: int) -> None:
         self.answered = 0
         self.failed: list[str] = []
         self._address = address
         self._questions = questions
+        self._rate = rate
+        self._began_s = time.monotonic()
         self._stopping = threading.Event()
         self._numbers = iter(range(most))
         self._books = threading.Lock()
@@ -124,6 +130,7 @@ class Load:
                     number = next(self._numbers, None)
                 if number is None:
                     return
+                self._stopping.wait(self._began_s + number / self._rate - time.monotonic())
                 try:
                     client.infer(MODEL, self._questions(number))
                 except SteelyardError as error:
@@ -203,7 +210,7 @@ def run(arguments: argparse.Namespace) -> int:
             print(f"{name}: {server.grpc_address}, process {server.pid}")
         with Client(production.grpc_address, timeout_s=30.0) as client:
             questions = Questions(client)
-        load = Load(production.grpc_address, questions, arguments.callers, arguments.requests)
+        load = Load(production.grpc_address, questions, arguments.callers, arguments.requests, arguments.rate)
         code = compare(Commands(directory / PLACES[0] / "data"), candidate, load, arguments.seconds)
         kept = arguments.keep
     finally:
@@ -237,6 +244,7 @@ def main() -> int:
     parser.add_argument("--directory", type=Path, default=Path(".side-by-side"), help="made for this run")
     parser.add_argument("--callers", type=positive, default=2, help="each with one request under way")
     parser.add_argument("--requests", type=positive, default=20_000, help="at most")
+    parser.add_argument("--rate", type=positive, default=500, help="requests a second of all callers")
     parser.add_argument("--seconds", type=positive, default=30, help="to compare, at most")
     parser.add_argument("--keep", action="store_true", help="leave both servers up")
     arguments = parser.parse_args()

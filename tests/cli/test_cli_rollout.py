@@ -13,6 +13,7 @@ from steelyard.cli.main import main
 from tests.support import models
 from tests.support.asking import Asker, request
 from tests.support.server import Server
+from tests.support.shadows import EVERY_S, PATIENCE_S, hand_over, patiently
 from tests.support.waiting import eventually
 
 GATE = """
@@ -84,11 +85,11 @@ def ask(server: Server, model: str, requests: int = 20) -> None:
 
 
 @contextmanager
-def asked_all_the_time(server: Server, model: str) -> Iterator[None]:
+def asked_again_and_again(server: Server, model: str) -> Iterator[None]:
     over = threading.Event()
 
     def call() -> None:
-        while not over.is_set():
+        while not over.wait(EVERY_S):
             ask(server, model)
 
     caller = threading.Thread(target=call)
@@ -100,6 +101,16 @@ def asked_all_the_time(server: Server, model: str) -> Iterator[None]:
         caller.join()
 
 
+def handed_over(server: Server, read, model: str, candidate: str, requests: int = 20) -> int:
+    """How many requests it took for so many to be handed to a shadow that samples all."""
+
+    def status() -> dict[str, Any]:
+        shadows = read("shadow", "status", model)[1]["shadows"]
+        return next(one for one in shadows if one["name"] == candidate)
+
+    return hand_over(requests, lambda count: ask(server, model, count), status)
+
+
 def until_compared(read, model: str, pairs: int) -> dict[str, Any]:
     """The only shadow's status, once it has compared so many pairs."""
 
@@ -107,7 +118,7 @@ def until_compared(read, model: str, pairs: int) -> dict[str, Any]:
         (found,) = read("shadow", "status", model)[1]["shadows"]
         return found["pairs"] and found["pairs"]["pairs"] >= pairs and found
 
-    return dict(eventually(compared))
+    return dict(patiently(compared))
 
 
 def test_a_shadow_from_its_calibration_to_its_end(server: Server, run, read) -> None:
@@ -117,7 +128,8 @@ def test_a_shadow_from_its_calibration_to_its_end(server: Server, run, read) -> 
     )
     assert run("shadow", "worst", "prices")[0] == 1
     calibrate = ("shadow", "calibrate", "prices", "--requests", "20", "--reason", "weekly")
-    with asked_all_the_time(server, "prices"):
+    calibrate += ("--timeout-s", str(PATIENCE_S))
+    with asked_again_and_again(server, "prices"):
         code, out, _ = run(*calibrate)
         assert code == 0
         code, event = read(*calibrate)
@@ -131,7 +143,7 @@ def test_a_shadow_from_its_calibration_to_its_end(server: Server, run, read) -> 
     assert (code, out.startswith("prices: shadow.started candidate 3, sample 1.0 (event ")) == (0, True)
     code, event = read(*start, "--candidate", "2")
     assert (code, event["kind"], event["details"]["candidate"]["version"]) == (0, "shadow.started", 2)
-    ask(server, "prices")
+    sent = handed_over(server, read, "prices", "3")
     code, out, err = run("shadow", "stop", "prices", "--reason", "which?")
     assert (code, out) == (1, "")
     assert "has not one shadow; there is: 3, 2" in err
@@ -146,7 +158,7 @@ def test_a_shadow_from_its_calibration_to_its_end(server: Server, run, read) -> 
         "prices: version 3 (",
         ") beside version 1 (",
         "sample 1, running: undecided",
-        "sampled 20, handed over",
+        f"sampled {sent}, handed over 20",
         "agreement: 0.00 % of 20 pairs",
         "broken: close y 20",
         "errors: 0 of the primary only",
@@ -187,7 +199,7 @@ def test_status_ends_with_1_where_a_shadow_was_harmful(server: Server, run, read
         code, status = read("shadow", "status", "harmed")
         return not status["shadows"] and (code, status["last"]["outcome"])
 
-    assert eventually(ended) == (1, "harmful")
+    assert patiently(ended) == (1, "harmful")
     code, out, _ = run("shadow", "status", "harmed")
     assert code == 1
     assert "gate: harmful, by disagreement" in out
@@ -197,8 +209,8 @@ def test_a_shadow_of_a_server_elsewhere_that_is_away(server: Server, run, read) 
     # Nothing listens on this port of the loopback network.
     code, out, _ = run("shadow", "start", "free", "--candidate", "127.0.0.66:9", "--reason", "a test")
     assert (code, out.startswith("free: shadow.started candidate 127.0.0.66:9, sample 1.0")) == (0, True)
-    ask(server, "free")
-    eventually(lambda: read("shadow", "status", "free")[1]["shadows"][0]["not_compared"] == {"down": 20})
+    handed_over(server, read, "free", "127.0.0.66:9")
+    patiently(lambda: read("shadow", "status", "free")[1]["shadows"][0]["not_compared"] == {"down": 20})
     code, out, _ = run("shadow", "status", "free")
     assert code == 0
     assert "free: 127.0.0.66:9 beside version 3 (" in out

@@ -7,6 +7,7 @@ from typing import Any
 
 from steelyard.client.admin import AdminClient
 from steelyard.wire.generated import admin as pb
+from tests.support.shadows import PATIENCE_S
 
 WHO = pb.Who(actor="ann@desk", reason="a test")
 
@@ -15,7 +16,7 @@ class Operator:
     """One person at one server."""
 
     def __init__(self, data: Path) -> None:
-        self.client = AdminClient(data, 60.0)
+        self.client = AdminClient(data, PATIENCE_S)
 
     def __enter__(self) -> "Operator":
         return self
@@ -69,7 +70,7 @@ class Operator:
         message = pb.StopShadowRequest(model=model, candidate=candidate, who=WHO)
         return self.client.call("StopShadow", message, pb.Event)
 
-    def calibrate(self, model: str, requests: int, timeout_ms: int = 30_000) -> Any:
+    def calibrate(self, model: str, requests: int, timeout_ms: int = int(PATIENCE_S * 1000)) -> Any:
         message = pb.CalibrateRequest(model=model, requests=requests, timeout_ms=timeout_ms, who=WHO)
         return self.client.call("Calibrate", message, pb.Event)
 

@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from tests.support import models
 from tests.support.asking import Asker, arrays, request
 from tests.support.metrics import metrics
 from tests.support.server import Server
+from tests.support.shadows import EVERY_S, hand_over, patiently
 from tests.support.waiting import eventually
 
 Start = Callable[..., Server]
@@ -100,14 +102,32 @@ def ask(asker: Asker, model: str, requests: int = 20) -> set[str]:
     return found
 
 
+def status(operator: Operator, model: str, name: str = "") -> dict[str, Any]:
+    """Of a model's only shadow, or of the one that is called so."""
+    (found,) = (one for one in operator.trials(model)["shadows"] if name in ("", one["name"]))
+    return dict(found)
+
+
 def seen(operator: Operator, model: str, pairs: int, name: str = "") -> dict[str, Any]:
     """The status of a model's shadow, when it has so many pairs."""
 
-    def status() -> Any:
-        found = [one for one in operator.trials(model)["shadows"] if name in ("", one["name"])]
-        return found and found[0]["pairs"] and found[0]["pairs"]["pairs"] >= pairs and found[0]
+    def counted() -> Any:
+        found = status(operator, model, name)
+        return found["pairs"] and found["pairs"]["pairs"] >= pairs and found
 
-    return dict(eventually(status))
+    return dict(patiently(counted))
+
+
+def compared(
+    asker: Asker, operator: Operator, model: str, requests: int, name: str = ""
+) -> tuple[int, dict[str, Any]]:
+    """How many requests it took to have so many compared by a shadow that samples all, and its status then."""
+
+    def send(count: int) -> None:
+        assert ask(asker, model, count) == {"1"}
+
+    sent = hand_over(requests, send, lambda: status(operator, model, name))
+    return sent, seen(operator, model, requests, name)
 
 
 def test_candidates_are_asked_and_nobody_notices(server: Server, asker: Asker, operator: Operator) -> None:
@@ -115,16 +135,15 @@ def test_candidates_are_asked_and_nobody_notices(server: Server, asker: Asker, o
     operator.start_shadow("seen", "3", 0.5)
     assert details(started)["candidate"]["version"] == 2
     assert details(started)["plan"]["gate"]["guardrail"][0]["margin"] == 0.0001
-    assert ask(asker, "seen", 100) == {"1"}
-    status = seen(operator, "seen", 100, "2")
-    assert status["pairs"]["agreed"] == 0
-    assert status["agreement"]["share"] == 0.0
-    assert status["agreement"]["least"] == 0.0 < status["agreement"]["most"] < 0.5
-    assert status["pairs"]["outputs"]["y"]["absolute"]["max"] == pytest.approx(1.0, rel=0.2)
-    assert status["pairs"]["latency"][0]["rows"] == 1
-    assert status["tap"]["sampled"] == 100
-    half = seen(operator, "seen", 20, "3")
-    assert 20 <= half["tap"]["sampled"] <= 80
+    sent, found = compared(asker, operator, "seen", 100, "2")
+    assert found["pairs"]["agreed"] == 0
+    assert found["agreement"]["share"] == 0.0
+    assert found["agreement"]["least"] == 0.0 < found["agreement"]["most"] < 0.5
+    assert found["pairs"]["outputs"]["y"]["absolute"]["max"] == pytest.approx(1.0, rel=0.2)
+    assert found["pairs"]["latency"][0]["rows"] == 1
+    assert found["tap"]["sampled"] == sent
+    half = seen(operator, "seen", 10, "3")
+    assert 0.2 * sent <= half["tap"]["sampled"] <= 0.8 * sent
     # Neither is loaded in the worker, and each has a process of its own.
     assert asker.refused(request("seen", {"x": np.ones((1, 4), np.float32)}, version="2")).code in (
         grpc.StatusCode.NOT_FOUND,
@@ -138,9 +157,9 @@ def test_candidates_are_asked_and_nobody_notices(server: Server, asker: Asker, o
     )
     stopped = details(operator.stop_shadow("seen", "2"))
     assert (stopped["outcome"], stopped["pairs"]) == ("stopped", 100)
-    before = seen(operator, "seen", 20, "3")["tap"]["sampled"]
+    before = status(operator, "seen")["tap"]["sampled"]
     ask(asker, "seen", 100)
-    eventually(lambda: seen(operator, "seen", 20, "3")["tap"]["sampled"] > before)
+    eventually(lambda: status(operator, "seen")["tap"]["sampled"] > before)
     assert [one["name"] for one in operator.trials("seen")["shadows"]] == ["3"]
     last = operator.trials("seen")["last_shadow"]
     assert last["seen"]["pairs"]["pairs"] == 100
@@ -153,8 +172,7 @@ def test_the_worst_are_listed_and_run_again(
     import json
 
     operator.start_shadow("moved", "2")
-    ask(asker, "moved", 20)
-    seen(operator, "moved", 20)
+    compared(asker, operator, "moved", 20)
     data = ["--data", str(server.data)]
     assert main(["shadow", "status", "moved", *data]) == 0
     shown = capsys.readouterr().out
@@ -196,7 +214,7 @@ def until_decided(asker: Asker, operator: Operator, model: str) -> dict[str, Any
             ask(asker, model, 50)
         return operator.events(model, "gate.decided")
 
-    return details(eventually(decided)[0])
+    return details(patiently(decided)[0])
 
 
 def test_a_safe_candidate_is_said_to_be_safe_and_no_more(asker: Asker, operator: Operator) -> None:
@@ -235,12 +253,10 @@ def test_undecided_at_the_end_is_no_verdict(asker: Asker, operator: Operator) ->
 
 
 def test_a_calibration_is_what_the_next_shadow_goes_by(asker: Asker, operator: Operator) -> None:
-    from concurrent.futures import ThreadPoolExecutor
-
     with ThreadPoolExecutor(1) as pool:
         calibrating = pool.submit(operator.calibrate, "calibrated", 50)
         with Asker(asker.address) as other:
-            while not calibrating.done():
+            while wait([calibrating], EVERY_S).not_done:
                 ask(other, "calibrated", 20)
     found = details(calibrating.result())
     assert found["requests"] >= 50
@@ -282,15 +298,13 @@ def test_a_shadow_that_cannot_be_started(
 def test_a_server_that_is_down_costs_nobody_anything(asker: Asker, operator: Operator) -> None:
     # Nothing listens on this port of the loopback network.
     operator.start_remote_shadow("remote", "127.0.0.66:9")
-    assert ask(asker, "remote", 50) == {"1"}
 
-    def down() -> bool:
-        (status,) = operator.trials("remote")["shadows"]
-        return bool(status["not_compared"].get("down", 0) >= 50)
+    def send(count: int) -> None:
+        assert ask(asker, "remote", count) == {"1"}
 
-    eventually(down)
-    (status,) = operator.trials("remote")["shadows"]
-    assert status["pairs"]["pairs"] == 0
+    hand_over(50, send, lambda: status(operator, "remote"))
+    patiently(lambda: status(operator, "remote")["not_compared"] == {"down": 50})
+    assert status(operator, "remote")["pairs"]["pairs"] == 0
     operator.stop_shadow("remote", "127.0.0.66:9")
 
 
@@ -326,17 +340,16 @@ def test_what_outlives_the_candidate_the_worker_and_the_server(start: Start, tmp
     server = start(repository, **settings).wait_ready()
     with Operator(server.data) as operator, Asker(server.address) as asker:
         number = operator.start_shadow("m", "2").sequence
-        ask(asker, "m", 30)
-        seen(operator, "m", 30)
+        compared(asker, operator, "m", 30)
         os.kill(shadow_pid(server), signal.SIGKILL)
         assert ask(asker, "m", 30) == {"1"}
 
         def again() -> bool:
             ask(asker, "m", 5)
-            (status,) = operator.trials("m")["shadows"]
-            return bool(status["pairs"]["pairs"] > 60 and status["exits"] == {"crashed": 1})
+            found = status(operator, "m")
+            return bool(found["pairs"]["pairs"] > 60 and found["exits"] == {"crashed": 1})
 
-        eventually(again)
+        patiently(again)
         os.kill(server.worker_pid(), signal.SIGKILL)
     with Operator(server.data) as operator, Asker(server.address) as asker:
         eventually(lambda: ask(asker, "m", 1))
@@ -346,22 +359,21 @@ def test_what_outlives_the_candidate_the_worker_and_the_server(start: Start, tmp
             ask(asker, "m", 5)
             return bool(operator.trials("m")["shadows"][0]["pairs"]["pairs"] > before + 10)
 
-        eventually(counted)
+        patiently(counted)
         tap = operator.trials("m")["shadows"][0]["tap"]
         assert tap["sampled"] > 60
         before = operator.trials("m")["shadows"][0]["pairs"]["pairs"]
     server.stop()
     server = start(repository, **settings).wait_ready()
     with Operator(server.data) as operator, Asker(server.address) as asker:
-        status = seen(operator, "m", before)
-        assert status["number"] == number
-        eventually(lambda: operator.trials("m")["shadows"][0]["state"] == "running")
+        assert seen(operator, "m", before)["number"] == number
+        patiently(lambda: status(operator, "m")["state"] == "running")
 
         def counts_on() -> bool:
             ask(asker, "m", 5)
             return bool(operator.trials("m")["shadows"][0]["pairs"]["pairs"] > before + 10)
 
-        eventually(counts_on)
+        patiently(counts_on)
         server.process.kill()
         server.process.wait()
     server = start(repository, **settings).wait_ready()
@@ -405,8 +417,7 @@ def test_a_drill_ends_no_shadow(asker: Asker, operator: Operator, server: Server
     operator.start_shadow("drilled", "3")
     operator.roll_back("drilled", drill=True, stay_ms=50)
     assert len(operator.trials("drilled")["shadows"]) == 1
-    ask(asker, "drilled", 20)
-    seen(operator, "drilled", 20)
+    compared(asker, operator, "drilled", 20)
     operator.stop_shadow("drilled")
 
 

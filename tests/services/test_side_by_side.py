@@ -20,6 +20,7 @@ from tests.services.operator import Operator, details
 from tests.support import models
 from tests.support.asking import Asker, arrays, request
 from tests.support.server import Server
+from tests.support.shadows import hand_over, patiently
 from tests.support.waiting import eventually
 
 Start = Callable[..., Server]
@@ -64,6 +65,11 @@ def status(operator: Operator, model: str) -> dict[str, Any]:
     return dict(found)
 
 
+def handed_over(asker: Asker, operator: Operator, model: str, requests: int = 10) -> None:
+    """So many requests more have been handed to the model's shadow."""
+    hand_over(requests, lambda count: double(asker, model, count), lambda: status(operator, model))
+
+
 def agreed(operator: Operator, model: str) -> int:
     pairs = status(operator, model)["pairs"]
     return int(pairs["agreed"]) if pairs else 0
@@ -77,8 +83,8 @@ def test_a_candidate_that_goes_away_and_comes_back(
     address = candidate.address
     event = operator.start_remote_shadow("away", address, model="other", version="7")
     assert event.digest == version_digest(version)
-    double(asker, "away", 20)
-    eventually(lambda: agreed(operator, "away") == 20)
+    handed_over(asker, operator, "away", 20)
+    patiently(lambda: agreed(operator, "away") == 20)
     assert status(operator, "away")["digests"] == [version_digest(version)]
     assert main(["shadow", "status", "away", "--data", str(production.data)]) == 0
     digest = version_digest(version).removeprefix("sha256:")[:10]
@@ -86,8 +92,8 @@ def test_a_candidate_that_goes_away_and_comes_back(
 
     candidate.process.kill()
     candidate.process.wait()
-    double(asker, "away", 20)
-    eventually(lambda: status(operator, "away")["not_compared"] == {"down": 20})
+    handed_over(asker, operator, "away", 20)
+    patiently(lambda: status(operator, "away")["not_compared"] == {"down": 20})
     assert agreed(operator, "away") == 20
     assert status(operator, "away")["pairs"]["failures"]["candidate_only"] == 0
 
@@ -97,7 +103,7 @@ def test_a_candidate_that_goes_away_and_comes_back(
         double(asker, "away")
         return agreed(operator, "away") > 20
 
-    eventually(compared_again)
+    patiently(compared_again)
     assert details(operator.stop_shadow("away", f"{address}/7"))["pairs"] > 20
 
 
@@ -110,15 +116,15 @@ def test_a_candidate_that_is_there_only_later(
     candidate.stop()
     event = operator.start_remote_shadow("late", address)
     assert event.digest == ""
-    double(asker, "late")
-    eventually(lambda: status(operator, "late")["not_compared"] == {"down": 10})
+    handed_over(asker, operator, "late")
+    patiently(lambda: status(operator, "late")["not_compared"] == {"down": 10})
     start(tmp_path / "elsewhere", grpc_address=address).wait_ready()
 
     def compared() -> bool:
         double(asker, "late")
         return agreed(operator, "late") > 0
 
-    eventually(compared)
+    patiently(compared)
     operator.stop_shadow("late")
 
 
@@ -177,7 +183,7 @@ def test_what_outlives_the_server_in_production(start: Start, tmp_path: Path) ->
             double(asker, "m")
             return operator.events("m", "gate.decided")
 
-        (event,) = eventually(decided)
+        (event,) = patiently(decided)
         assert details(event)["verdict"] == "safe"
         assert (event.digest, details(event)["digests"]) == (digest, [digest])
         server.process.kill()
@@ -191,7 +197,7 @@ def test_what_outlives_the_server_in_production(start: Start, tmp_path: Path) ->
             double(asker, "m")
             return agreed(operator, "m") > before + 10
 
-        eventually(goes_on)
+        patiently(goes_on)
         found = status(operator, "m")
         assert (found["number"], found["verdict"]) == (number, "safe")
         # What another server has cannot be promoted here.
@@ -248,7 +254,7 @@ def test_a_candidate_that_takes_something_else_when_it_comes_back(
         pairs = status(operator, "changed")["pairs"]
         return bool(pairs["failures"]["candidate_kinds"].get("INVALID_ARGUMENT"))
 
-    eventually(refused)
+    patiently(refused)
     operator.stop_shadow("changed")
 
 
@@ -256,8 +262,8 @@ def test_the_worst_of_a_server_elsewhere_run_again(
     operator: Operator, asker: Asker, production: Server, elsewhere: Server, capsys
 ) -> None:
     operator.start_remote_shadow("worse", elsewhere.address)
-    double(asker, "worse")
-    eventually(lambda: status(operator, "worse")["pairs"]["pairs"] == 10)
+    handed_over(asker, operator, "worse")
+    patiently(lambda: status(operator, "worse")["pairs"]["pairs"] == 10)
     data = ["--data", str(production.data)]
     assert main(["shadow", "worst", "worse", *data, "--json"]) == 0
     worst = json.loads(capsys.readouterr().out)["disagreements"]
