@@ -41,7 +41,7 @@ def run(rounds: int = 5, seconds: float = 2.0) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as temporary:
         repository = Path(temporary) / "models"
         save_tiny(repository)
-        with steelyard(repository, "--front", "http2") as server:
+        with steelyard(repository) as server:
             for what, pair in ASYNC.items():
                 for loop in LOOPS:
                     for in_flight in IN_FLIGHT:

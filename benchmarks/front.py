@@ -34,9 +34,7 @@ def run(rounds: int = 5, requests: int = 100_000) -> dict[str, Any]:
         body.write_bytes(framed(tiny_request()))
         papers = Authority(Path(temporary), "authority").issue("server")
         flags = ("--grpc-tls-address", "127.0.0.1:0", "--tls-certificate", str(papers.certificate))
-        server = stack.enter_context(
-            steelyard(repository, "--front", "http2", *flags, "--tls-key", str(papers.key))
-        )
+        server = stack.enter_context(steelyard(repository, *flags, "--tls-key", str(papers.key)))
         ports = {
             "sketch": stack.enter_context(ceiling("http2")),
             "front alone": stack.enter_context(ceiling("front")),

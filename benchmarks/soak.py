@@ -38,7 +38,7 @@ def run(calls: int = 10_000_000) -> dict[str, Any]:
         save_tiny(repository)
         body = Path(temporary) / "tiny.body"
         body.write_bytes(framed(tiny_request()))
-        with steelyard(repository, "--front", "http2") as server:
+        with steelyard(repository) as server:
             over = threading.Event()
             samples: list[tuple[float, float]] = []
             started = time.monotonic()

@@ -60,7 +60,8 @@ class Settings(BaseModel):
         description="Where HTTP is served (metrics, health); port 0: any free one.",
     )
     front: Literal["http2", "grpcio"] = Field(
-        default="grpcio", description="Which gRPC implementation answers."
+        default="http2",
+        description="Which gRPC implementation answers: http2, our own, or grpcio, the reference.",
     )
     data: AnyPath = Field(
         default=Path(".steelyard"),

@@ -89,7 +89,7 @@ harm = 0.2
     )
     models.put(repository, "other", models.scaled(), 1, ALL)
     models.put(repository, "other", models.two_inputs(), 2)
-    server = Server(repository, root / "log", front="http2").wait_ready()
+    server = Server(repository, root / "log").wait_ready()
     with Operator(server.data) as operator:
         for name in os.listdir(repository):
             operator.set(name, "champion", "1")
