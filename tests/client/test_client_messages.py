@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from steelyard.client import Request
-from steelyard.client.channel import DEFAULT_MAX_MESSAGE_BYTES
 from steelyard.client.failures import Failure, error_of
 from steelyard.client.requests import encode_request
 from steelyard.client.results import decode_response
 from steelyard.client.stream import StreamCodec
+from steelyard.client.wiring import DEFAULT_MAX_MESSAGE_BYTES
 from steelyard.config import Settings
 from steelyard.errors import InvalidRequest, Overloaded, SteelyardError, TooLarge
 from steelyard.wire import decode_request, encode_response, stream_error, wrap_stream_response

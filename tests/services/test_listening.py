@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import grpc
 import numpy as np
@@ -17,10 +18,12 @@ import pytest
 from steelyard.addresses import parse_address
 from steelyard.cli.main import main
 from steelyard.supervisor.listening import listen
+from tests.services.operator import Operator
 from tests.support import models
 from tests.support.asking import TIMEOUT_S, Asker, live, request
 from tests.support.certificates import Authority, Pair
 from tests.support.server import Server
+from tests.support.shadows import hand_over, patiently
 from tests.support.waiting import eventually
 
 Start = Callable[..., Server]
@@ -197,12 +200,95 @@ def test_mutual_tls(closed_circle: Server, papers: Papers) -> None:
     assert "Traceback" not in closed_circle.output()
 
 
+def by_tls(papers: Papers, own: Pair | None = None) -> list[str]:
+    """The options of a command that asks by TLS."""
+    options = ["--tls", "--root-file", str(papers.authority.file)]
+    if own is not None:
+        options += ["--certificate-file", str(own.certificate), "--key-file", str(own.key)]
+    return options
+
+
+INFER = ["infer", "double", "--input", "x=[[1, 2, 3, 4]]"]
+
+
+def test_commands_reach_every_listener(
+    everywhere: Server, papers: Papers, capsys: pytest.CaptureFixture[str]
+) -> None:
+    running = everywhere.running
+    ways = [(address, []) for address in running.grpc_addresses]
+    ways += [(address, by_tls(papers)) for address in running.grpc_tls_addresses]
+    assert len(ways) == 5
+    for address, how in ways:
+        assert main(["models", "--address", address, *how]) == 0
+        assert f"Server at {address}" in capsys.readouterr().out
+        assert main([*INFER, "--address", address, *how]) == 0
+    assert main(["models", "--data", str(everywhere.data), *by_tls(papers)]) == 0
+    assert f"Server at {running.grpc_tls_addresses[0]}" in capsys.readouterr().out
+
+
+def test_commands_with_a_certificate_of_their_own(
+    closed_circle: Server, papers: Papers, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for where in (["--data", str(closed_circle.data)], ["--address", closed_circle.address]):
+        assert main([*INFER, *where, *by_tls(papers, papers.client)]) == 0
+        for own in (None, papers.stranger):
+            assert main([*INFER, *where, *by_tls(papers, own)]) == 1
+            assert "failed to connect" in capsys.readouterr().err
+    example = ["golden", "record", "double", "--name", "one", "--input", "x=[[1, 2, 3, 4]]"]
+    assert main([*example, "--data", str(closed_circle.data), *by_tls(papers, papers.client)]) == 0
+
+
+@pytest.mark.parametrize(
+    ("how", "why"),
+    [
+        (["--root-file", "ca.pem"], "expected --tls too"),
+        (["--address", "unix:/run/s", "--tls"], "expected no --tls"),
+        (["--address", "localhost:1", "--tls", "--root-file", "/does/not/exist"], "/does/not/exist"),
+        (["--address", "localhost:1", "--tls", "--key-file", "k"], "expected both or none"),
+        (["--address", "nowhere"], "--address nowhere: expected HOST:PORT"),
+    ],
+)
+def test_commands_refuse_a_way_that_cannot_be(
+    how: list[str], why: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for command in (["models"], INFER):
+        assert main([*command, *how]) == 2
+        assert why in capsys.readouterr().err
+
+
+def test_a_shadow_of_a_server_by_every_listener(
+    start: Start, everywhere: Server, papers: Papers, tmp_path: Path
+) -> None:
+    server = start(_repository(tmp_path)).wait_ready()
+    running = everywhere.running
+    root = str(papers.authority.file)
+    ways = [(address, {}) for address in running.grpc_addresses]
+    ways += [(running.grpc_tls_addresses[0], {"tls": True, "root_file": root})]
+    with Operator(server.data) as operator, Asker(server.address) as asker:
+
+        def ask(count: int) -> None:
+            for _ in range(count):
+                asker.infer("double", {"x": np.ones((1, 4), np.float32)})
+
+        for address, how in ways:
+            operator.start_remote_shadow("double", address, **how)
+        for address, _ in ways:
+
+            def status(address: str = address) -> Any:
+                shadows = operator.trials("double")["shadows"]
+                return next(one for one in shadows if one["name"] == address)
+
+            hand_over(3, ask, status)
+            found = patiently(lambda status=status: status()["pairs"]["agreed"] >= 3 and status())
+            assert found["pairs"]["agreed"] == found["pairs"]["pairs"]
+
+
 def test_commands_say_what_to_do_where_there_is_tls_alone(
     closed_circle: Server, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["models", "--data", str(closed_circle.data)]) == 1
     said = capsys.readouterr().err
-    for part in (closed_circle.address, "TLS only", "--grpc-address unix:"):
+    for part in (closed_circle.address, "TLS only", "ask with --tls", "--grpc-address unix:"):
         assert part in said
 
 

@@ -7,7 +7,7 @@ import click
 
 from steelyard.cli.output import json_option, print_json
 from steelyard.cli.pairs import by_name
-from steelyard.cli.server import asked_at
+from steelyard.cli.server import Way, asked_at, server_options
 from steelyard.cli.settings import resolved, settings_options
 from steelyard.errors import Unavailable
 
@@ -39,6 +39,7 @@ def golden() -> None:
 @click.option(
     "--version", default="", metavar="V", help="The version to ask; not given: the server's choice."
 )
+@server_options(address=False)
 @settings_options("data")
 @json_option
 def record(
@@ -46,6 +47,7 @@ def record(
     name: str,
     given: Sequence[str],
     version: str,
+    way: Way,
     config_file: Path | None,
     data: Path | None,
     as_json: bool,
@@ -78,7 +80,8 @@ def record(
     from steelyard.wire import encode_response
 
     limit = settings.max_message_bytes
-    with Client(asked_at(server), timeout_s=30.0, max_message_bytes=limit) as client:
+    asked = asked_at(server, way)
+    with Client(asked.address, timeout_s=30.0, max_message_bytes=limit, tls=asked.tls) as client:
         metadata = client.metadata(model, version)
         reader = InputReader(model, metadata.inputs, {}, limit)
         inputs = {input_name: reader.from_option(input_name, text) for input_name, text in values.items()}

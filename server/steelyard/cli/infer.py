@@ -8,7 +8,7 @@ import click
 
 from steelyard.cli.output import json_option, print_json
 from steelyard.cli.pairs import by_name
-from steelyard.cli.server import server_address
+from steelyard.cli.server import Way, server_of, server_options
 from steelyard.cli.settings import resolved, settings_options
 from steelyard.observe.logs import printable
 
@@ -46,7 +46,7 @@ from steelyard.observe.logs import printable
 @click.option(
     "--output", metavar="FILE.npz", type=click.Path(dir_okay=False, path_type=Path), help="Store the outputs."
 )
-@click.option("--address", metavar="HOST:PORT", help="Ask this server, whatever its data directory.")
+@server_options()
 @settings_options("data")
 @json_option
 def infer(
@@ -59,7 +59,7 @@ def infer(
     request_id: str,
     timeout_s: float,
     output: Path | None,
-    address: str | None,
+    way: Way,
     config_file: Path | None,
     data: Path | None,
     as_json: bool,
@@ -72,15 +72,16 @@ def infer(
     settings = resolved(config_file, {"data": data}).settings
     values = by_name(given, "--input")
     dims = {name: _dims(name, text) for name, text in by_name(shapes, "--shape").items()}
-    where = server_address(address, settings)
+    server = server_of(way, settings)
 
     from steelyard.cli.inputs import InputReader
     from steelyard.cli.values import save_npz
     from steelyard.client import Client
 
-    with Client(where, timeout_s=timeout_s, max_message_bytes=settings.max_message_bytes) as client:
+    limit = settings.max_message_bytes
+    with Client(server.address, timeout_s=timeout_s, max_message_bytes=limit, tls=server.tls) as client:
         metadata = client.metadata(model, version)
-        reader = InputReader(model, metadata.inputs, dims, settings.max_message_bytes)
+        reader = InputReader(model, metadata.inputs, dims, limit)
         inputs = reader.from_json(json_input) if json_input is not None else {}
         for name, text in values.items():
             if name in inputs:

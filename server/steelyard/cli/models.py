@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from steelyard.cli.output import json_option, print_json, print_table, short_digest
-from steelyard.cli.server import dialled, running_server
+from steelyard.cli.server import Reached, Way, named_server, running_server, server_options
 from steelyard.cli.settings import resolved, settings_options
 from steelyard.config import Resolved
 from steelyard.errors import ConfigError, ModelNotFound, SteelyardError, Unavailable
@@ -49,13 +49,13 @@ class Row:
     help="Where a stopped server's models are; not given: the settings', else what holds the data directory.",
 )
 @settings_options("data")
-@click.option("--address", metavar="HOST:PORT", help="Ask this server, whatever its data directory.")
+@server_options()
 @json_option
 def models(
     repository: Path | None,
     config_file: Path | None,
     data: Path | None,
-    address: str | None,
+    way: Way,
     as_json: bool,
 ) -> None:
     """Show the models of a server, running or stopped.
@@ -64,19 +64,19 @@ def models(
     since it started. Of a stopped one, the repository is listed as it lies on disk.
     """
     found = resolved(config_file, {"repository": repository, "data": data})
-    asked = dialled(address) if address is not None else running_server(found.settings)
+    asked = running_server(found.settings, way) if way.address is None else named_server(way.address, way)
     rows = list(_from_server(asked)) if asked is not None else list(_from_disk(repository_of(found)))
     if as_json:
-        print_json({"server": asked, "models": [asdict(row) for row in rows]})
+        print_json({"server": asked and asked.address, "models": [asdict(row) for row in rows]})
         return
-    click.echo(f"Server at {asked}" if asked is not None else "No server is running; on disk:")
+    click.echo(f"Server at {asked.address}" if asked is not None else "No server is running; on disk:")
     _print(rows, counted=asked is not None)
 
 
-def _from_server(address: str) -> Iterator[Row]:
+def _from_server(server: Reached) -> Iterator[Row]:
     from steelyard.client import Client
 
-    with Client(address, timeout_s=TIMEOUT_S) as client:
+    with Client(server.address, timeout_s=TIMEOUT_S, tls=server.tls) as client:
         states = client.index()
         counted = {(found.name, found.version): found for found in client.statistics()}
         for state in states:

@@ -32,7 +32,10 @@ def shadow() -> None:
 @shadow.command("start")
 @click.argument("model")
 @click.option(
-    "--candidate", required=True, metavar="WHAT", help="A version (number, label, digest), or HOST:PORT."
+    "--candidate",
+    required=True,
+    metavar="WHAT",
+    help="A version (number, label, digest), or HOST:PORT or unix:/PATH.",
 )
 @click.option(
     "--sample",
@@ -41,18 +44,25 @@ def shadow() -> None:
     show_default=True,
     help="The share of decisions.",
 )
-@click.option("--remote-model", default="", metavar="NAME", help="At HOST:PORT; not given: the same name.")
-@click.option("--remote-version", default="", metavar="VERSION", help="At HOST:PORT; not given: its default.")
-@click.option("--tls", is_flag=True, help="Call HOST:PORT by TLS.")
 @click.option(
-    "--root-file", default="", metavar="FILE", help="Certificates to check HOST:PORT's against, PEM."
+    "--remote-model", default="", metavar="NAME", help="At the other server; not given: the same name."
+)
+@click.option(
+    "--remote-version", default="", metavar="VERSION", help="At the other server; not given: its default."
+)
+@click.option("--tls", is_flag=True, help="Call the other server by TLS.")
+@click.option(
+    "--root-file", default="", metavar="FILE", help="Certificates to check the other server's against, PEM."
 )
 @click.option(
     "--certificate-file", default="", metavar="FILE", help="Our own certificate, PEM, with --key-file."
 )
 @click.option("--key-file", default="", metavar="FILE", help="The key of our own certificate, PEM.")
 @click.option(
-    "--token-file", default="", metavar="FILE", help="A bearer token for HOST:PORT; with --tls only."
+    "--token-file",
+    default="",
+    metavar="FILE",
+    help="A bearer token for the other server; with --tls or unix: only.",
 )
 @click.option(
     "--concurrency", type=click.IntRange(1, 256), default=8, show_default=True, help="Most calls at once."
@@ -82,13 +92,13 @@ def start(
     Returns when the candidate runs and requests are handed over to it. What decides is fixed then: rules, guardrails
     and tolerances are those of model.toml and of the last calibration at that moment.
     """
-    from steelyard.addresses import parse_address
+    from steelyard.addresses import parse_grpc_address
     from steelyard.wire.generated import admin as pb
 
     request = pb.StartShadowRequest(model=model, sample=sample, who=who(reason))
     if ":" in candidate and not candidate.startswith("sha256:"):
         try:
-            parse_address(candidate)
+            parse_grpc_address(candidate)
         except ValueError as error:
             raise click.UsageError(f"--candidate {candidate}: {error}") from None
         files = (root_file, certificate_file, key_file, token_file)
@@ -107,7 +117,9 @@ def start(
             )
         )
     elif any((remote_model, remote_version, tls, root_file, certificate_file, key_file, token_file)):
-        raise click.UsageError(f"--candidate {candidate}: options of a server elsewhere need HOST:PORT")
+        raise click.UsageError(
+            f"--candidate {candidate}: options of a server elsewhere need HOST:PORT or unix:/PATH"
+        )
     else:
         request.version = candidate
     with admin(config_file, data) as server:

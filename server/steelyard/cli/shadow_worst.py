@@ -1,5 +1,6 @@
 """`steelyard shadow worst` and `replay`: the disagreements that a shadow has kept, and running them again."""
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -134,7 +135,8 @@ def replay(
     rollout = type(manifest.rollout).model_validate({"compare": plan["compare"]}, strict=False)
     tolerances = {name: (both[0], both[1]) for name, both in plan["tolerances"].items()}
     comparison = compile_rules(rollout.compare, primary.offered.outputs, tolerances)
-    result = again.replay(disagreement, primary, candidate, comparison, primary.offered.batched)
+    with contextlib.closing(primary), contextlib.closing(candidate):
+        result = again.replay(disagreement, primary, candidate, comparison, primary.offered.batched)
     digests = {
         "primary": (kept.details["primary"]["digest"], primary.digest),
         # A server elsewhere may have had other content by the time of this answer than at the start.

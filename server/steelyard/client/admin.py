@@ -1,15 +1,20 @@
 """The admin service of a server on this machine, by the Unix socket in its data directory."""
 
 import os
+import random
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import grpc
+from google.protobuf.message import DecodeError
 
-from steelyard.client.channel import DEFAULT_MAX_MESSAGE_BYTES, channel_options
-from steelyard.client.failures import error_of, failure_of
-from steelyard.errors import Unavailable
+from steelyard.client.backoff import Backoff
+from steelyard.client.blocking_channel import BlockingChannel
+from steelyard.client.failures import CallFailed, error_of
+from steelyard.client.target import parse_target
+from steelyard.client.wiring import DEFAULT_MAX_MESSAGE_BYTES, Wiring
+from steelyard.errors import SteelyardError, Unavailable
+from steelyard.rpc.limits import Limits
 
 SERVICE = "/steelyard.v1.Admin/"
 ADMIN_SOCKET = "admin.sock"
@@ -32,23 +37,24 @@ class AdminClient:
             self._directory = os.open(data, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
             raise Unavailable(f"data {data}: {error.strerror}") from None
-        options = [*channel_options(DEFAULT_MAX_MESSAGE_BYTES), ("grpc.default_authority", "localhost")]
-        self._channel = grpc.insecure_channel(socket_address(self._directory), options)
+        target = parse_target(socket_address(self._directory))
+        wiring = Wiring(Limits(max_message_bytes=DEFAULT_MAX_MESSAGE_BYTES))
+        self._channel = BlockingChannel(target, wiring, None, Backoff(random.random))
 
     def call(self, method: str, request: Any, answer: Any, timeout_s: float | None = None) -> Any:
         """Sends the message `request` and gives the `answer` message that comes back.
 
         Raises the server's refusal, `Unavailable` where no server answers.
         """
-        call = self._channel.unary_unary(
-            SERVICE + method,
-            request_serializer=lambda message: message.SerializeToString(),
-            response_deserializer=answer.FromString,
-        )
+        timeout_s = self._timeout_s if timeout_s is None else timeout_s
         try:
-            return call(request, timeout=self._timeout_s if timeout_s is None else timeout_s)
-        except grpc.RpcError as error:
-            raise error_of(failure_of(error), f"data {self._data}") from None
+            body = self._channel.unary(SERVICE + method, request.SerializeToString(), timeout_s)
+        except CallFailed as failed:
+            raise error_of(failed.failure, f"data {self._data}") from None
+        try:
+            return answer.FromString(body)
+        except DecodeError as error:
+            raise SteelyardError(f"the answer is no {answer.DESCRIPTOR.name}: {error}") from None
 
     def close(self) -> None:
         """Ends the connection."""

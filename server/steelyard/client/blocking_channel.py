@@ -13,6 +13,7 @@ from steelyard.client.failures import CallFailed
 from steelyard.client.target import ALPN, Target
 from steelyard.client.wiring import Wiring
 from steelyard.rpc import codes
+from steelyard.rpc.client_calls import ClientCall
 from steelyard.rpc.framing import FramingError
 from steelyard.rpc.metadata import encode_metadata
 
@@ -54,6 +55,16 @@ class BlockingChannel:
         metadata: Sequence[tuple[str, str | bytes]] = (),
     ) -> bytes:
         """A call with one message and one answer. Raises CallFailed."""
+        return self.ask(path, body, timeout_s, metadata)[0]
+
+    def ask(
+        self,
+        path: str,
+        body: bytes,
+        timeout_s: float | None = None,
+        metadata: Sequence[tuple[str, str | bytes]] = (),
+    ) -> tuple[bytes, ClientCall]:
+        """As `unary`, and the call, which has what the server sent beside the answer."""
         deadline = _deadline(timeout_s)
         fields = encode_metadata(metadata) if metadata else ()
         again = True
@@ -74,8 +85,9 @@ class BlockingChannel:
             self._give(connection)
             if call.code == codes.OK:
                 if call.compressed:
-                    return ending.plain(call.encoding, ended[2], self._wiring.limits.max_message_bytes)
-                return ended[2]
+                    most = self._wiring.limits.max_message_bytes
+                    return ending.plain(call.encoding, ended[2], most), call
+                return ended[2], call
             # Once, and not for ever: a server that refuses every call is one that cannot be used.
             if not (call.never_ran and again):
                 raise ending.cancelled() if self._closed else ending.failed(call)

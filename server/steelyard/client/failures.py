@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from steelyard.errors import (
     Cancelled,
@@ -53,13 +52,6 @@ class CallFailed(Exception):
     def __init__(self, failure: Failure) -> None:
         super().__init__(failure.message)
         self.failure = failure
-
-
-def failure_of(error: Any) -> Failure:
-    """What a `grpc.RpcError` holds."""
-    return failure_of_status(
-        error.code().value[0], error.details() or error.code().name, error.trailing_metadata() or ()
-    )
 
 
 def failure_of_status(code: int, message: str, trailing: Iterable[tuple[str, str | bytes]]) -> Failure:

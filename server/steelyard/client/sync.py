@@ -12,7 +12,6 @@ from steelyard.client import rpcs
 from steelyard.client.answers import ModelMetadata, ModelState, ModelStatistics
 from steelyard.client.backoff import Backoff
 from steelyard.client.blocking_channel import BlockingChannel
-from steelyard.client.channel import DEFAULT_MAX_MESSAGE_BYTES
 from steelyard.client.failures import CallFailed, error_of
 from steelyard.client.requests import Parameter, Request, encode_infer
 from steelyard.client.results import Result, StreamAnswer, decode_response
@@ -21,7 +20,7 @@ from steelyard.client.rpcs import Rpc
 from steelyard.client.stream import StreamCodec
 from steelyard.client.target import parse_target
 from steelyard.client.tensors import Array, Tensor
-from steelyard.client.wiring import Wiring
+from steelyard.client.wiring import DEFAULT_MAX_MESSAGE_BYTES, Wiring
 from steelyard.errors import Unavailable
 from steelyard.rpc.limits import Limits
 

@@ -6,6 +6,9 @@ from steelyard.rpc.limits import Limits
 
 USER_AGENT = b"steelyard-python"
 
+# The server's own default; not taken from its settings, because to import those costs half as much as this package.
+DEFAULT_MAX_MESSAGE_BYTES = 64 << 20
+
 # From the first byte of a connection to the server's SETTINGS, TLS included; gRPC's own is the same.
 CONNECT_TIMEOUT_S = 20.0
 

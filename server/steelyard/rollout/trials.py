@@ -25,7 +25,7 @@ def is_elsewhere(candidate: Mapping[str, Any]) -> bool:
 
 
 def name_of(candidate: Mapping[str, Any]) -> str:
-    """What people call a candidate, as events hold it: its version, or "HOST:PORT", or "HOST:PORT/VERSION"."""
+    """What people call a candidate, as events hold it: its version, or "ADDRESS", or "ADDRESS/VERSION"."""
     if not is_elsewhere(candidate):
         return str(candidate["version"])
     version = candidate["version"]

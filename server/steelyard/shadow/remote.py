@@ -1,15 +1,17 @@
 """A candidate on another server: the same bytes, addressed to its model and version there."""
 
+import random
 import re
-from collections import deque
 from collections.abc import Sequence
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
-import grpc
-
-from steelyard.client.channel import channel_options
-from steelyard.client.failures import error_of, failure_of
+from steelyard.client.backoff import Backoff
+from steelyard.client.blocking_channel import BlockingChannel
+from steelyard.client.failures import CallFailed, error_of
 from steelyard.client.rpcs import INFER, metadata
+from steelyard.client.target import parse_target, tls_context
+from steelyard.client.wiring import Wiring
 from steelyard.errors import (
     ConfigError,
     DeadlineExpired,
@@ -21,6 +23,8 @@ from steelyard.errors import (
 )
 from steelyard.models.spec import ModelSpec, TensorSpec
 from steelyard.rollout.frames import Asked
+from steelyard.rpc.client_calls import ClientCall
+from steelyard.rpc.limits import Limits
 from steelyard.serving.call import MODEL_DIGEST
 from steelyard.shadow.candidate import Outcome, Ran
 from steelyard.shadow.task import RemoteTarget
@@ -40,7 +44,8 @@ _MAX_METADATA_S = 10.0
 
 
 class RemoteCandidate:
-    """Asks a server by address; at most `concurrency` calls are under way, and the unit's end is waited for.
+    """Asks a server by address; at most `concurrency` calls are under way, each on a thread and a connection of its
+    own, and the unit's end is waited for.
 
     That wait is the back-pressure: a server that is slow gets no more than it answers.
     """
@@ -54,12 +59,14 @@ class RemoteCandidate:
         self._target = target
         self._suffix = readdressed(target.model, target.version)
         self._metadata = _call_metadata(target)
-        options = channel_options(max_message_bytes)
-        if target.tls:
-            self._channel = grpc.secure_channel(target.address, _credentials(target), options=options)
-        else:
-            self._channel = grpc.insecure_channel(target.address, options=options)
-        self._infer: Any = self._channel.unary_unary(INFER)
+        tls = tls_context(target.root_file, target.certificate_file, target.key_file) if target.tls else None
+        self._channel = BlockingChannel(
+            parse_target(target.address),
+            Wiring(Limits(max_message_bytes=max_message_bytes)),
+            tls,
+            Backoff(random.random),
+        )
+        self._callers = ThreadPoolExecutor(target.concurrency, "remote")
         self._digest = ""
 
     @property
@@ -74,12 +81,11 @@ class RemoteCandidate:
         server refuses, such as a model that it does not have.
         """
         rpc = metadata(self._target.model, self._target.version)
-        ask: Any = self._channel.unary_unary(rpc.method)
+        timeout_s = min(self._timeout_s, _MAX_METADATA_S)
         try:
-            timeout_s = min(self._timeout_s, _MAX_METADATA_S)
-            found = rpc.decode(ask(rpc.body, timeout=timeout_s, metadata=self._metadata))
-        except grpc.RpcError as failed:
-            error = error_of(failure_of(failed), self._target.address)
+            found = rpc.decode(self._channel.unary(rpc.method, rpc.body, timeout_s, self._metadata))
+        except CallFailed as failed:
+            error = error_of(failed.failure, self._target.address)
             if isinstance(error, (Unavailable, Overloaded, DeadlineExpired, Unsupported)):
                 return None
             raise LoadFailed(f"the candidate's server at {self._target.address}: {error}") from None
@@ -93,33 +99,25 @@ class RemoteCandidate:
         return ModelSpec(inputs, outputs, batched)
 
     def run(self, asked: Sequence[Asked], rows: int = 0) -> Ran:
-        outcomes: list[Outcome] = []
-        under_way: deque[Any] = deque()
-        for one in asked:
-            if len(under_way) == self._target.concurrency:
-                outcomes.append(self._outcome(under_way.popleft()))
-            under_way.append(
-                self._infer.future(one.body + self._suffix, timeout=self._timeout_s, metadata=self._metadata)
-            )
-        outcomes += [self._outcome(call) for call in under_way]
-        return Ran(outcomes)
+        return Ran(list(self._callers.map(self._outcome, asked)))
 
     def close(self) -> None:
         self._channel.close()
+        self._callers.shutdown()
 
-    def _outcome(self, call: Any) -> Outcome:
+    def _outcome(self, asked: Asked) -> Outcome:
         try:
-            answer: bytes = call.result()
-        except grpc.RpcError as failed:
-            error: SteelyardError = error_of(failure_of(failed), self._target.address)
+            answer, call = self._channel.ask(
+                INFER, asked.body + self._suffix, self._timeout_s, self._metadata
+            )
+        except CallFailed as failed:
+            error = error_of(failed.failure, self._target.address)
             if isinstance(error, Unavailable):
                 return Outcome(error=message_of(error), status=int(status_of(error)), unmet="down")
             if isinstance(error, Overloaded):
                 return Outcome(error=message_of(error), status=int(status_of(error)), unmet="overloaded")
             return Outcome(error=message_of(error), status=int(status_of(error)))
-        for name, value in call.trailing_metadata() or ():
-            if name == MODEL_DIGEST and isinstance(value, str):
-                self._digest = _digest(value)
+        self._digest = _digest_said(call) or self._digest
         return Outcome(answer)
 
 
@@ -145,34 +143,28 @@ def _digest(text: str) -> str:
     return text if _DIGEST.fullmatch(text) else ""
 
 
+def _digest_said(call: ClientCall) -> str:
+    """The digest in what a server sent after its answer; empty where there is none, or it cannot be read."""
+    try:
+        said = dict(call.trailing_metadata()).get(MODEL_DIGEST, "")
+    except ValueError:
+        return ""
+    return _digest(said) if isinstance(said, str) else ""
+
+
 def _call_metadata(target: RemoteTarget) -> tuple[tuple[str, str], ...]:
     if target.token_file is None:
         return ()
-    if not target.tls:
+    if not (target.tls or target.is_local):
         raise ConfigError(f"token: expected TLS to {target.address}, as anybody on the way could read it")
-    token = _read(target.token_file, "token").strip()
+    token = _token(target.token_file)
     if not token or len(token) > _MAX_TOKEN_BYTES or not token.isascii() or any(c <= 32 for c in token):
         raise ConfigError(f"{target.token_file}: expected one token of printable ASCII")
     return (("authorization", f"Bearer {token.decode('ascii')}"),)
 
 
-def _credentials(target: RemoteTarget) -> grpc.ChannelCredentials:
-    if (target.certificate_file is None) != (target.key_file is None):
-        raise ConfigError("certificate and key: expected both or none")
-    root, certificate, key = (
-        None if path is None else _read(path, what)
-        for path, what in (
-            (target.root_file, "root certificates"),
-            (target.certificate_file, "certificate"),
-            (target.key_file, "key"),
-        )
-    )
-    return grpc.ssl_channel_credentials(root, key, certificate)
-
-
-def _read(path: Any, what: str) -> bytes:
+def _token(path: Path) -> bytes:
     try:
-        content: bytes = path.read_bytes()
+        return path.read_bytes().strip()
     except OSError as error:
-        raise ConfigError(f"{path}: cannot read the {what}: {error.strerror}") from None
-    return content
+        raise ConfigError(f"{path}: cannot read the token: {error.strerror}") from None

@@ -1,11 +1,11 @@
 """What a shadow's process is told when it starts."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from steelyard.addresses import parse_address
+from steelyard.addresses import Address, UnixAddress, parse_grpc_address
 from steelyard.models.manifest import ModelManifest
 from steelyard.models.spec import ModelSpec
 from steelyard.wire.types import MAX_MESSAGE_BYTES
@@ -28,7 +28,7 @@ class RemoteTarget(_Message):
     """A version on another server that speaks the protocol."""
 
     address: str
-    """"host:port"."""
+    """"host:port", or "unix:/path"."""
     model: str
     version: str = ""
     """Empty leaves the choice to that server."""
@@ -39,16 +39,30 @@ class RemoteTarget(_Message):
     """The client's own certificate, PEM, with `key_file`."""
     key_file: Path | None = None
     token_file: Path | None = None
-    """A bearer token, sent with each call; with TLS only."""
+    """A bearer token, sent with each call; with TLS or over a Unix socket only."""
     concurrency: int = Field(default=8, ge=1, le=256)
     """Most calls under way at the same time."""
 
     @field_validator("address")
     @classmethod
     def _where_a_server_listens(cls, value: str) -> str:
-        if parse_address(value).port == 0:
+        address = parse_grpc_address(value)
+        if isinstance(address, Address) and address.port == 0:
             raise ValueError("expected HOST:PORT with a port from 1 to 65535")
         return value
+
+    @model_validator(mode="after")
+    def _tls_where_it_can_be(self) -> Self:
+        if self.tls and self.is_local:
+            raise ValueError("expected no TLS over a Unix socket, as no server speaks it there")
+        if not self.tls and (self.root_file or self.certificate_file or self.key_file):
+            raise ValueError("expected TLS, as certificates and keys are given, and it is not asked for")
+        return self
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the server is reached by a Unix socket."""
+        return isinstance(parse_grpc_address(self.address), UnixAddress)
 
 
 class ShadowTask(_Message):
