@@ -1,6 +1,7 @@
 """A candidate on another server: the same bytes addressed anew, TLS and credentials, and what its absence counts as."""
 
 import shutil
+import socket
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -170,6 +171,15 @@ def test_one_that_does_not_answer_in_time_has_failed() -> None:
         candidate.close()
         over.set()
     assert (outcome.status, outcome.unmet) == (4, "")
+
+
+def test_one_to_which_there_is_no_connection_is_away() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        candidate = RemoteCandidate(RemoteTarget(address=address, model="n"), 1.0, 1 << 20)
+        outcomes = candidate.run(asked(10)).outcomes
+        candidate.close()
+    assert [(outcome.status, outcome.unmet) for outcome in outcomes] == [(14, "down")] * 10
 
 
 METADATA = metadata("n", "")

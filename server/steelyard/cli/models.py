@@ -67,7 +67,9 @@ def models(
     asked = running_server(found.settings, way) if way.address is None else named_server(way.address, way)
     rows = list(_from_server(asked)) if asked is not None else list(_from_disk(repository_of(found)))
     if as_json:
-        print_json({"server": asked and asked.address, "models": [asdict(row) for row in rows]})
+        print_json(
+            {"server": asked.address if asked is not None else None, "models": [asdict(row) for row in rows]}
+        )
         return
     click.echo(f"Server at {asked.address}" if asked is not None else "No server is running; on disk:")
     _print(rows, counted=asked is not None)

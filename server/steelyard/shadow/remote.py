@@ -11,7 +11,7 @@ from steelyard.client.blocking_channel import BlockingChannel
 from steelyard.client.failures import CallFailed, error_of
 from steelyard.client.rpcs import INFER, metadata
 from steelyard.client.target import parse_target, tls_context
-from steelyard.client.wiring import Wiring
+from steelyard.client.wiring import CONNECT_TIMEOUT_S, Wiring
 from steelyard.errors import (
     ConfigError,
     DeadlineExpired,
@@ -53,19 +53,18 @@ class RemoteCandidate:
     def __init__(self, target: RemoteTarget, timeout_s: float, max_message_bytes: int) -> None:
         """Connects with the first call. Raises `ConfigError` for credentials that cannot be read or do not fit.
 
-        timeout_s: of each call.
+        timeout_s: of each call. A server to which there is no connection within half of it is away, and has not failed.
         """
         self._timeout_s = timeout_s
         self._target = target
         self._suffix = readdressed(target.model, target.version)
         self._metadata = _call_metadata(target)
         tls = tls_context(target.root_file, target.certificate_file, target.key_file) if target.tls else None
-        self._channel = BlockingChannel(
-            parse_target(target.address),
-            Wiring(Limits(max_message_bytes=max_message_bytes)),
-            tls,
-            Backoff(random.random),
+        wiring = Wiring(
+            Limits(max_message_bytes=max_message_bytes),
+            connect_timeout_s=min(CONNECT_TIMEOUT_S, timeout_s / 2),
         )
+        self._channel = BlockingChannel(parse_target(target.address), wiring, tls, Backoff(random.random))
         self._callers = ThreadPoolExecutor(target.concurrency, "remote")
         self._digest = ""
 
