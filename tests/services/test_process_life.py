@@ -1,5 +1,6 @@
 """Starting, dying and stopping: of the server, and of its worker."""
 
+import asyncio
 import contextlib
 import os
 import signal
@@ -22,7 +23,7 @@ from steelyard.supervisor.process import WorkerProcess
 from steelyard.wire.generated import grpc_service as pb
 from steelyard.wire.generated import health as health_pb
 from tests.support import models
-from tests.support.asking import Asker, arrays, request
+from tests.support.asking import TIMEOUT_S, Asker, arrays, request
 from tests.support.metrics import metrics
 from tests.support.server import Server
 from tests.support.waiting import eventually
@@ -196,19 +197,21 @@ def test_a_worker_that_dies_while_the_repository_is_away_comes_back_with_it(
     assert server.stop() == 0
 
 
-@pytest.mark.parametrize("missing", ["repository", "port"])
+# A port that is in use is the supervisor's to find where the front is http2: its workers get sockets that listen.
+@pytest.mark.parametrize(
+    ("served_by", "missing"), [("http2", "repository"), ("grpcio", "repository"), ("grpcio", "port")]
+)
 async def test_a_first_worker_that_cannot_serve_says_why_and_is_not_started_again(
-    repository: Path, tmp_path: Path, missing: str
+    repository: Path, tmp_path: Path, served_by: Any, missing: str
 ) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        address = Address("127.0.0.1", taken.getsockname()[1] if missing == "port" else 0)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        address = Address("127.0.0.1", 0 if missing == "repository" else listening.getsockname()[1])
         if missing == "repository":
             repository = tmp_path / "nowhere"
-        settings = Settings(repository=repository, data=tmp_path / "data")
-        worker = WorkerProcess(0, settings, [Handed(str(address), False, -1)], lambda: None)
-        await worker.run()
+        settings = Settings(repository=repository, data=tmp_path / "data", front=served_by)
+        handed = Handed(str(address), False, listening.fileno() if served_by == "http2" else -1)
+        worker = WorkerProcess(0, settings, [handed], lambda: None)
+        await asyncio.wait_for(worker.run(), TIMEOUT_S)
         assert worker.refusal is not None
         assert str(repository if missing == "repository" else address) in worker.refusal
         assert worker.view().restarts == 0
