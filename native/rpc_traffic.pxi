@@ -8,6 +8,8 @@ cdef enum:
     PREFIX_BYTES = 5
     # Bodies up to here are copied behind their prefix: one piece less for the library to hold.
     COPIED_BYTES = 16 << 10
+    # An answer up to here may wait where no other does for its connection, however much waits for others.
+    FREE_ANSWER_BYTES = 16 << 10
     # As HTTP/2 counts a call's headers; what a good caller sends is less, and is not worth counting.
     FREE_HEAD_BYTES = 2 << 10
 
@@ -124,8 +126,11 @@ cdef class Traffic:
 
     cdef bint _has_room(self, Py_ssize_t size):
         cdef Py_ssize_t waiting = self.ledger.outgoing
-        return not waiting or (
-            waiting + size <= self._send_bytes and self.total.outgoing + size <= self._total_send_bytes
+        cdef Py_ssize_t of_all = self.total.outgoing
+        if waiting and waiting + size > self._send_bytes:
+            return False
+        return (
+            of_all + size <= self._total_send_bytes or not of_all or (not waiting and size <= FREE_ANSWER_BYTES)
         )
 
     def has_room(self, Py_ssize_t size):

@@ -167,4 +167,5 @@ class Traffic:
         """Ends a call with its one message and status OK."""
 
     def has_room(self, size: int) -> bool:
-        """Whether an answer of so many bytes may wait for the peer: the first always may."""
+        """Whether an answer of so many bytes may wait for the peer. The only one of its connection may while it fits
+        among those of all, and a small one always; the only one of all may."""

@@ -10,6 +10,8 @@ import grpc.aio
 
 from steelyard.errors import ConfigError, SteelyardError
 from steelyard.fronts.tls import Papers, ServedTls
+from steelyard.fronts.waiting import WaitingAnswers
+from steelyard.rpc.limits import Limits, TotalLimits
 from steelyard.serving.call import DECISION_ID, Metadata
 from steelyard.serving.engine import Engine
 from steelyard.serving.methods import BidiStream, Methods, ServerStream, Unary
@@ -56,11 +58,27 @@ def _deadline_ns(context: Any) -> int:
 class GrpcioContext:
     """A call of any method but ModelInfer."""
 
-    __slots__ = ("deadline_ns", "peer")
+    __slots__ = ("_waiting", "deadline_ns", "peer")
 
-    def __init__(self, context: Any) -> None:
+    def __init__(self, context: Any, waiting: WaitingAnswers) -> None:
         self.peer: str = context.peer()
         self.deadline_ns = _deadline_ns(context)
+        self._waiting = waiting
+
+    def has_room(self, size: int) -> bool:
+        """Whether so many bytes more of answers may be kept for the caller."""
+        return self._waiting.has_room(self.peer, size)
+
+    def no_room(self, size: int) -> str:
+        """What is said of an answer of so many bytes for which there is no room."""
+        return self._waiting.no_room(self.peer, size)
+
+    def set_aside(self, count: int) -> None:
+        """So many bytes of answers are kept, or no longer where `count` is under zero."""
+        self._waiting.add(self.peer, count)
+
+    def keep(self, count: int) -> None:
+        """Bytes of requests are the library's to bound: it counts none, and neither does this front."""
 
 
 class InferCall:
@@ -132,20 +150,20 @@ def _infer(engine: Engine) -> Any:
     return grpc.unary_unary_rpc_method_handler(infer)
 
 
-def _unary(handler: Unary) -> Any:
+def _unary(handler: Unary, waiting: WaitingAnswers) -> Any:
     async def unary(body: bytes, context: Any) -> bytes:
         try:
-            return await handler(body, GrpcioContext(context))
+            return await handler(body, GrpcioContext(context, waiting))
         except SteelyardError as error:
             await _abort(context, error, ())
 
     return grpc.unary_unary_rpc_method_handler(unary)
 
 
-def _server_stream(handler: ServerStream) -> Any:
+def _server_stream(handler: ServerStream, waiting: WaitingAnswers) -> Any:
     async def stream(body: bytes, context: Any) -> AsyncIterator[bytes]:
         try:
-            async for answer in handler(body, GrpcioContext(context)):
+            async for answer in handler(body, GrpcioContext(context, waiting)):
                 yield answer
         except SteelyardError as error:
             await _abort(context, error, ())
@@ -153,11 +171,17 @@ def _server_stream(handler: ServerStream) -> Any:
     return grpc.unary_stream_rpc_method_handler(stream)
 
 
-def _bidi_stream(handler: BidiStream) -> Any:
+def _bidi_stream(handler: BidiStream, waiting: WaitingAnswers) -> Any:
     async def stream(bodies: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
+        call = GrpcioContext(context, waiting)
         try:
-            async for answer in handler(bodies, GrpcioContext(context)):
-                yield answer
+            async for answer in handler(bodies, call):
+                # The library asks for the next when the caller's windows have taken this one.
+                call.set_aside(len(answer))
+                try:
+                    yield answer
+                finally:
+                    call.set_aside(-len(answer))
         except SteelyardError as error:
             await _abort(context, error, ())
 
@@ -167,15 +191,17 @@ def _bidi_stream(handler: BidiStream) -> Any:
 class _Table(grpc.GenericRpcHandler):  # type: ignore[misc]
     """The methods by name; what is not here is UNIMPLEMENTED."""
 
-    def __init__(self, methods: Methods, engine: Engine | None) -> None:
+    def __init__(self, methods: Methods, engine: Engine | None, waiting: WaitingAnswers) -> None:
         self._handlers: dict[str, Any] = {}
         if engine is not None:
             self._handlers[methods.infer] = _infer(engine)
-        self._handlers.update({name: _unary(handler) for name, handler in methods.unary.items()})
+        self._handlers.update({name: _unary(handler, waiting) for name, handler in methods.unary.items()})
         self._handlers.update(
-            {name: _server_stream(handler) for name, handler in methods.server_stream.items()}
+            {name: _server_stream(handler, waiting) for name, handler in methods.server_stream.items()}
         )
-        self._handlers.update({name: _bidi_stream(handler) for name, handler in methods.bidi_stream.items()})
+        self._handlers.update(
+            {name: _bidi_stream(handler, waiting) for name, handler in methods.bidi_stream.items()}
+        )
 
     def service(self, handler_call_details: Any) -> Any:
         return self._handlers.get(handler_call_details.method)
@@ -185,9 +211,19 @@ class GrpcioFront:
     """A `grpc.aio` server over the table of methods; without an engine there is no inference among them."""
 
     def __init__(
-        self, methods: Methods, engine: Engine | None, max_message_bytes: int, compress: bool = False
+        self,
+        methods: Methods,
+        engine: Engine | None,
+        max_message_bytes: int,
+        compress: bool = False,
+        waiting: WaitingAnswers | None = None,
     ) -> None:
-        """compress: whether answers are, with gzip, for clients that understand it."""
+        """
+        compress: whether answers are, with gzip, for clients that understand it.
+        waiting: bounds what streams keep for their callers; by default as much as the http2 front's.
+        """
+        limits, totals = Limits(), TotalLimits()
+        waiting = waiting or WaitingAnswers(limits.send_bytes, totals.send_bytes)
         options = (
             *_OPTIONS,
             ("grpc.max_receive_message_length", max_message_bytes),
@@ -195,7 +231,7 @@ class GrpcioFront:
         )
         compression = grpc.Compression.Gzip if compress else grpc.Compression.NoCompression
         self._server = grpc.aio.server(options=options, compression=compression)
-        self._server.add_generic_rpc_handlers((_Table(methods, engine),))
+        self._server.add_generic_rpc_handlers((_Table(methods, engine, waiting),))
 
     async def start(self, listeners: Sequence[Listener]) -> None:
         """Listens on the addresses. Raises `ConfigError` where it cannot."""

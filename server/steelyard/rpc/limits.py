@@ -60,8 +60,8 @@ class Limits:
     is refused."""
 
     send_bytes: int = 64 << 20
-    """Answers of one connection that its peer has not taken. One answer always may wait; a further one that does not
-    fit ends its call instead."""
+    """Answers of one connection that its peer has not taken, or that its streams have not sent. One answer may wait
+    alone, if it fits among those of all connections; a further one that does not fit ends its call instead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,4 +75,5 @@ class TotalLimits:
     """As `connection_bytes`, over all connections."""
 
     send_bytes: int = 512 << 20
-    """As `Limits.send_bytes`, over all connections."""
+    """As `Limits.send_bytes`, over all connections. An answer of up to 16 KB for a connection for which no other waits
+    always may, so that slow readers do not end everybody's calls: four thousand of them are 64 MB more."""

@@ -174,13 +174,17 @@ class ServerConnection:
         except NGH2Error:
             self._vanished(call)
 
-    def send_message(self, call: ServerCall, body: bytes, compressed: bool = False) -> None:
-        """Sends one of several messages; ask `may_send` before the next."""
+    def send_message(self, call: ServerCall, body: bytes, compressed: bool = False) -> bool:
+        """Sends one of several messages; ask `may_send` before the next. False where there is no room for it, and
+        nothing was sent."""
+        if not self._traffic.has_room(len(body)):
+            return False
         # Where the stream is gone already, `news` or the next `receive` tells of it.
         with contextlib.suppress(NGH2Error):
             if call.state in (ServerState.RECEIVING, ServerState.RECEIVED):
                 self._headers(call)
             self._message(call, body, compressed)
+        return True
 
     def announce_encoding(self, call: ServerCall, encoding: bytes) -> None:
         """Sends the headers of the answer, which say how its messages are compressed, where they are not out."""
@@ -226,6 +230,18 @@ class ServerConnection:
         if call.paused and call.held < UNREAD_BYTES // 2 and call.state != ServerState.CLOSED:
             call.paused = False
             self._set_window(call, self.limits.stream_window_bytes)
+
+    def keep(self, call: ServerCall, count: int) -> None:
+        """A stream's handler keeps so many bytes of a message that it has read, until its caller has taken answers; or
+        no longer where `count` is under zero. Raises FramingError where there is no room for them."""
+        call.held += count
+        self.ledger.arrive(count)
+        if count > 0:
+            try:
+                self._check_room()
+            except FramingError:
+                self.keep(call, -count)
+                raise
 
     def announce_shutdown(self) -> None:
         """Tells the peer to begin no new calls here; those that are on their way are still taken."""

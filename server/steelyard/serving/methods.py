@@ -12,6 +12,22 @@ class Context(Protocol):
     deadline_ns: int
     """Monotonic nanoseconds; 0 where the caller set none."""
 
+    # What a handler of streams keeps is counted with what the front does. What it was given it keeps until it asks for
+    # the next message, and what it gives is the front's from then on.
+
+    def has_room(self, size: int) -> bool:
+        """Whether so many bytes more of answers may be kept for the caller."""
+
+    def no_room(self, size: int) -> str:
+        """What is said of an answer of so many bytes for which there is no room."""
+
+    def set_aside(self, count: int) -> None:
+        """So many bytes of answers are kept for the caller, or no longer where `count` is under zero."""
+
+    def keep(self, count: int) -> None:
+        """So many bytes of a request are kept until the caller has taken answers, or no longer where `count` is under
+        zero. Raises TooLarge where there is no room."""
+
 
 Unary = Callable[[bytes, Context], Awaitable[bytes]]
 ServerStream = Callable[[bytes, Context], AsyncIterator[bytes]]

@@ -6,7 +6,7 @@ from typing import Any
 
 from google.protobuf.message import DecodeError
 
-from steelyard.errors import InvalidRequest, SteelyardError
+from steelyard.errors import InvalidRequest, SteelyardError, TooLarge
 from steelyard.models.names import MAX_NAME_BYTES
 from steelyard.serving.call import Metadata
 from steelyard.serving.engine import Engine
@@ -30,10 +30,22 @@ EXPECTED_KEPT = 0.9
 class StreamedCall:
     """One request of a stream, as the engine sees it."""
 
-    __slots__ = ("_body", "_stream", "arm", "cancelled", "deadline_ns", "decision_id", "peer", "place")
+    __slots__ = (
+        "_body",
+        "_stream",
+        "arm",
+        "cancelled",
+        "deadline_ns",
+        "decision_id",
+        "expected_bytes",
+        "peer",
+        "place",
+    )
 
-    def __init__(self, stream: "Stream", context: Context, body: bytes) -> None:
+    def __init__(self, stream: "Stream", context: Context, body: bytes, expected_bytes: int) -> None:
+        """expected_bytes: set aside for the answer."""
         self._stream = stream
+        self.expected_bytes = expected_bytes
         self._body = body
         self.peer = context.peer
         self.deadline_ns = context.deadline_ns
@@ -46,12 +58,17 @@ class StreamedCall:
         return ()
 
     def answer(self, body: bytes, decision_id: str, trailing: Metadata) -> None:
-        self._stream.ended(self, wrap_stream_response(body))
+        answer = wrap_stream_response(body)
+        problem = self._stream.refuses(self, len(answer))
+        self._stream.ended(self, self._error(TooLarge(problem), decision_id) if problem else answer)
 
     def fail(self, error: SteelyardError, decision_id: str, trailing: Metadata) -> None:
+        self._stream.ended(self, self._error(error, decision_id))
+
+    def _error(self, error: SteelyardError, decision_id: str) -> bytes:
         parameters = stream_parameters_of(error, decision_id)
         about = encode_response(*names_of(self._body), parameters, ())
-        self._stream.ended(self, stream_error(message_of(error), about))
+        return stream_error(message_of(error), about)
 
 
 def names_of(body: bytes) -> tuple[str, str, str]:
@@ -78,7 +95,10 @@ class Stream:
     """The requests of one stream that are in the server, and the answers that wait for the caller to read them.
 
     A caller who sends and does not read gets no further than `MAX_IN_FLIGHT` requests, nor than `max_bytes` of answers
-    that wait and of those to come, each of which is taken to be as large as the last ones were.
+    that wait and of those to come, each of which is taken to be as large as the last ones were. Both are set aside
+    among the answers of its connection and of all, so that many streams wait for each other; a stream for which
+    nothing waits may always have one request more. An answer that is larger than expected, and finds no room, becomes
+    an error.
     """
 
     def __init__(self, engine: Engine, context: Context, max_bytes: int) -> None:
@@ -92,16 +112,18 @@ class Stream:
         self._expected_bytes: float = 0
         self._changed = asyncio.Event()
         self._reading = True
+        self._aside = 0
+        self._over = False
 
     async def read(self, bodies: AsyncIterator[bytes]) -> None:
         """Hands every request to the engine until the caller has sent the last."""
         try:
             async for body in bodies:
-                while not self._has_room():
-                    self._changed.clear()
-                    await self._changed.wait()
-                call = StreamedCall(self, self._context, body)
+                if not self._has_room():
+                    await self._wait_for_room(len(body))
+                call = StreamedCall(self, self._context, body, int(self._expected_bytes))
                 self._calls.add(call)
+                self._set_aside(call.expected_bytes)
                 self._engine.submit(call, body)
         finally:
             self._reading = False
@@ -110,14 +132,25 @@ class Stream:
     async def answers(self) -> AsyncIterator[bytes]:
         """Answers in the order in which they were done."""
         while (answer := await self._answers.get()) is not None:
+            # The front counts it from here on.
+            self._set_aside(-len(answer))
             yield answer
             self._unread -= 1
             self._unread_bytes -= len(answer)
             self._changed.set()
 
+    def refuses(self, call: StreamedCall, size: int) -> str:
+        """Why an answer of so many bytes cannot wait; empty where it can."""
+        # What was expected is set aside already.
+        more = size - call.expected_bytes
+        return "" if more <= 0 or self._context.has_room(more) else self._context.no_room(size)
+
     def ended(self, call: StreamedCall, answer: bytes) -> None:
         """Takes the answer of one of the stream's calls."""
+        if self._over:
+            return
         self._calls.discard(call)
+        self._set_aside(len(answer) - call.expected_bytes)
         self._unread += 1
         self._unread_bytes += len(answer)
         self._expected_bytes = max(len(answer), EXPECTED_KEPT * self._expected_bytes)
@@ -130,6 +163,22 @@ class Stream:
         for call in self._calls:
             self._engine.cancel(call)
         self._calls.clear()
+        self._set_aside(-self._aside)
+        self._over = True
+
+    def _set_aside(self, count: int) -> None:
+        self._aside += count
+        self._context.set_aside(count)
+
+    async def _wait_for_room(self, size: int) -> None:
+        """Keeps a request of `size` bytes until an answer was taken. Raises TooLarge where it cannot be kept."""
+        self._context.keep(size)
+        try:
+            while not self._has_room():
+                self._changed.clear()
+                await self._changed.wait()
+        finally:
+            self._context.keep(-size)
 
     def _has_room(self) -> bool:
         """Whether one more request may be read: always where nothing is held."""
@@ -138,7 +187,11 @@ class Stream:
             return True
         limit = MAX_IN_FLIGHT if self._expected_bytes else FIRST_IN_FLIGHT
         expected = self._unread_bytes + (inside + 1) * self._expected_bytes
-        return inside + self._unread < limit and expected <= self._max_bytes
+        return (
+            inside + self._unread < limit
+            and expected <= self._max_bytes
+            and self._context.has_room(int(self._expected_bytes))
+        )
 
     def _end_if_done(self) -> None:
         if not self._reading and not self._calls:

@@ -9,6 +9,7 @@ from steelyard.fronts.grpcio import GrpcioFront
 from steelyard.fronts.http2.front import Http2Front
 from steelyard.fronts.http2.patience import Patience
 from steelyard.fronts.tls import ServedTls
+from steelyard.fronts.waiting import WaitingAnswers
 from steelyard.rpc.limits import Limits, TotalLimits
 from steelyard.serving.engine import Engine
 from steelyard.serving.methods import Methods
@@ -28,7 +29,8 @@ def make_front(settings: Settings, methods: Methods, engine: Engine) -> Front:
         return Http2Front(
             methods, engine, limits(settings), total_limits(settings), patience(settings), compress
         )
-    return GrpcioFront(methods, engine, settings.max_message_bytes, compress)
+    waiting = WaitingAnswers(settings.connection_send_bytes, settings.total_send_bytes)
+    return GrpcioFront(methods, engine, settings.max_message_bytes, compress, waiting)
 
 
 async def start_front(front: Front, settings: Settings, listeners: Sequence[Handed]) -> ServedTls | None:

@@ -7,9 +7,10 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
-from steelyard.errors import DeadlineExpired, ExecutionFailed, InvalidRequest, SteelyardError
+from steelyard.errors import DeadlineExpired, ExecutionFailed, InvalidRequest, SteelyardError, TooLarge
 from steelyard.observe.logs import log
 from steelyard.rpc.calls import ServerCall
+from steelyard.rpc.framing import FramingError
 from steelyard.serving.call import Metadata
 from steelyard.serving.engine import Engine
 
@@ -117,6 +118,27 @@ class HandledCall:
             self._timer.cancel()
         self._task.cancel()
 
+    def has_room(self, size: int) -> bool:
+        """Whether so many bytes of answers may wait in the handler."""
+        return self.connection.rpc.has_room(size)
+
+    def no_room(self, size: int) -> str:
+        """What is said of an answer of so many bytes for which there is no room."""
+        return self.connection.rpc.no_room(size)
+
+    def set_aside(self, count: int) -> None:
+        """So many bytes of answers wait in the handler, or no longer where `count` is under zero."""
+        self.connection.rpc.set_aside(count)
+
+    def keep(self, count: int) -> None:
+        """So many bytes of a message that was read wait in the handler; see `Context`."""
+        # What a call that is over held was given back with it.
+        if not self._over:
+            try:
+                self.connection.rpc.keep(self.rpc, count)
+            except FramingError as error:
+                raise TooLarge(str(error)) from None
+
     async def inflate(self, body: bytes) -> bytes:
         """A compressed message's plain form."""
         return await self.connection.front.inflate(self.rpc.encoding, body)
@@ -185,8 +207,10 @@ class Requests:
         while True:
             while self._bodies:
                 body, compressed = self._bodies.popleft()
+                # Counted until it is plain, as it waits for a thread.
+                plain = await inflate(body) if compressed else body
                 self._read(body)
-                yield await inflate(body) if compressed else body
+                yield plain
             if self._ended:
                 return
             self._waiter = asyncio.get_running_loop().create_future()

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from steelyard.errors import TooLarge
 from steelyard.fronts.http2.connection import Http2Connection
 from steelyard.rpc.calls import ServerCall
 from steelyard.rpc.compression import GZIP, deflate, is_accepted
@@ -44,7 +45,8 @@ class CompressingConnection(Http2Connection):
         if is_accepted(GZIP, call.accepts):
             self.rpc.announce_encoding(call, GZIP)
             if len(body) > INLINE_BYTES:
-                self._check_room(len(body))
+                if not self.rpc.has_room(len(body)):
+                    raise TooLarge(self.rpc.no_room(len(body)))
                 self.rpc.set_aside(len(body))
                 small = await self._compress(body)
             elif len(body) >= WORTH_BYTES:

@@ -283,8 +283,8 @@ class Http2Connection(asyncio.BufferedProtocol):
     async def send(self, call: ServerCall, body: bytes, compressed: bool = False) -> None:
         """Sends one of several answers; returns when little enough of them waits for the peer. Raises TooLarge where
         there is no room for it."""
-        self._check_room(len(body))
-        self.rpc.send_message(call, body, compressed)
+        if not self.rpc.send_message(call, body, compressed):
+            raise TooLarge(self.rpc.no_room(len(body)))
         self.touch()
         if not self.rpc.may_send(call):
             waiter = self._senders[call] = asyncio.get_running_loop().create_future()
@@ -292,12 +292,6 @@ class Http2Connection(asyncio.BufferedProtocol):
                 await waiter
             finally:
                 self._senders.pop(call, None)
-
-    def _check_room(self, size: int) -> None:
-        """Raises TooLarge where a message of a stream may not wait for its peer. A stream makes no other meanwhile, but
-        there are many streams."""
-        if not self.rpc.has_room(size):
-            raise TooLarge(self.rpc.no_room(size))
 
     def _wake_senders(self) -> None:
         for call, waiter in list(self._senders.items()):

@@ -5,7 +5,7 @@ import concurrent.futures
 import contextlib
 import socket
 import time
-from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from typing import Any
 
 from steelyard._native.rpc import Ledger
@@ -129,7 +129,7 @@ class Http2Front:
         try:
             if len(body) <= INFLATED_INLINE_BYTES and limit <= INFLATED_INLINE_BYTES:
                 return inflate(encoding, body, limit)
-            return await self._loop.run_in_executor(self._inflating, inflate, encoding, body, limit)
+            return await self._on_thread(body, lambda held: inflate(encoding, held, limit))
         except TooMuch:
             raise TooLarge(
                 f"the message has more than {limit} bytes when it is inflated, and that is the limit "
@@ -145,9 +145,17 @@ class Http2Front:
             return None
         self._compressing_bytes += len(body)
         try:
-            return await self._loop.run_in_executor(self._inflating, deflate, GZIP, body)
+            return await self._on_thread(body, lambda held: deflate(GZIP, held))
         finally:
             self._compressing_bytes -= len(body)
+
+    async def _on_thread(self, body: bytes, does: Callable[[bytes], bytes]) -> bytes:
+        # What waits for a thread stays in its queue when nobody waits for it any longer: there it must hold nothing.
+        held = [body]
+        try:
+            return await self._loop.run_in_executor(self._inflating, lambda: does(held.pop()))
+        finally:
+            held.clear()
 
     def background(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Does `work` beside everything else."""

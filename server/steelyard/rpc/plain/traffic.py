@@ -20,6 +20,8 @@ from steelyard.rpc.states import ServerState
 
 COPIED_BYTES = 16 << 10
 
+FREE_ANSWER_BYTES = 16 << 10
+
 FREE_HEAD_BYTES = 2 << 10
 
 _HEAD: list[Header] = [
@@ -97,10 +99,13 @@ class Traffic:
         del self.calls[call.stream_id]
 
     def has_room(self, size: int) -> bool:
-        waiting = self.ledger.outgoing
-        return not waiting or (
-            waiting + size <= self._limits.send_bytes
-            and self.total.outgoing + size <= self._totals.send_bytes
+        waiting, of_all = self.ledger.outgoing, self.total.outgoing
+        if waiting and waiting + size > self._limits.send_bytes:
+            return False
+        return (
+            of_all + size <= self._totals.send_bytes
+            or not of_all
+            or (not waiting and size <= FREE_ANSWER_BYTES)
         )
 
     def _request(self, event: RequestReceived, found: list[Any]) -> None:
