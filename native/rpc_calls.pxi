@@ -5,6 +5,7 @@ cdef class Ledger:
     cdef readonly Py_ssize_t incoming
     cdef readonly Py_ssize_t working
     cdef readonly Py_ssize_t outgoing
+    cdef readonly Py_ssize_t calls
 
     def __init__(self, Ledger whole=None):
         self.whole = whole
@@ -27,6 +28,11 @@ cdef class Ledger:
         self.outgoing += count
         if self.whole is not None:
             self.whole.outgoing += count
+
+    cpdef open(self, Py_ssize_t count):
+        self.calls += count
+        if self.whole is not None:
+            self.whole.calls += count
 
 
 cdef bytes IDENTITY = b"identity"
@@ -51,6 +57,7 @@ cdef class ServerCall:
     cdef public Py_ssize_t head_bytes
     cdef public bint paused
     cdef public int touched
+    cdef public int since
     cdef public object owner
 
     def metadata(self):

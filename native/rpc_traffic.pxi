@@ -10,6 +10,8 @@ cdef enum:
     COPIED_BYTES = 16 << 10
     # An answer up to here may wait where no other does for its connection, however much waits for others.
     FREE_ANSWER_BYTES = 16 << 10
+    # A connection with fewer open calls may always begin one, however many all have.
+    FREE_CALLS = 16
     # As HTTP/2 counts a call's headers; what a good caller sends is less, and is not worth counting.
     FREE_HEAD_BYTES = 2 << 10
 
@@ -64,6 +66,7 @@ cdef class Traffic:
     cdef Py_ssize_t _max_header_bytes
     cdef Py_ssize_t _send_bytes
     cdef Py_ssize_t _total_send_bytes
+    cdef Py_ssize_t _max_calls
 
     def __init__(self, h2, others, dict methods, limits, totals, Ledger total):
         self.calls = {}
@@ -79,6 +82,7 @@ cdef class Traffic:
         self._max_header_bytes = limits.max_header_bytes
         self._send_bytes = limits.send_bytes
         self._total_send_bytes = totals.send_bytes
+        self._max_calls = totals.max_calls
 
     def take(self, list events, list found):
         cdef object event, kind
@@ -123,6 +127,7 @@ cdef class Traffic:
         self.ledger.work(-call.held)
         call.held = 0
         PyDict_DelItem(self.calls, stream_id)
+        self.ledger.open(-1)
 
     cdef bint _has_room(self, Py_ssize_t size):
         cdef Py_ssize_t waiting = self.ledger.outgoing
@@ -150,6 +155,9 @@ cdef class Traffic:
         if method == NULL:
             self._others.refuse(stream_id, fields, event.end_stream)
             return 0
+        if self.total.calls >= self._max_calls and len(self.calls) >= FREE_CALLS:
+            self._others.too_many(stream_id, event.end_stream)
+            return 0
         if head.size > FREE_HEAD_BYTES:
             head_bytes = self._others.large_head(stream_id, fields, event.end_stream)
             if not head_bytes:
@@ -164,8 +172,9 @@ cdef class Traffic:
         call.accepts = NOTHING if head.accepts == NULL else <bytes>head.accepts
         call._fields = fields
         call.head_bytes = head_bytes
-        call.touched = self.epoch
+        call.touched = call.since = self.epoch
         PyDict_SetItem(self.calls, stream_id, call)
+        self.ledger.open(1)
         if call.streams_requests or event.end_stream:
             self._others.call_began(call, event.end_stream, found)
         return 0

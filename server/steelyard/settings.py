@@ -137,6 +137,10 @@ class Settings(BaseModel):
         default=_LIMITS.max_streams,
         description="Calls open on one connection; further ones wait at the client.",
     )
+    max_open_calls: Count = Field(
+        default=_TOTALS.max_calls,
+        description="Calls open over all connections; a connection with fewer than 16 may always begin one.",
+    )
     max_frame_bytes: Annotated[Bytes, Field(ge=16_384, le=(1 << 24) - 1)] = Field(
         default=_LIMITS.max_frame_bytes, description="Largest HTTP/2 frame that a peer may send."
     )
@@ -205,6 +209,10 @@ class Settings(BaseModel):
     )
     body_timeout_s: Seconds = Field(
         default=_PATIENCE.stalled_body_s, description="Seconds between two pieces of a request; 0: any time."
+    )
+    upload_timeout_s: Seconds = Field(
+        default=_PATIENCE.whole_body_s,
+        description="Seconds for a whole request, or a message of a stream, to come; 0: any time.",
     )
     write_timeout_s: Seconds = Field(
         default=_PATIENCE.stalled_write_s,

@@ -21,6 +21,9 @@ P99_S = 3.0
 # Enough that a p99 means something, also where the attack itself was over in a moment.
 MIN_CALLS = 100
 
+# What the server's log says of faults of ours, where Python or a handler says so.
+FAULTS = ("Traceback", "Exception ignored", "call.fault", "connection.fault")
+
 # Of a processor: bombs whose callers went away are inflated to their end, and hold what comes out until then.
 RESTING_PERCENT = 20
 RESTING_S = 0.2
@@ -92,7 +95,7 @@ class Memory:
 
 
 class Siege:
-    """A server under attack."""
+    """A server under attack, whose log is read after it."""
 
     def __init__(self, server: Server, name: str) -> None:
         self.server = server
@@ -114,6 +117,7 @@ class Siege:
         worker = self.server.worker_pid()
         self._rested(worker)
         bystander, memory = Bystander(self.address), Memory(worker)
+        said = len(self.server.output())
         bystander.begin()
         memory.begin()
         try:
@@ -130,4 +134,8 @@ class Siege:
         assert bystander.failure is None
         assert self.server.worker_pid() == worker
         assert bystander.p99_s() < P99_S
+        found = [
+            line for line in self.server.output()[said:].splitlines() if any(word in line for word in FAULTS)
+        ]
+        assert not found
         assert peak_mb < growth_mb

@@ -4,6 +4,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from steelyard.fronts.http2.front import Http2Front
 from steelyard.fronts.http2.patience import Patience
@@ -20,7 +21,9 @@ MANY = b"/test.Calls/Many"
 class SlowFront:
     """The front, and what its handlers wait for."""
 
-    def __init__(self, patience: Patience, limits: Limits, totals: TotalLimits, compress: bool) -> None:
+    def __init__(
+        self, patience: Patience, limits: Limits, totals: TotalLimits, compress: bool, engine: Any
+    ) -> None:
         self.released = asyncio.Event()
         self.begun = 0
         """Calls that have come to a handler."""
@@ -28,7 +31,7 @@ class SlowFront:
         methods.unary[ECHO.decode()] = self._echo
         methods.unary[WAIT.decode()] = self._wait
         methods.bidi_stream[MANY.decode()] = self._many
-        self.front = Http2Front(methods, None, limits, totals, patience, compress)
+        self.front = Http2Front(methods, engine, limits, totals, patience, compress)
         self.address = ""
 
     async def start(self, tls: ServedTls | None) -> None:
@@ -71,9 +74,10 @@ async def slow_front(
     totals: TotalLimits | None = None,
     compress: bool = False,
     tls: ServedTls | None = None,
+    engine: Any = None,
 ) -> AsyncIterator[SlowFront]:
     """A front that is stopped at the end."""
-    found = SlowFront(patience, limits or Limits(), totals or TotalLimits(), compress)
+    found = SlowFront(patience, limits or Limits(), totals or TotalLimits(), compress, engine)
     await found.start(tls)
     try:
         yield found

@@ -34,11 +34,13 @@ FLOODS: dict[str, Callable[[int], bytes]] = {
     "unknown": lambda stream_id: frame(0xEE, b"what", stream_id=stream_id),
 }
 
+BORNE = {"WINDOW_UPDATE", "one byte of DATA"}
+
 
 @pytest.mark.parametrize("reads", [True, False], ids=["reads", "does not read"])
 @pytest.mark.parametrize("kind", FLOODS)
 def test_a_flood(siege: Siege, kind: str, reads: bool) -> None:
-    with siege.hold(growth_mb=100), Attacker(siege.address) as attacker:
+    with siege.hold(growth_mb=30), Attacker(siege.address) as attacker:
         stream_id = attacker.next_id()
         attacker.send(frame(HEADERS, block(head()), flags=END_HEADERS, stream_id=stream_id))
         once = FLOODS[kind](stream_id) * FRAMES_A_ROUND
@@ -48,14 +50,14 @@ def test_a_flood(siege: Siege, kind: str, reads: bool) -> None:
                     break
         else:
             attacker.send_as_much_as_is_taken(once * ROUNDS)
-        # Whatever became of the flood, the server has seen the end of it.
-        alive = attacker.settle()
-        print(f"\nthe connection {'lives' if alive else 'was ended'}; {attacker.came} came")
+        # What costs the server nothing to hear, or ends its call, is borne; the rest ends the connection.
+        assert attacker.settle() == (kind in BORNE)
+        assert attacker.trailers == (kind == "one byte of DATA")
 
 
 @pytest.mark.parametrize("payload", [b"", b"\0"], ids=["empty", "a byte"])
 def test_a_flood_of_continuations(siege: Siege, payload: bytes) -> None:
-    with siege.hold(growth_mb=50), Attacker(siege.address) as attacker:
+    with siege.hold(growth_mb=30), Attacker(siege.address) as attacker:
         attacker.send(frame(HEADERS, block(head()), stream_id=attacker.next_id()))
         attacker.send_and_read(frame(CONTINUATION, payload, stream_id=1) * 100_000)
         attacker.read_to_end()
@@ -76,7 +78,7 @@ def test_a_frame_that_is_larger_than_may_be(siege: Siege, too_large: bytes) -> N
 
 
 def test_rapid_reset_in_a_burst(siege: Siege) -> None:
-    with siege.hold(growth_mb=100), Attacker(siege.address) as attacker:
+    with siege.hold(growth_mb=30), Attacker(siege.address) as attacker:
         for _ in range(100):
             burst = b"".join(
                 attacker.call() + frame(RST_STREAM, (8).to_bytes(4), stream_id=2 * (number + 500 * _) + 1)
@@ -89,7 +91,7 @@ def test_rapid_reset_in_a_burst(siege: Siege) -> None:
 
 
 def test_rapid_reset_below_the_limit(siege: Siege) -> None:
-    with siege.hold(growth_mb=100), Attacker(siege.address) as attacker:
+    with siege.hold(growth_mb=30), Attacker(siege.address) as attacker:
         for paced in range(18):
             burst = b"".join(
                 attacker.call(data=b"\0\0\0\1\0" + bytes(40))
@@ -101,7 +103,7 @@ def test_rapid_reset_below_the_limit(siege: Siege) -> None:
 
 
 def test_more_streams_than_may_be_from_a_peer_that_reads_nothing(siege: Siege) -> None:
-    with siege.hold(growth_mb=100), Attacker(siege.address) as attacker:
+    with siege.hold(growth_mb=30), Attacker(siege.address) as attacker:
         # Each is refused with a reset, for which the server has nowhere to go.
         fields = block(head())
         for _ in range(40):
@@ -114,7 +116,7 @@ def test_more_streams_than_may_be_from_a_peer_that_reads_nothing(siege: Siege) -
 
 
 def test_refusals_for_a_peer_that_reads_nothing(siege: Siege) -> None:
-    with siege.hold(growth_mb=100), Attacker(siege.address) as attacker:
+    with siege.hold(growth_mb=30), Attacker(siege.address) as attacker:
         for _ in range(20):
             calls = [attacker.call(head(b"/no/Such"), end=True) for _ in range(5_000)]
             if not attacker.send_as_much_as_is_taken(b"".join(calls)):

@@ -120,6 +120,38 @@ async def test_a_body_that_goes_on_in_small_pieces_is_not_stalled(slow: SlowFron
         assert len(slow.front.connections) == 1
 
 
+async def test_a_body_that_trickles_has_an_end() -> None:
+    async with slow_front(Patience(stalled_body_s=40, whole_body_s=100, idle_s=0, keepalive_s=0)) as slow:
+        with await connected(slow) as attacker:
+            assert await in_a_thread(attacker.settle)
+            attacker.send(attacker.call(head(ECHO), message(bytes(100))[:8]))
+            attacker.send(attacker.call(head(MANY), message(bytes(100))[:8]))
+            # Many messages that end are not one that does not, though one is always on its way.
+            attacker.send(attacker.call(head(MANY), message(b"x")[:3]))
+            for seconds in (30, 30, 30, 20):
+                for stream_id in (1, 3):
+                    attacker.send(frame(DATA, b"x", stream_id=stream_id))
+                attacker.send(frame(DATA, (message(b"x") * 2)[3:9], stream_id=5))
+                assert await in_a_thread(attacker.settle)
+                assert attacker.trailers == 0
+                await slow.pass_seconds(seconds)
+            assert await in_a_thread(attacker.settle)
+            assert (attacker.trailers, attacker.resets.total()) == (2, 2)
+            assert slow.front.held.received < 1_000
+
+
+async def test_answers_that_join_those_that_wait_are_nothing_that_was_taken(slow: SlowFront) -> None:
+    with await connected(slow, window=0) as attacker:
+        assert await in_a_thread(attacker.settle)
+        for _ in range(7):
+            assert len(slow.front.connections) == 1
+            attacker.send(attacker.call(head(ECHO), message(bytes(1_000)), end=True))
+            assert await in_a_thread(attacker.settle)
+            await slow.pass_seconds(9)
+        await slow.count(0)
+        assert slow.front.held.outgoing == 0
+
+
 @pytest.mark.parametrize("size", [20_000, 8 << 20], ids=["less than a buffer", "more"])
 async def test_an_answer_that_is_not_taken(slow: SlowFront, size: int) -> None:
     with await connected(slow, window=0 if size < 1 << 20 else MAX_WINDOW) as attacker:

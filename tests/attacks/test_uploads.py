@@ -1,6 +1,8 @@
 """Messages that are announced, begun, or packed, to cost more than they are."""
 
 import zlib
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 
 import numpy as np
 import pytest
@@ -12,22 +14,24 @@ from tests.support.asking import request
 
 
 def test_forged_lengths(siege: Siege) -> None:
-    with siege.hold(growth_mb=100):
-        for _ in range(35):
-            with Attacker(siege.address) as attacker:
-                for _ in range(4):
-                    calls = [attacker.call(data=b"\0\xff\xff\xff\xff") for _ in range(250)]
-                    attacker.send_and_read(b"".join(calls))
-                    assert attacker.settle()
-                assert (attacker.trailers, attacker.resets.total()) == (1_000, 1_000)
+    with siege.hold(growth_mb=40), besiegers(siege, 35) as attackers:
+        # A thousand streams of each connection, side by side; 256 of them may be open at once (`max_streams`).
+        for _ in range(4):
+            for attacker in attackers:
+                calls = [attacker.call(data=b"\0\xff\xff\xff\xff") for _ in range(250)]
+                attacker.send(b"".join(calls))
+            for attacker in attackers:
+                assert attacker.settle()
+        for attacker in attackers:
+            assert (attacker.trailers, attacker.resets.total()) == (1_000, 1_000)
 
 
 def test_forged_lengths_on_more_streams_than_may_be(siege: Siege) -> None:
-    with siege.hold(growth_mb=100):
-        for _ in range(35):
-            with Attacker(siege.address) as attacker:
-                attacker.send(b"".join(attacker.call(data=b"\0\xff\xff\xff\xff") for _ in range(1_000)))
-                attacker.settle()
+    with siege.hold(growth_mb=40), besiegers(siege, 35) as attackers:
+        for attacker in attackers:
+            attacker.send(b"".join(attacker.call(data=b"\0\xff\xff\xff\xff") for _ in range(1_000)))
+        for attacker in attackers:
+            attacker.settle()
 
 
 def test_a_message_of_a_gibibyte_that_is_only_announced(siege: Siege) -> None:
@@ -41,7 +45,7 @@ def test_a_message_of_a_gibibyte_that_is_only_announced(siege: Siege) -> None:
 def test_large_messages_that_nobody_finishes(siege: Siege, ended: bool) -> None:
     size = 63 * MB
     # Two fit into what one connection may hold, and the third is refused.
-    with siege.hold(growth_mb=600), Attacker(siege.address) as first, Attacker(siege.address) as second:
+    with siege.hold(growth_mb=400), Attacker(siege.address) as first, Attacker(siege.address) as second:
         for attacker in (first, second):
             for _ in range(3):
                 begun = attacker.call()
@@ -75,7 +79,7 @@ def test_gzip_bombs(siege: Siege) -> None:
     assert len(bomb) < 1.2 * MB
     fields = head(*HEAD_GZIP)
     # Two threads inflate, each up to 64 MB, and hold it twice while it is put together.
-    with siege.hold(growth_mb=450), Attacker(siege.address) as attacker:
+    with siege.hold(growth_mb=400), Attacker(siege.address) as attacker:
         for _ in range(8):
             begun = attacker.call(fields)
             attacker.send(begun)
@@ -86,7 +90,7 @@ def test_gzip_bombs(siege: Siege) -> None:
 def test_gzip_bombs_of_calls_that_are_cancelled(siege: Siege) -> None:
     bomb = message(gibibyte(), compressed=True)
     fields = head(*HEAD_GZIP)
-    with siege.hold(growth_mb=450), Attacker(siege.address) as attacker:
+    with siege.hold(growth_mb=400), Attacker(siege.address) as attacker:
         for _ in range(60):
             begun = attacker.call(fields)
             stream_id = int.from_bytes(begun[5:9])
@@ -117,7 +121,7 @@ def test_too_many_headers_end_their_call(siege: Siege) -> None:
 def test_headers_from_a_table_cost_more_than_their_frames(siege: Siege) -> None:
     large = remembered(b"x", bytes(3_900).replace(b"\0", b"x"))
     begun = block(head())
-    with siege.hold(growth_mb=200):
+    with siege.hold(growth_mb=80):
         attackers = [Attacker(siege.address) for _ in range(8)]
         for attacker in attackers:
             attacker.send(header_frames(attacker.next_id(), begun + large))
@@ -129,32 +133,39 @@ def test_headers_from_a_table_cost_more_than_their_frames(siege: Siege) -> None:
             attacker.close()
 
 
+@contextmanager
+def besiegers(siege: Siege, count: int) -> Iterator[list[Attacker]]:
+    """Connections that are there side by side, and know what they may do."""
+    with ExitStack() as stack:
+        found = [stack.enter_context(Attacker(siege.address)) for _ in range(count)]
+        assert all(attacker.settle() for attacker in found)
+        yield found
+
+
 def test_calls_while_handlers_stand_still(siege: Siege) -> None:
-    stand_still(siege, connections=20, calls=250)
+    stand_still(siege, connections=20, rounds=2)
 
 
 @pytest.mark.extra
 def test_a_hundred_thousand_calls_while_handlers_stand_still(siege: Siege) -> None:
-    for _ in range(4):
-        stand_still(siege, connections=100, calls=250)
+    stand_still(siege, connections=100, rounds=4)
 
 
-def stand_still(siege: Siege, connections: int, calls: int) -> None:
-    """Calls of 10 KB to a model that works on each for a second."""
+def stand_still(siege: Siege, connections: int, rounds: int) -> None:
+    """Calls of 10 KB to a model that works on each for a second, 250 a round on each connection. More than 256 may not
+    be open on one (`max_streams`), so each round gives up the calls of the one before."""
     padding = {"padding": "x" * 10_000}
     asked = request("still", {"turns": np.array([500_000], np.int64)}, parameters=padding).SerializeToString()
-    waiting = []
-    with siege.hold(growth_mb=100 + connections * 5):
-        for _ in range(connections):
-            attacker = Attacker(siege.address)
-            waiting.append(attacker)
-            assert attacker.settle()
-            attacker.send_and_read(
-                b"".join(attacker.call(data=message(asked), end=True) for _ in range(calls))
-            )
-            assert attacker.settle()
-        for attacker in waiting:
-            attacker.close()
+    with siege.hold(growth_mb=60 + connections * 5), besiegers(siege, connections) as attackers:
+        for number in range(rounds):
+            for attacker in attackers:
+                given_up = [2 * stream + 1 for stream in range(250 * (number - 1), 250 * number) if number]
+                for stream_id in given_up:
+                    attacker.reset(stream_id)
+                calls = [attacker.call(data=message(asked), end=True) for _ in range(250)]
+                attacker.send_and_read(b"".join(calls))
+            for attacker in attackers:
+                assert attacker.settle()
 
 
 def header_frames(stream_id: int, whole: bytes) -> bytes:

@@ -150,7 +150,7 @@ class Pair:
         """That no call is open, and nothing is counted."""
         assert not self.server.calls
         for ledger in (self.server.ledger, self.total):
-            assert (ledger.incoming, ledger.working, ledger.outgoing) == (0, 0, 0)
+            assert (ledger.incoming, ledger.working, ledger.outgoing, ledger.calls) == (0, 0, 0, 0)
 
 
 def cut(data: bytes, lengths: Sequence[int]) -> Iterator[bytes]:

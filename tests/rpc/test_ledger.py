@@ -5,7 +5,7 @@ import pytest
 from steelyard._native.rpc import Ledger
 from steelyard.rpc import codes
 from steelyard.rpc.calls import Happening
-from steelyard.rpc.framing import frame, prefix
+from steelyard.rpc.framing import FramingError, frame, prefix
 from steelyard.rpc.limits import Limits, TotalLimits
 from steelyard.rpc.server import MESSAGE_OVERHEAD, UNREAD_BYTES
 from steelyard.rpc.states import ServerState
@@ -197,4 +197,84 @@ def test_a_stream_of_answers_pauses_while_its_peer_takes_none() -> None:
         pair.server.data_to_send()
     assert pair.total.outgoing < 400_000
     assert pair.server.lost()[0][0] is Happening.GONE
+    pair.assert_nothing_held()
+
+
+@pytest.mark.parametrize("plain", [False, True], ids=["native", "plain"])
+def test_what_waits_for_others_leaves_room_for_small_answers_alone(plain: bool) -> None:
+    pair = Pair(Limits(send_bytes=80_000), TotalLimits(send_bytes=100_000), plain)
+    assert pair.server.has_room(1_000_000)
+    pair.total.wait(60_000)
+    assert pair.server.has_room(40_000)
+    assert not pair.server.has_room(40_001)
+    pair.total.wait(1_000_000)
+    assert pair.server.has_room(16 << 10)
+    assert not pair.server.has_room((16 << 10) + 1)
+    first, second = pair.call(), pair.call()
+    pair.server.answer(first, bytes(10_000), [])
+    pair.server.answer(second, bytes(10_000), [])
+    pair.pump()
+    assert pair.status(first.stream_id) == (0, "")
+    status = pair.status(second.stream_id)
+    assert status is not None
+    assert status[0] == codes.RESOURCE_EXHAUSTED
+    pair.total.wait(-1_060_000)
+    pair.assert_nothing_held()
+
+
+@pytest.mark.parametrize("of_all", [False, True], ids=["of one connection", "of all"])
+def test_messages_of_many_streams_share_what_may_wait(of_all: bool) -> None:
+    limits = Limits() if of_all else Limits(send_bytes=1_000_000)
+    pair = Pair(limits, TotalLimits(send_bytes=1_000_000) if of_all else TotalLimits())
+    calls = [pair.call(DOWN) for _ in range(20)]
+    sent = [pair.server.send_message(call, bytes(300_000)) for call in calls]
+    assert sent == [True] * 3 + [False] * 17
+    assert pair.total.outgoing == 900_000
+    pair.pump()
+    assert pair.server.send_message(calls[-1], bytes(300_000))
+    pair.server.lost()
+    pair.assert_nothing_held()
+
+
+def test_what_a_handler_keeps_of_a_request_is_counted() -> None:
+    pair = Pair(Limits(connection_bytes=100_000))
+    first, second = pair.call(BOTH), pair.call(BOTH)
+    for call in (first, second):
+        pair.server.consumed(call, b"x")
+    pair.server.keep(first, 60_000)
+    with pytest.raises(FramingError, match="connection_received_bytes"):
+        pair.server.keep(second, 60_000)
+    assert pair.total.incoming == 60_000
+    pair.server.keep(first, -60_000)
+    pair.server.keep(second, 60_000)
+    pair.server.fail(second, codes.INTERNAL, "", ())
+    pair.server.fail(first, codes.INTERNAL, "", ())
+    pair.pump()
+    pair.assert_nothing_held()
+
+
+@pytest.mark.parametrize("plain", [False, True], ids=["native", "plain"])
+def test_calls_over_those_of_all_are_refused_where_a_connection_has_many(plain: bool) -> None:
+    pair = Pair(totals=TotalLimits(max_calls=20), plain=plain)
+    pair.total.open(1_000)
+    streams = [pair.ask(BOTH if number % 2 else UNARY) for number in range(18)]
+    pair.pump()
+    assert (len(pair.server.calls), pair.total.calls) == (16, 1_016)
+    for stream_id in streams[16:]:
+        status = pair.status(stream_id)
+        assert status is not None
+        assert status[0] == codes.RESOURCE_EXHAUSTED
+        assert "max_open_calls" in status[1]
+    # One that is over makes room for another.
+    pair.send(streams[0], b"x", end=True)
+    pair.pump()
+    pair.server.answer(pair.server.calls[streams[0]], b"y", [])
+    last = pair.ask(UNARY)
+    pair.pump()
+    assert pair.status(last) is None
+    pair.total.open(-1_000)
+    more = [pair.ask(UNARY) for _ in range(6)]
+    pair.pump()
+    assert [pair.status(stream_id) is None for stream_id in more] == [True] * 4 + [False] * 2
+    pair.server.lost()
     pair.assert_nothing_held()

@@ -25,6 +25,10 @@ class Ledger:
         """Of answers that the peer has not taken."""
 
     @property
+    def calls(self) -> int:
+        """Those that are open; no bytes."""
+
+    @property
     def received(self) -> int:
         """Bytes of requests, complete or not."""
 
@@ -36,6 +40,9 @@ class Ledger:
 
     def wait(self, count: int) -> None:
         """So many bytes of answers wait, or no longer where `count` is under zero."""
+
+    def open(self, count: int) -> None:
+        """So many calls were begun, or are over where `count` is under zero."""
 
 @final
 class Frames:
@@ -97,6 +104,8 @@ class ServerCall:
     """Whether the peer was told to send no more on this stream for now."""
     touched: int
     """The connection's epoch when something of the call last came."""
+    since: int
+    """The same when the call began, or of one that streams, the message that is coming."""
     owner: Any
     """The front's."""
 

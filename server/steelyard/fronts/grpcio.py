@@ -58,12 +58,13 @@ def _deadline_ns(context: Any) -> int:
 class GrpcioContext:
     """A call of any method but ModelInfer."""
 
-    __slots__ = ("_waiting", "deadline_ns", "peer")
+    __slots__ = ("_waiting", "aside", "deadline_ns", "peer")
 
     def __init__(self, context: Any, waiting: WaitingAnswers) -> None:
         self.peer: str = context.peer()
         self.deadline_ns = _deadline_ns(context)
         self._waiting = waiting
+        self.aside = 0
 
     def has_room(self, size: int) -> bool:
         """Whether so many bytes more of answers may be kept for the caller."""
@@ -75,6 +76,7 @@ class GrpcioContext:
 
     def set_aside(self, count: int) -> None:
         """So many bytes of answers are kept, or no longer where `count` is under zero."""
+        self.aside += count
         self._waiting.add(self.peer, count)
 
     def keep(self, count: int) -> None:
@@ -177,7 +179,7 @@ def _bidi_stream(handler: BidiStream, waiting: WaitingAnswers) -> Any:
         try:
             async for answer in handler(bodies, call):
                 # The library asks for the next when the caller's windows have taken this one.
-                call.set_aside(len(answer))
+                call.set_aside(len(answer) - min(call.aside, len(answer)))
                 try:
                     yield answer
                 finally:

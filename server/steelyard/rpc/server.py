@@ -2,7 +2,7 @@
 
 import contextlib
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import ngh2
@@ -55,6 +55,10 @@ _NOT_HTTP2 = (
 )
 
 
+def _no_room_is_made() -> bool:
+    return False
+
+
 class ServerConnection:
     """The calls of one connection. Holds no socket, no clock and no task."""
 
@@ -91,6 +95,10 @@ class ServerConnection:
         """Bytes of answers that are counted as waiting, and are not given yet."""
         self.has_more = False
         """Whether `data_to_send` gave only a slice the last time."""
+        self.sent_bytes = 0
+        """Of answers that `data_to_send` gave, since the connection began."""
+        self.make_room: Callable[[], bool] = _no_room_is_made
+        """Asked where all connections hold too much: whether others were made to hold less, so that it is not."""
         self._total = total
         self._methods = methods
         self._preface = b""
@@ -136,7 +144,9 @@ class ServerConnection:
         try:
             data = h2.data_to_send(SLICE_BYTES) if self.has_more else h2.data_to_send()
             if queued:
-                self.ledger.wait(h2.queued_body_size() + self.aside - self.ledger.outgoing)
+                left = h2.queued_body_size()
+                self.sent_bytes += queued - left
+                self.ledger.wait(left + self.aside - self.ledger.outgoing)
             elif self.ledger.outgoing:
                 self.ledger.wait(self.aside - self.ledger.outgoing)
             if not data:
@@ -174,10 +184,14 @@ class ServerConnection:
         except NGH2Error:
             self._vanished(call)
 
-    def send_message(self, call: ServerCall, body: bytes, compressed: bool = False) -> bool:
-        """Sends one of several messages; ask `may_send` before the next. False where there is no room for it, and
-        nothing was sent."""
-        if not self._traffic.has_room(len(body)):
+    def send_message(self, call: ServerCall, body: bytes, compressed: bool = False, aside: int = 0) -> bool:
+        """Sends one of several messages, for which `aside` bytes were set aside, and no longer are; ask `may_send`
+        before the next. False where there is no room for it, and nothing was sent."""
+        missing = len(body) - aside
+        has_room = missing <= 0 or self._traffic.has_room(missing)
+        if aside:
+            self.set_aside(-aside)
+        if not has_room:
             return False
         # Where the stream is gone already, `news` or the next `receive` tells of it.
         with contextlib.suppress(NGH2Error):
@@ -266,6 +280,15 @@ class ServerConnection:
             return call.unframer is not None and call.unframer.in_message
         return call.state == ServerState.RECEIVING
 
+    def unfinished_bytes(self, call: ServerCall) -> int:
+        """What the server holds of a call only because something has to come from its peer, or to be taken by it."""
+        if call.state == ServerState.DISCARDING or not (
+            call.streams_requests or call.state == ServerState.RECEIVING
+        ):
+            return 0
+        coming = 0 if call.unframer is None else call.unframer.held
+        return int(call.held + call.head_bytes + coming)
+
     def is_told(self, call: ServerCall) -> bool:
         """Whether the front was told of a call that it has not ended."""
         return call.state != ServerState.DISCARDING and (
@@ -343,6 +366,13 @@ class ServerConnection:
             head = Refused(200, codes.UNIMPLEMENTED, f"no method {shown!r}")
         self._refuse(stream_id, head, ended)
 
+    def too_many(self, stream_id: int, ended: bool) -> None:
+        """A good request comes while as many calls are open as may be, and not few of them here."""
+        problem = (
+            f"as many calls are open as may be: {self.totals.max_calls} of all connections (max_open_calls)"
+        )
+        self._refuse(stream_id, Refused(200, codes.RESOURCE_EXHAUSTED, problem), ended)
+
     def large_head(self, stream_id: int, fields: tuple[Header, ...], ended: bool) -> int:
         """A good request's headers are large: counts what they hold, which is returned; 0 where there is no room for
         so many bytes, and the call was refused."""
@@ -419,11 +449,14 @@ class ServerConnection:
         unframer: Unframer | None = call.unframer
         if unframer is None:
             unframer = call.unframer = Unframer(self.limits.max_message_bytes)
-        before = unframer.held
+        before, goes_on = unframer.held, unframer.in_message
         try:
-            return unframer.feed(data)
+            messages = unframer.feed(data)
         finally:
             self.ledger.arrive(unframer.held - before)
+        if call.streams_requests and (messages or not goes_on):
+            call.since = self._traffic.epoch
+        return messages
 
     def _message_in(self, call: ServerCall, message: Message, ended: bool, found: list[Event]) -> None:
         body, compressed = message
@@ -475,7 +508,7 @@ class ServerConnection:
         ledger, total = self.ledger, self._total
         if ledger.received > self.limits.connection_bytes:
             limit = f"{self.limits.connection_bytes} of one connection (connection_received_bytes)"
-        elif total.received > self.totals.received_bytes:
+        elif total.received > self.totals.received_bytes and not self.make_room():
             limit = f"{self.totals.received_bytes} of all connections (total_received_bytes)"
         else:
             return
@@ -586,4 +619,5 @@ class ServerConnection:
         if call.head_bytes:
             self.ledger.arrive(-call.head_bytes)
             call.head_bytes = 0
-        self.calls.pop(call.stream_id, None)
+        if self.calls.pop(call.stream_id, None) is not None:
+            self.ledger.open(-1)

@@ -12,8 +12,8 @@ class Context(Protocol):
     deadline_ns: int
     """Monotonic nanoseconds; 0 where the caller set none."""
 
-    # What a handler of streams keeps is counted with what the front does. What it was given it keeps until it asks for
-    # the next message, and what it gives is the front's from then on.
+    # What a handler of streams keeps is counted with what the front does. An answer that it gives is the front's from
+    # then on, and so is what was set aside for it.
 
     def has_room(self, size: int) -> bool:
         """Whether so many bytes more of answers may be kept for the caller."""

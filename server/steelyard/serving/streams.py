@@ -59,11 +59,14 @@ class StreamedCall:
 
     def answer(self, body: bytes, decision_id: str, trailing: Metadata) -> None:
         answer = wrap_stream_response(body)
+        self._stream.expect(len(answer))
         problem = self._stream.refuses(self, len(answer))
         self._stream.ended(self, self._error(TooLarge(problem), decision_id) if problem else answer)
 
     def fail(self, error: SteelyardError, decision_id: str, trailing: Metadata) -> None:
-        self._stream.ended(self, self._error(error, decision_id))
+        answer = self._error(error, decision_id)
+        self._stream.expect(len(answer))
+        self._stream.ended(self, answer)
 
     def _error(self, error: SteelyardError, decision_id: str) -> bytes:
         parameters = stream_parameters_of(error, decision_id)
@@ -113,6 +116,7 @@ class Stream:
         self._changed = asyncio.Event()
         self._reading = True
         self._aside = 0
+        self._waiting_bytes = 0
         self._over = False
 
     async def read(self, bodies: AsyncIterator[bytes]) -> None:
@@ -121,7 +125,11 @@ class Stream:
             async for body in bodies:
                 if not self._has_room():
                     await self._wait_for_room(len(body))
-                call = StreamedCall(self, self._context, body, int(self._expected_bytes))
+                expected = int(self._expected_bytes)
+                # Without room the only request of a stream goes on, and nothing is set aside for it.
+                call = StreamedCall(
+                    self, self._context, body, expected if self._context.has_room(expected) else 0
+                )
                 self._calls.add(call)
                 self._set_aside(call.expected_bytes)
                 self._engine.submit(call, body)
@@ -132,12 +140,23 @@ class Stream:
     async def answers(self) -> AsyncIterator[bytes]:
         """Answers in the order in which they were done."""
         while (answer := await self._answers.get()) is not None:
-            # The front counts it from here on.
-            self._set_aside(-len(answer))
+            # It is the front's from here on, as it was counted.
+            self._aside -= len(answer)
+            self._waiting_bytes -= len(answer)
             yield answer
             self._unread -= 1
             self._unread_bytes -= len(answer)
             self._changed.set()
+
+    def expect(self, size: int) -> None:
+        """An answer of so many bytes was made; the next are expected to be like it."""
+        first = not self._expected_bytes
+        self._expected_bytes = max(size, EXPECTED_KEPT * self._expected_bytes)
+        if first:
+            for call in self._calls:
+                if self._context.has_room(size):
+                    call.expected_bytes = size
+                    self._set_aside(size)
 
     def refuses(self, call: StreamedCall, size: int) -> str:
         """Why an answer of so many bytes cannot wait; empty where it can."""
@@ -153,7 +172,7 @@ class Stream:
         self._set_aside(len(answer) - call.expected_bytes)
         self._unread += 1
         self._unread_bytes += len(answer)
-        self._expected_bytes = max(len(answer), EXPECTED_KEPT * self._expected_bytes)
+        self._waiting_bytes += len(answer)
         self._changed.set()
         self._answers.put_nowait(answer)
         self._end_if_done()
@@ -190,8 +209,12 @@ class Stream:
         return (
             inside + self._unread < limit
             and expected <= self._max_bytes
-            and self._context.has_room(int(self._expected_bytes))
+            and self._context.has_room(int((inside + 1) * self._expected_bytes) - self._reserved())
         )
+
+    def _reserved(self) -> int:
+        # All that is set aside but for what waits.
+        return self._aside - self._waiting_bytes
 
     def _end_if_done(self) -> None:
         if not self._reading and not self._calls:

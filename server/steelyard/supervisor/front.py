@@ -83,6 +83,7 @@ def total_limits(settings: Settings) -> TotalLimits:
     """The limits over all connections."""
     return TotalLimits(
         max_connections=settings.max_connections,
+        max_calls=settings.max_open_calls,
         received_bytes=settings.total_received_bytes,
         send_bytes=settings.total_send_bytes,
     )
@@ -94,6 +95,7 @@ def patience(settings: Settings) -> Patience:
         handshake_s=settings.handshake_timeout_s,
         stalled_frame_s=settings.frame_timeout_s,
         stalled_body_s=settings.body_timeout_s,
+        whole_body_s=settings.upload_timeout_s,
         stalled_write_s=settings.write_timeout_s,
         idle_s=settings.idle_timeout_s,
         age_s=settings.max_connection_age_s,

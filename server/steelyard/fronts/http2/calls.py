@@ -21,6 +21,12 @@ Run = Callable[["HandledCall", bytes], Awaitable[None]]
 """What a method does with its calls: the call, and its message, empty where messages come one after the other."""
 
 
+def fault_of(call: ServerCall, error: BaseException | None) -> SteelyardError:
+    """What a caller is told of a fault of ours, which the log has."""
+    log("call.fault", level=logging.ERROR, method=call.method.name, exception=repr(error)[:2000])
+    return ExecutionFailed("the server failed on this call")
+
+
 class InferCall:
     """A ModelInfer call."""
 
@@ -82,6 +88,8 @@ class InferCall:
             plain = await self._connection.front.inflate(self._rpc.encoding, body)
         except SteelyardError as error:
             self._connection.fail(self._rpc, error, [])
+        except Exception as error:
+            self._connection.fail(self._rpc, fault_of(self._rpc, error), [])
         else:
             self._engine.submit(self, plain)
         self._inflating = None
@@ -97,6 +105,7 @@ class HandledCall:
         self.deadline_ns = rpc.deadline_ns
         self.requests = Requests(lambda read: connection.rpc.consumed(rpc, read))
         self._run = run
+        self._aside = 0
         self._over = False
         self._expired = False
         loop = asyncio.get_running_loop()
@@ -128,6 +137,7 @@ class HandledCall:
 
     def set_aside(self, count: int) -> None:
         """So many bytes of answers wait in the handler, or no longer where `count` is under zero."""
+        self._aside += count
         self.connection.rpc.set_aside(count)
 
     def keep(self, count: int) -> None:
@@ -145,7 +155,9 @@ class HandledCall:
 
     async def send(self, body: bytes) -> None:
         """Sends one of several answers; returns when it is time for the next."""
-        await self.connection.send(self.rpc, body)
+        aside = min(self._aside, len(body))
+        self._aside -= aside
+        await self.connection.send(self.rpc, body, aside=aside)
 
     def _expire(self) -> None:
         self._expired = True
@@ -171,8 +183,7 @@ class HandledCall:
         if self._expired and error is None:
             error = DeadlineExpired("the deadline passed before the answer was complete")
         elif not isinstance(error, SteelyardError):
-            log("call.fault", level=logging.ERROR, method=self.rpc.method.name, exception=repr(error)[:2000])
-            error = ExecutionFailed("the server failed on this call")
+            error = fault_of(self.rpc, error)
         self.connection.fail(self.rpc, error, [])
 
     def finish(self, body: bytes | None = None) -> None:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from steelyard.errors import TooLarge
+from steelyard.fronts.http2.calls import fault_of
 from steelyard.fronts.http2.connection import Http2Connection
 from steelyard.rpc.calls import ServerCall
 from steelyard.rpc.compression import GZIP, deflate, is_accepted
@@ -40,21 +41,27 @@ class CompressingConnection(Http2Connection):
         else:
             self._answer_compressed(call, body, [])
 
-    async def send(self, call: ServerCall, body: bytes, compressed: bool = False) -> None:
+    async def send(self, call: ServerCall, body: bytes, compressed: bool = False, aside: int = 0) -> None:
         small: bytes | None = None
         if is_accepted(GZIP, call.accepts):
             self.rpc.announce_encoding(call, GZIP)
             if len(body) > INLINE_BYTES:
-                if not self.rpc.has_room(len(body)):
-                    raise TooLarge(self.rpc.no_room(len(body)))
-                self.rpc.set_aside(len(body))
-                small = await self._compress(body)
+                small = await self._compress_of_stream(body, aside)
+                aside = 0
             elif len(body) >= WORTH_BYTES:
                 small = deflate(GZIP, body)
         if small is None:
-            await super().send(call, body)
+            await super().send(call, body, aside=aside)
         else:
-            await super().send(call, small, compressed=True)
+            await super().send(call, small, True, aside)
+
+    async def _compress_of_stream(self, body: bytes, aside: int) -> bytes | None:
+        missing = len(body) - aside
+        has_room = not missing or self.rpc.has_room(missing)
+        self.rpc.set_aside(missing if has_room else -aside)
+        if not has_room:
+            raise TooLarge(self.rpc.no_room(len(body)))
+        return await self._compress(body)
 
     def _answer_compressed(self, call: ServerCall, body: bytes, trailing: list[Header]) -> None:
         if len(body) <= INLINE_BYTES:
@@ -69,7 +76,12 @@ class CompressingConnection(Http2Connection):
             self.front.background(self._answer_later(call, owner, body, trailing))
 
     async def _answer_later(self, call: ServerCall, owner: Any, body: bytes, trailing: list[Header]) -> None:
-        small = await self._compress(body)
+        try:
+            small = await self._compress(body)
+        except Exception as error:
+            if not owner.is_gone:
+                self.fail(call, fault_of(call, error), trailing)
+            return
         if owner.is_gone:
             return
         if small is None:

@@ -5,6 +5,7 @@ import logging
 import socket
 import ssl
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from steelyard.errors import SteelyardError, TooLarge
@@ -41,6 +42,7 @@ class Http2Connection(asyncio.BufferedProtocol):
     def __init__(self, front: "Http2Front") -> None:
         self.front = front
         self.rpc = ServerConnection(front.methods, front.limits, front.totals, front.held)
+        self.rpc.make_room = partial(front.make_room, self.rpc.ledger)
         self.rpc.tick(front.epoch)
         self.peer = ""
         self.began_epoch = front.epoch
@@ -56,7 +58,7 @@ class Http2Connection(asyncio.BufferedProtocol):
         """Whether it was told, a round trip later, which call was the last that was taken."""
         self.taken_epoch = front.epoch
         """When the peer last took something of the answers that wait, or nothing waited."""
-        self._waiting_bytes = 0
+        self._taken_bytes = 0
         self._transport: Any = None
         self._dirty = False
         self._writing_paused = False
@@ -233,14 +235,33 @@ class Http2Connection(asyncio.BufferedProtocol):
             self.rpc.frames.open_since = epoch
         for call in self.rpc.calls.values():
             call.touched = epoch
+            # It is asked once a second.
+            call.since += 1
 
     def takes(self) -> bool:
-        """Whether the peer has taken anything of what waits for it since this was last asked."""
+        """Whether the peer has taken anything of what waits for it since this was last asked, or nothing waits. Answers
+        that joined what waits are nothing that it took."""
         rpc = self.rpc
-        waiting = rpc.ledger.outgoing - rpc.aside + self._transport.get_write_buffer_size()
-        moved = not waiting or waiting != self._waiting_bytes
-        self._waiting_bytes = waiting
+        unwritten = self._transport.get_write_buffer_size()
+        taken = rpc.sent_bytes - unwritten
+        moved = taken > self._taken_bytes or not (unwritten or rpc.ledger.outgoing > rpc.aside)
+        self._taken_bytes = max(taken, self._taken_bytes)
         return moved
+
+    def give_way(self, count: int) -> None:
+        """Ends calls that wait for their peer, those that hold most first, until so many bytes fewer are held."""
+        rpc = self.rpc
+        target = rpc.ledger.incoming - count
+        largest = sorted(rpc.calls.values(), key=rpc.unfinished_bytes, reverse=True)
+        for call in largest:
+            if rpc.ledger.incoming <= target or not rpc.unfinished_bytes(call):
+                break
+            self.end_incomplete(
+                call,
+                "the server holds as many bytes of requests as it may, and this connection most of those that are "
+                f"incomplete: {self.front.totals.received_bytes} of all connections (total_received_bytes)",
+                codes.RESOURCE_EXHAUSTED,
+            )
 
     # Calls.
 
@@ -256,10 +277,10 @@ class Http2Connection(asyncio.BufferedProtocol):
         call.owner = None
         self._call_ended()
 
-    def end_incomplete(self, call: ServerCall, problem: str) -> None:
-        """Ends a call whose request took too long to come."""
+    def end_incomplete(self, call: ServerCall, problem: str, code: int = codes.DEADLINE_EXCEEDED) -> None:
+        """Ends a call whose request took too long to come, or took too much until then."""
         told = self.rpc.is_told(call)
-        self.rpc.fail(call, codes.DEADLINE_EXCEEDED, problem, ())
+        self.rpc.fail(call, code, problem, ())
         if told:
             call.owner.gone()
             call.owner = None
@@ -280,10 +301,10 @@ class Http2Connection(asyncio.BufferedProtocol):
         call.owner = None
         self._call_ended()
 
-    async def send(self, call: ServerCall, body: bytes, compressed: bool = False) -> None:
-        """Sends one of several answers; returns when little enough of them waits for the peer. Raises TooLarge where
-        there is no room for it."""
-        if not self.rpc.send_message(call, body, compressed):
+    async def send(self, call: ServerCall, body: bytes, compressed: bool = False, aside: int = 0) -> None:
+        """Sends one of several answers, for which `aside` bytes were set aside; returns when little enough of them
+        waits for the peer. Raises TooLarge where there is no room for it."""
+        if not self.rpc.send_message(call, body, compressed, aside):
             raise TooLarge(self.rpc.no_room(len(body)))
         self.touch()
         if not self.rpc.may_send(call):

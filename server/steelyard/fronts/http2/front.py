@@ -222,6 +222,27 @@ class Http2Front:
             and self.held.working < self.totals.received_bytes // 4
         )
 
+    def make_room(self, asking: Ledger) -> bool:
+        """Where requests of all connections take too much: whether one that holds more than `asking` did give way.
+
+        Else a few could fill what all may hold, with messages that they never finish, and every other would be refused.
+        Who holds more than an equal share has nobody give way, so that looking for the largest is paid for: the whole
+        look, at 4,000 connections a millisecond, frees a quarter of a share, or what is needed.
+        """
+        limit = self.totals.received_bytes
+        share = limit // max(1, len(self._connections))
+        while self.held.received > limit:
+            if asking.incoming > share:
+                return False
+            largest = max(self._connections, key=lambda one: one.rpc.ledger.incoming)
+            before = largest.rpc.ledger.incoming
+            if before <= asking.incoming:
+                return False
+            largest.give_way(max(self.held.received - limit, before // 4))
+            if largest.rpc.ledger.incoming >= before:
+                return False
+        return True
+
     def _flush(self) -> None:
         dirty, self._dirty = self._dirty, []
         for connection in dirty:

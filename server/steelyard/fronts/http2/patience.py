@@ -18,6 +18,10 @@ class Patience:
     stalled_body_s: int = 30
     """Between two pieces of a message: a call that is never completed holds what came of it."""
 
+    whole_body_s: int = 600
+    """From a call's headers, or the first byte of a stream's message, to the end, however it trickles: 64 MB within it
+    are 110 KB a second. A call that gets a byte now and then holds what came of it for no longer."""
+
     stalled_write_s: int = 60
     """Without the peer taking anything of the answers that wait for it."""
 

@@ -44,6 +44,10 @@ def look_at(connection: "Http2Connection", patience: Patience, epoch: int, now_n
                 connection.end_incomplete(
                     call, f"nothing of the request came for {patience.stalled_body_s} s"
                 )
+            elif _over(patience.whole_body_s, call.since, epoch):
+                connection.end_incomplete(
+                    call, f"the request was not complete within {patience.whole_body_s} s"
+                )
     if connection.leaving_epoch >= 0 or _over(patience.age_s, connection.began_epoch, epoch):
         _leave(connection, epoch)
     if connection.asked_epoch >= 0:

@@ -36,7 +36,7 @@ class ServerCall:
         self.held = 0
         self.head_bytes = head_bytes
         self.paused = False
-        self.touched = touched
+        self.touched = self.since = touched
         self.owner: Any = None
 
     def metadata(self) -> tuple[tuple[str, str | bytes], ...]:

@@ -4,7 +4,7 @@
 class Ledger:
     """Counts of one connection, or of all; every change of a connection's is one of its whole's."""
 
-    __slots__ = ("incoming", "outgoing", "whole", "working")
+    __slots__ = ("calls", "incoming", "outgoing", "whole", "working")
 
     def __init__(self, whole: "Ledger | None" = None) -> None:
         self.whole = whole
@@ -14,6 +14,8 @@ class Ledger:
         """Of complete messages whose calls have not ended, or that a stream's handler has not read."""
         self.outgoing = 0
         """Of answers that the peer has not taken."""
+        self.calls = 0
+        """Those that are open; no bytes."""
 
     @property
     def received(self) -> int:
@@ -37,3 +39,9 @@ class Ledger:
         self.outgoing += count
         if self.whole is not None:
             self.whole.wait(count)
+
+    def open(self, count: int) -> None:
+        """So many calls were begun, or are over where `count` is under zero."""
+        self.calls += count
+        if self.whole is not None:
+            self.whole.open(count)

@@ -22,6 +22,8 @@ COPIED_BYTES = 16 << 10
 
 FREE_ANSWER_BYTES = 16 << 10
 
+FREE_CALLS = 16
+
 FREE_HEAD_BYTES = 2 << 10
 
 _HEAD: list[Header] = [
@@ -97,6 +99,7 @@ class Traffic:
         self.ledger.work(-call.held)
         call.held = 0
         del self.calls[call.stream_id]
+        self.ledger.open(-1)
 
     def has_room(self, size: int) -> bool:
         waiting, of_all = self.ledger.outgoing, self.total.outgoing
@@ -116,6 +119,9 @@ class Traffic:
         if isinstance(head, Refused) or method is None:
             self._others.refuse(event.stream_id, event.headers, event.end_stream)
             return
+        if self.total.calls >= self._totals.max_calls and len(self.calls) >= FREE_CALLS:
+            self._others.too_many(event.stream_id, event.end_stream)
+            return
         head_bytes = 0
         if head_size(event.headers) > FREE_HEAD_BYTES:
             head_bytes = self._others.large_head(event.stream_id, event.headers, event.end_stream)
@@ -123,6 +129,7 @@ class Traffic:
                 return
         call = ServerCall(event.stream_id, method, head, event.headers, head_bytes, self.epoch, self.now_ns)
         self.calls[event.stream_id] = call
+        self.ledger.open(1)
         if call.streams_requests or event.end_stream:
             self._others.call_began(call, event.end_stream, found)
 
