@@ -6,7 +6,7 @@ What a front does itself is tested over both of them; whatever differs is a faul
 |---|---|
 | test_requests, test_tensors | requests and their statuses, trailing metadata, messages of every size |
 | test_malformed_bodies | bodies that are no messages, limits of size, compression |
-| test_streams | order, half-close, cancellation and bounds of streams |
+| test_streams, test_stream_shares | order, half-close, cancellation and bounds of streams |
 | test_control_calls | unary and streamed calls of the handlers, unknown methods |
 | test_triton_client | the client that the field uses |
 | test_waiting_requests, test_accounting | cancellation, deadlines, callers who go away, and that each is counted once |
@@ -42,6 +42,7 @@ OVER_BOTH: dict[str, tuple[str, ...]] = {
     "test_tensors": (),
     "test_malformed_bodies": (),
     "test_streams": (),
+    "test_stream_shares": (),
     "test_control_calls": (),
     "test_triton_client": (),
     "test_waiting_requests": (),

@@ -3,7 +3,6 @@
 import queue
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import grpc
@@ -11,7 +10,6 @@ import numpy as np
 import pytest
 
 from steelyard.wire.generated import grpc_service as pb
-from tests.support import models
 from tests.support.asking import Asker, arrays, request
 from tests.support.metrics import metrics
 from tests.support.server import Server
@@ -193,27 +191,3 @@ def test_a_message_over_the_limit_ends_the_stream(ask: Asker) -> None:
         list(ask.stream([numbered(1), large]))
     assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert ask.call("ServerLive", pb.ServerLiveRequest()).live
-
-
-def test_answers_of_many_streams_are_bounded_together(start: Callable[..., Server], tmp_path: Path) -> None:
-    repository = tmp_path / "models"
-    models.put(repository, "widened", models.widened(50_000))
-    limits = {"connection_send_bytes": "2 MiB", "total_send_bytes": "3 MiB"}
-    server = start(repository, **limits).wait_ready()
-    body = request("widened", {"x": np.ones((1, 1), np.float32)})
-    with Asker(server.address) as own:
-        sending = [Sending() for _ in range(20)]
-        calls = [own.stream(each) for each in sending]
-        for each in sending:
-            for _ in range(12):
-                each.give(body)
-            each.end()
-        # Several of each are in the server before it is known how large their answers are, and 2 MB may wait.
-        eventually(lambda: metrics(server, model="widened")["steelyard_requests_total"] >= 40)
-        found = [list(call) for call in calls]
-    assert [len(messages) for messages in found] == [12] * 20
-    refused = [message.error_message for messages in found for message in messages if message.error_message]
-    assert all("connection_send_bytes" in problem or "total_send_bytes" in problem for problem in refused)
-    assert len(refused) < 230
-    with Asker(server.address) as own:
-        assert not any(message.error_message for message in own.stream([body] * 50))
