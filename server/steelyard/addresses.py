@@ -64,7 +64,8 @@ def parse_grpc_address(text: str) -> Address | UnixAddress:
     if not text.startswith(_UNIX):
         return parse_address(text)
     path = text.removeprefix(_UNIX)
-    if not path.startswith("/") or path.endswith("/") or "\0" in path:
+    # `Path` drops dots that lead nowhere: what is left of "/." is no socket's.
+    if not path.startswith("/") or path.endswith("/") or "\0" in path or Path(path) == Path("/"):
         raise ValueError(
             "expected the absolute path of a socket behind unix:, such as unix:/run/steelyard.sock"
         )

@@ -4,7 +4,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from steelyard.addresses import Address, UnixAddress, parse_address, parse_grpc_address
@@ -301,6 +301,7 @@ def test_addresses_that_are_none(text):
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.text())
+@example(".")
 def test_any_text_is_an_address_of_grpc_or_refused(text):
     for written in (text, f"unix:/{text}"):
         try:
