@@ -91,12 +91,12 @@ def answering(
     server = grpc.server(ThreadPoolExecutor(16))
     server.add_generic_rpc_handlers((Answerer(answer, method),))
     if credentials is None:
-        port = server.add_insecure_port("localhost:0")
+        port = server.add_insecure_port("127.0.0.1:0")
     else:
-        port = server.add_secure_port("localhost:0", credentials)
+        port = server.add_secure_port("127.0.0.1:0", credentials)
     server.start()
     try:
-        yield f"localhost:{port}"
+        yield f"127.0.0.1:{port}"
     finally:
         server.stop(0).wait()
 
@@ -255,7 +255,7 @@ def test_what_a_server_refuses_is_no_candidate(code: grpc.StatusCode) -> None:
         context.abort(code, "not you")
         raise AssertionError
 
-    with pytest.raises(LoadFailed, match=r"the candidate.s server at localhost:\d+: not you"):
+    with pytest.raises(LoadFailed, match=r"the candidate.s server at 127.0.0.1:\d+: not you"):
         offered(answer)
 
 
@@ -266,11 +266,11 @@ def test_an_answer_that_is_none() -> None:
 
 @pytest.fixture(scope="module")
 def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory with certificate and key of a server `localhost` and of a client, each signed by itself."""
+    """A directory with certificate and key of a server at 127.0.0.1 and of a client, each signed by itself."""
     directory = tmp_path_factory.mktemp("keys")
     for name in ("server", "client"):
         command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost"
-        command += f" -addext subjectAltName=DNS:localhost -keyout {name}.key -out {name}.pem"
+        command += f" -addext subjectAltName=IP:127.0.0.1 -keyout {name}.key -out {name}.pem"
         subprocess.run(
             command.split(),
             cwd=directory,
