@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from steelyard.client import AsyncClient, Client, Request, tls_context
-from tests.attacks.attacker import MAX_WINDOW, Attacker, head, message
+from tests.attacks.attacker import LIVE, MAX_WINDOW, Attacker, chunks, head, message
+from tests.attacks.frames import END_STREAM
 from tests.support import models
 from tests.support.asking import TIMEOUT_S, Asker, arrays, request
 from tests.support.certificates import Authority
@@ -157,16 +158,18 @@ def test_a_stop_lets_calls_end_and_says_so(tmp_path: Path) -> None:
     secured = Secured(tmp_path)
     server = secured.server
     asked = message(request("stall", {"turns": np.array([1_000_000], np.int64)}).SerializeToString())
-    with secured.attacker() as attacker, secured.attacker() as idle, secured.asker() as ask:
-        assert ask.infer("double", {"x": ONES})["y"][0, 0] == 2
+    with secured.attacker() as attacker, secured.attacker() as idle:
+        assert attacker.settle()
         attacker.send(attacker.call(data=asked, end=True))
-        attacker.send(attacker.call(head(b"/grpc.health.v1.Health/Check"), message(b""), end=True))
-        attacker.wait_for_trailers(1)
+        attacker.send(attacker.call(head(LIVE), message(b"")[:3]))
+        # Both have come: one is worked on, and the other waits for its message.
+        assert attacker.settle()
         assert idle.settle()
-        eventually(lambda: metrics(server, model="stall")["steelyard_in_flight"] == 1)
         server.process.send_signal(signal.SIGTERM)
         idle.read_to_end()
         idle.close()
+        eventually(lambda: attacker.settle() and len(attacker.last_streams) == 2)
+        attacker.send(chunks(3, message(b"")[3:], END_STREAM))
         attacker.wait_for_trailers(2)
         attacker.read_to_end()
         attacker.close()
