@@ -137,7 +137,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         some = OVER_BOTH.get(module)
         over_both = some is not None and (not some or metafunc.function.__name__ in some)
         fronts = BOTH if over_both else BOTH[:1]
-        metafunc.parametrize("front", (*fronts, TLS) if module in OVER_TLS else fronts, scope="session")
+        # Servers of a test's own are plain.
+        if module in OVER_TLS and "start" not in metafunc.fixturenames:
+            fronts = (*fronts, TLS)
+        metafunc.parametrize("front", fronts, scope="session")
 
 
 @pytest.fixture
