@@ -200,7 +200,7 @@ async def _try(
             started_s = time.perf_counter()
             with progress.bar("asking version 1, with 2 as its shadow", len(questions)) as advance:
                 await _ask_until_decided(client, server, questions, asked, advance)
-            await _wait_for_pairs(server)
+            await _wait_for_pairs(server, len(asked))
             seconds = time.perf_counter() - started_s
             seen = await asyncio.to_thread(server.end)
             progress.say("a rollback drill, under traffic")
@@ -288,12 +288,18 @@ def _is_over(trials: Mapping[str, Any]) -> bool:
     return not shadows or shadows[0]["verdict"] != "undecided"
 
 
-async def _wait_for_pairs(server: Administration) -> None:
-    """Returns when all that was handed over has been compared, the gate has decided, or the time is over."""
+async def _wait_for_pairs(server: Administration, asked: int) -> None:
+    """Returns when all of what was asked has been compared or dropped, the gate has decided, or the time is over.
+
+    The counts of what was sampled reach the supervisor a moment after the answers reach their callers.
+    """
     deadline_s = time.monotonic() + MAX_WAIT_S
     while time.monotonic() < deadline_s:
         trials = await asyncio.to_thread(server.trials)
-        if _is_over(trials) or _open_pairs(trials["shadows"][0]) <= 0:
+        if _is_over(trials):
+            return
+        (shadow,) = trials["shadows"]
+        if shadow["tap"].get("sampled", 0) >= asked and _open_pairs(shadow) <= 0:
             return
         await asyncio.sleep(POLL_S)
 

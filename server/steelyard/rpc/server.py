@@ -37,7 +37,7 @@ _OK: Header = (b"grpc-status", b"0")
 COPIED_BYTES = 16 << 10
 
 # Taken from the library at once. What a peer's windows allow can be megabytes, and would be copied whole; and blocks of
-# 128 KB or more are new memory each time, which costs as much as all the rest: 256 KB at once were half as fast as this.
+# 128 KB or more are new memory each time, which costs as much as all the rest: 256 KB at once were half as fast.
 SLICE_BYTES = 48 << 10
 
 # What a message costs beside its bytes; a stream of empty ones would cost nothing otherwise.
