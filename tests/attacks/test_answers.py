@@ -40,7 +40,7 @@ def test_a_peer_that_opens_no_window_for_answers_of_4_mb(siege: Siege) -> None:
     slow_readers(siege, connections=1, calls=100, window=0)
 
 
-@pytest.mark.extra
+@pytest.mark.siege
 def test_peers_that_take_nothing_of_answers_of_4_mb(siege: Siege) -> None:
     slow_readers(siege, connections=10, calls=100, window=MAX_WINDOW)
 

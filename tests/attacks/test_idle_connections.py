@@ -67,12 +67,12 @@ def siege(roomy: Server, request: pytest.FixtureRequest) -> Siege:
     return Siege(roomy, request.node.name)
 
 
-@pytest.mark.parametrize("count", [1_000, pytest.param(MANY, marks=pytest.mark.extra)])
+@pytest.mark.parametrize("count", [1_000, pytest.param(MANY, marks=pytest.mark.siege)])
 def test_idle_connections(siege: Siege, roomy: Server, descriptors: int, count: int) -> None:
     hold_idle(siege, roomy, roomy.address, None, count, descriptors, PLAIN_BYTES)
 
 
-@pytest.mark.parametrize("count", [500, pytest.param(MANY, marks=pytest.mark.extra)])
+@pytest.mark.parametrize("count", [500, pytest.param(MANY, marks=pytest.mark.siege)])
 def test_idle_connections_with_tls(
     siege: Siege, roomy: Server, descriptors: int, authority: Authority, count: int
 ) -> None:

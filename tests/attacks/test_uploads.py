@@ -146,7 +146,7 @@ def test_calls_while_handlers_stand_still(siege: Siege) -> None:
     stand_still(siege, connections=20, rounds=2)
 
 
-@pytest.mark.extra
+@pytest.mark.siege
 def test_a_hundred_thousand_calls_while_handlers_stand_still(siege: Siege) -> None:
     stand_still(siege, connections=100, rounds=4)
 

@@ -128,3 +128,16 @@ def test_a_stream_that_ends_in_the_middle_of_a_message_fails(sent: int) -> None:
     pair.pump()
     assert pair.status(stream_id) == (codes.INTERNAL, "the request ended in the middle of a message")
     pair.assert_nothing_held()
+
+
+def test_nothing_more_is_waited_for_of_a_call_that_was_answered() -> None:
+    pair = Pair()
+    stream_id = pair.ask(BOTH)
+    pair.peer.send_data(stream_id, frame(b"xyz")[:5])
+    pair.pump()
+    call = pair.server.calls[stream_id]
+    assert pair.server.is_incomplete(call)
+    pair.server.fail(call, codes.DEADLINE_EXCEEDED, "late", ())
+    assert not pair.server.is_incomplete(call)
+    pair.pump()
+    pair.assert_nothing_held()
