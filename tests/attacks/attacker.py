@@ -25,6 +25,7 @@ from tests.attacks.frames import (
     stream_ids,
     update,
 )
+from tests.support.heads import good_head
 
 INFER = b"/inference.GRPCInferenceService/ModelInfer"
 LIVE = b"/inference.GRPCInferenceService/ServerLive"
@@ -35,15 +36,7 @@ MAX_WINDOW = (1 << 31) - 1
 
 def head(path: bytes = INFER, *more: tuple[bytes, bytes]) -> list[tuple[bytes, bytes]]:
     """The header fields of a good call, and `more` behind them."""
-    return [
-        (b":method", b"POST"),
-        (b":scheme", b"http"),
-        (b":path", path),
-        (b":authority", b"localhost"),
-        (b"te", b"trailers"),
-        (b"content-type", b"application/grpc"),
-        *more,
-    ]
+    return good_head(path, *more)
 
 
 class Attacker:

@@ -28,14 +28,11 @@ def guarded(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> I
     """A server with and without TLS, few places, and little patience with handshakes."""
     root = tmp_path_factory.mktemp("guarded")
     models.put(root / "models", "double", models.scaled())
-    pair = authority.issue("server")
     running = Server(
         root / "models",
         root / "log",
         front="http2",
-        grpc_tls_address="127.0.0.1:0",
-        tls_certificate=str(pair.certificate),
-        tls_key=str(pair.key),
+        **authority.issue("server").served(),
         max_connections=PLACES,
         handshake_timeout_s=HANDSHAKE_S,
     ).wait_ready()

@@ -45,14 +45,11 @@ def roomy(
     """A server of a test's own, with places for many, which asks none whether it is there."""
     root = tmp_path_factory.mktemp("roomy")
     models.put(root / "models", "double", models.scaled())
-    pair = authority.issue("server")
     running = Server(
         root / "models",
         root / "log",
         front="http2",
-        grpc_tls_address="127.0.0.1:0",
-        tls_certificate=str(pair.certificate),
-        tls_key=str(pair.key),
+        **authority.issue("server").served(),
         max_connections=MANY + 100,
         keepalive_interval_s=0,
         idle_timeout_s=0,

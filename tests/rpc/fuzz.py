@@ -17,9 +17,9 @@ from typing import Any
 from steelyard._native import rpc
 from steelyard.rpc import codes
 from steelyard.rpc.calls import Event, Happening, Method, ServerCall
-from steelyard.rpc.client import MESSAGE_OVERHEAD
 from steelyard.rpc.client_calls import ClientCall, ClientEvent, ClientHappening
 from steelyard.rpc.compression import TooMuch, inflate
+from steelyard.rpc.framing import MESSAGE_OVERHEAD
 from steelyard.rpc.limits import Limits, TotalLimits
 from steelyard.rpc.plain import ledger as plain_ledger
 from steelyard.rpc.plain import traffic as plain_traffic

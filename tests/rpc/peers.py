@@ -18,6 +18,7 @@ from steelyard.rpc.limits import Limits, TotalLimits
 from steelyard.rpc.plain import ledger as plain_ledger
 from steelyard.rpc.plain import traffic as plain_traffic
 from steelyard.rpc.server import ServerConnection
+from tests.support.heads import good_head
 
 UNARY = b"/test.Calls/Unary"
 DOWN = b"/test.Calls/Down"
@@ -34,15 +35,7 @@ METHODS = {
 
 def head(path: bytes = UNARY, *more: tuple[bytes, bytes]) -> list[tuple[bytes, bytes]]:
     """The header fields of a good call, and `more` behind them."""
-    return [
-        (b":method", b"POST"),
-        (b":scheme", b"http"),
-        (b":path", path),
-        (b":authority", b"localhost"),
-        (b"te", b"trailers"),
-        (b"content-type", b"application/grpc"),
-        *more,
-    ]
+    return good_head(path, *more)
 
 
 class Pair:

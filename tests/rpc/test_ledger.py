@@ -5,9 +5,9 @@ import pytest
 from steelyard._native.rpc import Ledger
 from steelyard.rpc import codes
 from steelyard.rpc.calls import Happening
-from steelyard.rpc.framing import FramingError, frame, prefix
+from steelyard.rpc.framing import MESSAGE_OVERHEAD, FramingError, frame, prefix
+from steelyard.rpc.http2 import UNREAD_BYTES
 from steelyard.rpc.limits import Limits, TotalLimits
-from steelyard.rpc.server import MESSAGE_OVERHEAD, UNREAD_BYTES
 from steelyard.rpc.states import ServerState
 from tests.rpc.peers import BOTH, DOWN, UNARY, Pair
 

@@ -355,12 +355,7 @@ def served(tmp_path_factory: pytest.TempPathFactory, issuer: Authority) -> Itera
     """The shared server of a front, started when it is first asked for and kept to the end of the session. That of
     http2 has a port with TLS as well."""
     servers: dict[str, Server] = {}
-    pair = issuer.issue("server")
-    tls = {
-        "grpc_tls_address": "127.0.0.1:0",
-        "tls_certificate": str(pair.certificate),
-        "tls_key": str(pair.key),
-    }
+    tls = issuer.issue("server").served()
 
     def served(front: str) -> Server:
         if front not in servers:

@@ -35,9 +35,7 @@ class Renewed:
             root / "models",
             root / "log",
             front=front,
-            grpc_tls_address="127.0.0.1:0",
-            tls_certificate=str(self._served.certificate),
-            tls_key=str(self._served.key),
+            **self._served.served(),
             tls_client_ca=str(self._clients),
         ).wait_ready()
         self.address = self.server.running.grpc_tls_addresses[0]

@@ -44,11 +44,7 @@ class Papers:
 
     def tls(self) -> dict[str, str]:
         """The settings of a server with TLS."""
-        return {
-            "grpc_tls_address": "127.0.0.1:0",
-            "tls_certificate": str(self.server.certificate),
-            "tls_key": str(self.server.key),
-        }
+        return self.server.served()
 
 
 @pytest.fixture(scope="module")

@@ -34,7 +34,6 @@ class Secured:
 
     def __init__(self, root: Path) -> None:
         self.authority = Authority(root, "authority")
-        pair = self.authority.issue("server")
         repository = root / "models"
         models.put(repository, "double", models.scaled())
         models.put(repository, "same", models.identity("FP32", ("batch", "width")))
@@ -44,9 +43,7 @@ class Secured:
             repository,
             root / "log",
             front="http2",
-            grpc_tls_address="127.0.0.1:0",
-            tls_certificate=str(pair.certificate),
-            tls_key=str(pair.key),
+            **self.authority.issue("server").served(),
         ).wait_ready()
         self.address = self.server.running.grpc_tls_addresses[0]
 

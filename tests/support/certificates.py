@@ -31,6 +31,14 @@ class Pair:
         """The key and the certificate, in the order in which gRPC takes them."""
         return self.key.read_bytes(), self.certificate.read_bytes()
 
+    def served(self) -> dict[str, str]:
+        """The settings of a server that speaks TLS with them, on a free port."""
+        return {
+            "grpc_tls_address": "127.0.0.1:0",
+            "tls_certificate": str(self.certificate),
+            "tls_key": str(self.key),
+        }
+
 
 class Authority:
     """Issues certificates for this machine, into files of a directory."""

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from steelyard.rpc import codes
 from steelyard.rpc.compression import DEFLATE, GZIP, IDENTITY
-from steelyard.rpc.head import FIELD_OVERHEAD
+from steelyard.rpc.head import FIELD_OVERHEAD, is_grpc
 from steelyard.rpc.metadata import Header
 from steelyard.rpc.percent import percent_decode
 
@@ -50,9 +50,7 @@ def read_answer_head(fields: Sequence[Header], max_bytes: int, ended: bool) -> b
         # nghttp2 takes three digits only.
         code = codes.OF_HTTP_STATUS.get(int(status), codes.UNKNOWN)
         return Ending(code, f"the server answered HTTP status {status.decode()} without grpc-status")
-    if content_type != b"application/grpc" and not content_type.startswith(
-        (b"application/grpc+", b"application/grpc;")
-    ):
+    if not is_grpc(content_type):
         came = repr(content_type[:80].decode("utf-8", "replace")) if content_type else "none"
         return Ending(codes.UNKNOWN, f"expected an answer of application/grpc, came {came}")
     if encoding not in (IDENTITY, GZIP, DEFLATE):

@@ -25,9 +25,18 @@ from steelyard.rpc import codes
 from steelyard.rpc.answer import Ending, read_answer_head, read_ending
 from steelyard.rpc.client_calls import ClientCall, ClientEvent, ClientHappening
 from steelyard.rpc.compression import ACCEPTED
-from steelyard.rpc.framing import PREFIX, PREFIX_BYTES, FramingError, Message, frame, prefix
+from steelyard.rpc.framing import (
+    COPIED_BYTES,
+    MESSAGE_OVERHEAD,
+    PREFIX,
+    FramingError,
+    Message,
+    frame,
+    prefix,
+    too_large,
+)
 from steelyard.rpc.head import FIELD_OVERHEAD
-from steelyard.rpc.http2 import configuration, settings
+from steelyard.rpc.http2 import SLICE_BYTES, UNREAD_BYTES, UNSENT_BYTES, configuration, settings
 from steelyard.rpc.limits import Limits
 from steelyard.rpc.metadata import Header
 from steelyard.rpc.states import CLIENT_TABLE, CallStateError, ClientAction, ClientState
@@ -36,22 +45,6 @@ from steelyard.rpc.timeouts import format_timeout
 _MESSAGE_OUT, _END_OUT, _RESET_OUT = ClientAction.MESSAGE_OUT, ClientAction.END_OUT, ClientAction.RESET_OUT
 _HEADERS_IN, _MESSAGE_IN = ClientAction.HEADERS_IN, ClientAction.MESSAGE_IN
 _STATUS_IN, _RESET_IN = ClientAction.STATUS_IN, ClientAction.RESET_IN
-
-# Bodies up to here are copied behind their prefix: one piece less for the library to hold.
-COPIED_BYTES = 16 << 10
-
-# Taken from the library at once. What a peer's windows allow can be megabytes, and would be copied whole; and blocks of
-# 128 KB or more are new memory each time, which costs as much as all the rest: 256 KB at once were half as fast.
-SLICE_BYTES = 96 << 10
-
-# What a message costs beside its bytes; a stream of empty ones would cost nothing otherwise.
-MESSAGE_OVERHEAD = 128
-
-# A stream of answers that has so much unread is told to stop sending.
-UNREAD_BYTES = 256 << 10
-
-# A stream of requests of which so much waits for the peer makes no more of them.
-UNSENT_BYTES = 256 << 10
 
 # Stream ids end at 2^31 - 1; a connection that comes near takes no further calls.
 LAST_STREAM_ID = (1 << 31) - 1024
@@ -149,7 +142,7 @@ class ClientConnection:
         Raises FramingError as they do; then nothing was begun.
         """
         if len(body) > self.limits.max_message_bytes:
-            raise FramingError(codes.RESOURCE_EXHAUSTED, too_long(len(body), self.limits.max_message_bytes))
+            raise too_large(len(body), self.limits.max_message_bytes)
         if metadata or len(body) > COPIED_BYTES:
             call = self.start(path, timeout_ns, metadata, streams_answers=False, owner=owner)
             self.send(call, body, last=True)
@@ -174,7 +167,7 @@ class ClientConnection:
         """
         size = len(body)
         if size > self.limits.max_message_bytes:
-            raise FramingError(codes.RESOURCE_EXHAUSTED, too_long(size, self.limits.max_message_bytes))
+            raise too_large(size, self.limits.max_message_bytes)
         self._step(call, _MESSAGE_OUT)
         if last:
             self._step(call, _END_OUT)
@@ -350,17 +343,9 @@ class ClientConnection:
             self._break(call, codes.INTERNAL, "the answer ended without trailers", found)
 
     def _unframe(self, call: ClientCall, data: bytes) -> Sequence[Message]:
-        unframer = call.unframer
-        if unframer is None:
-            # A message in one piece, which most are, needs nothing to put it together.
-            size = len(data) - PREFIX_BYTES
-            if size >= 0 and data[0] == 0 and int.from_bytes(data[1:PREFIX_BYTES]) == size:
-                if size <= self.limits.max_message_bytes:
-                    return ((data[PREFIX_BYTES:], False),)
-            elif not data:
-                return ()
-            unframer = call.unframer = Unframer(self.limits.max_message_bytes)
-        return unframer.feed(data)
+        if call.unframer is None:
+            call.unframer = Unframer(self.limits.max_message_bytes)
+        return call.unframer.feed(data)
 
     def _message(self, call: ClientCall, body: bytes, compressed: bool, found: list[ClientEvent]) -> None:
         if compressed and call.encoding == b"identity":
@@ -481,8 +466,3 @@ class ClientConnection:
         self.calls.pop(call.stream_id, None)
         if call.unframer is not None:
             call.unframer.drop()
-
-
-def too_long(size: int, limit: int) -> str:
-    """What is said of a message that is not sent."""
-    return f"the message has {size} bytes, and the limit is {limit} (max_message_bytes)"

@@ -10,6 +10,12 @@ Message = tuple[bytes, bool]
 PREFIX = Struct(">BI")
 PREFIX_BYTES = PREFIX.size
 
+# Bodies up to here are copied behind their prefix: one piece less for the library to hold.
+COPIED_BYTES = 16 << 10
+
+# What a message costs beside its bytes; a stream of empty ones would cost nothing otherwise.
+MESSAGE_OVERHEAD = 128
+
 
 class FramingError(Exception):
     """What came is no message. `code` is the status that the call ends with."""

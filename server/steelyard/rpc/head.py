@@ -67,9 +67,7 @@ def read_head(fields: Sequence[Header], max_bytes: int) -> Head | Refused:
             accepts = value
     if method != b"POST":
         return Refused(405, codes.INTERNAL, f"expected method POST, came {_shown(method)}")
-    if content_type != b"application/grpc" and not content_type.startswith(
-        (b"application/grpc+", b"application/grpc;")
-    ):
+    if not is_grpc(content_type):
         return Refused(415, codes.INTERNAL, f"expected application/grpc, came {_shown(content_type)}")
     if te != b"trailers":
         # A proxy that drops trailers would turn every status into a lost one.
@@ -81,6 +79,13 @@ def read_head(fields: Sequence[Header], max_bytes: int) -> Head | Refused:
     if problem is not None:
         return problem
     return Head(path, timeout_ns, encoding, accepts)
+
+
+def is_grpc(content_type: bytes) -> bool:
+    """Whether a content type is gRPC's, of whatever kind its messages are."""
+    return content_type == b"application/grpc" or content_type.startswith(
+        (b"application/grpc+", b"application/grpc;")
+    )
 
 
 def head_size(fields: Sequence[Header]) -> int:

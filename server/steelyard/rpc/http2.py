@@ -9,6 +9,16 @@ from steelyard.rpc.limits import Limits
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
+# Taken from the library at once. What a peer's windows allow can be megabytes, and would be copied whole; and blocks of
+# 128 KB or more are new memory each time, which costs as much as all the rest: 256 KB at once were half as fast.
+SLICE_BYTES = 48 << 10
+
+# A stream that has so much unread has its peer told to stop sending.
+UNREAD_BYTES = 256 << 10
+
+# A stream of which so much waits for the peer makes no more messages.
+UNSENT_BYTES = 256 << 10
+
 _GOAWAY = Struct(">HBBBIII")
 _GOAWAY_TYPE = 7
 _GOAWAY_BYTES = 8

@@ -14,9 +14,17 @@ from steelyard._native.rpc import Ledger, Traffic, Unframer
 from steelyard.rpc import codes
 from steelyard.rpc.calls import Event, Happening, Method, ServerCall
 from steelyard.rpc.compression import ACCEPTED
-from steelyard.rpc.framing import FramingError, Message, frame, prefix
+from steelyard.rpc.framing import COPIED_BYTES, MESSAGE_OVERHEAD, FramingError, Message, frame, prefix
 from steelyard.rpc.head import Refused, held_bytes, read_head
-from steelyard.rpc.http2 import PREFACE, configuration, goaway, settings
+from steelyard.rpc.http2 import (
+    PREFACE,
+    SLICE_BYTES,
+    UNREAD_BYTES,
+    UNSENT_BYTES,
+    configuration,
+    goaway,
+    settings,
+)
 from steelyard.rpc.limits import Limits, TotalLimits
 from steelyard.rpc.metadata import Header
 from steelyard.rpc.percent import percent_encode
@@ -32,22 +40,6 @@ _HEAD: list[Header] = [
     (b"grpc-accept-encoding", ACCEPTED),
 ]
 _OK: Header = (b"grpc-status", b"0")
-
-# Bodies up to here are copied behind their prefix: one piece less for the library to hold.
-COPIED_BYTES = 16 << 10
-
-# Taken from the library at once. What a peer's windows allow can be megabytes, and would be copied whole; and blocks of
-# 128 KB or more are new memory each time, which costs as much as all the rest: 256 KB at once were half as fast.
-SLICE_BYTES = 48 << 10
-
-# What a message costs beside its bytes; a stream of empty ones would cost nothing otherwise.
-MESSAGE_OVERHEAD = 128
-
-# A stream of requests that has so much unread is told to stop sending.
-UNREAD_BYTES = 256 << 10
-
-# A stream of answers of which so much waits for the peer makes no more of them.
-UNSENT_BYTES = 256 << 10
 
 _NOT_HTTP2 = (
     b"HTTP/1.1 505 HTTP Version Not Supported\r\ncontent-type: text/plain\r\nconnection: close\r\n"
@@ -298,10 +290,6 @@ class ServerConnection:
     def tick(self, epoch: int) -> None:
         """So many seconds have passed for the front; a call remembers when something last came for it."""
         self._traffic.epoch = self.frames.epoch = epoch
-
-    def is_late(self, call: ServerCall, now_ns: int) -> bool:
-        """Whether the call's deadline has passed."""
-        return 0 < call.deadline_ns <= now_ns
 
     @property
     def working(self) -> bool:

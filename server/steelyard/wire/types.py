@@ -97,26 +97,8 @@ class InputTensor(Protocol):
         """Read-only bytes: little-endian, row-major, unpadded; a four-byte length before a BYTES element."""
 
 
-class OutputTensor(Protocol):
-    """An output of an answer. The native one also gives its content through the buffer protocol."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def datatype(self) -> str:
-        """One of ITEM_BYTES."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Checked, as in InputTensor."""
-
-    @property
-    def parameters(self) -> dict[str, Parameter]: ...
-
-    @property
-    def data(self) -> memoryview:
-        """As in InputTensor; aligned to the size of an element by the native codec."""
+class OutputTensor(InputTensor, Protocol):
+    """An output of an answer, of which the same holds; the native codec aligns `data` to the size of an element."""
 
 
 class InferResponse(Protocol):

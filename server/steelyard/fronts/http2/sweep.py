@@ -35,19 +35,7 @@ def look_at(connection: "Http2Connection", patience: Patience, epoch: int, now_n
         if _over(patience.idle_s, connection.idle_epoch, epoch):
             _leave(connection, epoch)
     else:
-        for call in list(rpc.calls.values()):
-            if not rpc.is_incomplete(call):
-                continue
-            if rpc.is_late(call, now_ns):
-                connection.end_incomplete(call, "the deadline passed before the request was complete")
-            elif _over(patience.stalled_body_s, call.touched, epoch):
-                connection.end_incomplete(
-                    call, f"nothing of the request came for {patience.stalled_body_s} s"
-                )
-            elif _over(patience.whole_body_s, call.since, epoch):
-                connection.end_incomplete(
-                    call, f"the request was not complete within {patience.whole_body_s} s"
-                )
+        _end_incomplete(connection, patience, epoch, now_ns)
     if connection.leaving_epoch >= 0 or _over(patience.age_s, connection.began_epoch, epoch):
         _leave(connection, epoch)
     if connection.asked_epoch >= 0:
@@ -56,6 +44,20 @@ def look_at(connection: "Http2Connection", patience: Patience, epoch: int, now_n
     elif _over(patience.keepalive_s, connection.heard_epoch, epoch):
         connection.asked_epoch = epoch
         connection.ask()
+
+
+def _end_incomplete(connection: "Http2Connection", patience: Patience, epoch: int, now_ns: int) -> None:
+    """Ends the calls whose requests have taken too long to come."""
+    rpc = connection.rpc
+    for call in list(rpc.calls.values()):
+        if not rpc.is_incomplete(call):
+            continue
+        if 0 < call.deadline_ns <= now_ns:
+            connection.end_incomplete(call, "the deadline passed before the request was complete")
+        elif _over(patience.stalled_body_s, call.touched, epoch):
+            connection.end_incomplete(call, f"nothing of the request came for {patience.stalled_body_s} s")
+        elif _over(patience.whole_body_s, call.since, epoch):
+            connection.end_incomplete(call, f"the request was not complete within {patience.whole_body_s} s")
 
 
 def _over(limit_s: int, since: int, epoch: int) -> bool:

@@ -8,7 +8,7 @@ from ngh2.exceptions import NGH2Error
 
 from steelyard.rpc.calls import Method
 from steelyard.rpc.compression import ACCEPTED
-from steelyard.rpc.framing import PREFIX_BYTES, frame
+from steelyard.rpc.framing import COPIED_BYTES, PREFIX_BYTES, frame
 from steelyard.rpc.happening import Happening
 from steelyard.rpc.head import Refused, head_size, read_head
 from steelyard.rpc.limits import Limits, TotalLimits
@@ -17,8 +17,6 @@ from steelyard.rpc.plain.calls import ServerCall
 from steelyard.rpc.plain.frames import Frames
 from steelyard.rpc.plain.ledger import Ledger
 from steelyard.rpc.states import ServerState
-
-COPIED_BYTES = 16 << 10
 
 FREE_ANSWER_BYTES = 16 << 10
 

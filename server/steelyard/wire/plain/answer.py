@@ -12,18 +12,8 @@ from steelyard.wire.generated.grpc_service import (
     ModelStreamInferResponse,
 )
 from steelyard.wire.plain.parameters import given
+from steelyard.wire.plain.request import Tensor
 from steelyard.wire.types import MAX_ALL_PARAMETERS, MAX_PARAMETERS, MAX_RANK, MAX_TENSORS, Parameter
-
-
-@dataclass(slots=True)
-class OutputTensor:
-    """An output of an answer; see `steelyard.wire.types`."""
-
-    name: str
-    datatype: str
-    shape: tuple[int, ...]
-    parameters: dict[str, Parameter]
-    data: memoryview
 
 
 @dataclass(slots=True)
@@ -34,7 +24,7 @@ class InferResponse:
     model_version: str
     id: str
     parameters: dict[str, Parameter]
-    outputs: list[OutputTensor]
+    outputs: list[Tensor]
 
 
 def decode_response(body: bytes) -> InferResponse:
@@ -87,7 +77,7 @@ def _decoded(message: ModelInferResponse) -> InferResponse:
         name, datatype, shape = tensor.name, tensor.datatype, tuple(tensor.shape)
         own = _parameters(model_name, tensor.parameters)
         check.output(model_name, name, datatype, shape[:MAX_RANK], len(shape), raw)
-        outputs.append(OutputTensor(name, datatype, shape, own, memoryview(raw)))
+        outputs.append(Tensor(name, datatype, shape, own, memoryview(raw)))
     return InferResponse(model_name, message.model_version, message.id, parameters, outputs)
 
 

@@ -38,8 +38,8 @@ _NUMPY = {
 
 
 @dataclass(slots=True)
-class InputTensor:
-    """An input of a request; see `steelyard.wire.types`."""
+class Tensor:
+    """An input of a request or an output of an answer; see `steelyard.wire.types`."""
 
     name: str
     datatype: str
@@ -64,7 +64,7 @@ class InferRequest:
     model_version: str
     id: str
     parameters: dict[str, Parameter]
-    inputs: list[InputTensor]
+    inputs: list[Tensor]
     outputs: list[RequestedOutput]
     body: bytes
     body_bytes: int
@@ -102,7 +102,7 @@ def decode_request(body: bytes) -> InferRequest:
     for tensor, count, raw in zip(message.inputs, counts, contents, strict=True):
         data = _typed(model_name, tensor, count) if raw is None else _raw(model_name, tensor, count, raw)
         inputs.append(
-            InputTensor(
+            Tensor(
                 tensor.name,
                 tensor.datatype,
                 tuple(tensor.shape),
