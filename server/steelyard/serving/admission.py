@@ -3,6 +3,7 @@
 import logging
 
 from steelyard._native.observe import Slot
+from steelyard._native.path import place_all
 from steelyard.clock import Clock
 from steelyard.errors import DeadlineExpired, ExecutionFailed, InvalidRequest, SteelyardError, Unavailable
 from steelyard.observe.logs import log
@@ -41,13 +42,13 @@ class Admission:
         self._unknown = ledger.unknown
         self._touched = ledger.touched
 
-    def admit(self, call: Call, body: bytes, received_ns: int) -> None:
-        """Decode, route, check against the version's signature, queue."""
+    def admit(self, call: Call, body: bytes, received_ns: int, request: InferRequest | None = None) -> None:
+        """Decode, route, check against the version's signature, queue. `request`: where it is decoded already."""
         slot = self._unknown
-        request: InferRequest | None = None
         started_ns = self._now_ns()
         try:
-            request = decode_request(body)
+            if request is None:
+                request = decode_request(body)
             version = self._catalog.route(request.model_name, request.model_version)
             if version.canary is not None and not request.model_version:
                 version = version.canary.choose(call, request, version)
@@ -125,6 +126,21 @@ class Admission:
         ticket.call.place = (version, lane, ticket)
         version.in_flight += 1
         self._touched.add(version)
+
+    def queue_all(self, version: ServedVersion, tickets: list[Ticket], key: tuple[int, ...]) -> None:
+        """Queues tickets with rows of one version and one key, whose callers are no suspects, in their order."""
+        lane, slot = version.lane, version.slot
+        slot.received(len(tickets))
+        if self._scheduler.offer_all(lane, tickets, key):
+            place_all(tickets, version, lane)
+            version.in_flight += len(tickets)
+            self._touched.add(version)
+            return
+        for ticket in tickets:
+            try:
+                self.queue(version, lane, ticket)
+            except SteelyardError as error:
+                self._turn_away(ticket.call, ticket.request, slot, error, ticket.received_ns)
 
     def refuse_late(self, call: Call, received_ns: int) -> None:
         """Ends a call that came after the last that will be served."""

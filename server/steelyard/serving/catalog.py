@@ -17,7 +17,8 @@ class Catalog:
         self._models: dict[str, ModelEntry] = {}
         # Of models that are not known yet, too.
         self._labels: dict[str, Mapping[str, Holder]] = {}
-        self._routes: dict[str, dict[str, ServedVersion]] = {}
+        self.routes: dict[str, dict[str, ServedVersion]] = {}
+        """Served models to what callers may name: a number, a label or nothing, and the version that answers then."""
         self._watchers: list[Callable[[str], None]] = []
         # Until the repository was read, nobody knows what is in it.
         self.complete = False
@@ -28,7 +29,7 @@ class Catalog:
         Raises `ModelNotFound` where there is no such thing, `VersionNotLoaded` where it is known and not served,
         `Unavailable` where asking again may help, `InvalidRequest` where it can name none.
         """
-        routes = self._routes.get(model)
+        routes = self.routes.get(model)
         served = None if routes is None else routes.get(version)
         return resolve(self.model(model), version) if served is None else served
 
@@ -124,7 +125,7 @@ class Catalog:
 
     def is_ready(self, name: str) -> bool:
         """Whether a request for `name` without a version would be taken, by a version that is sound."""
-        served = self._routes.get(name, {}).get("")
+        served = self.routes.get(name, {}).get("")
         return served is not None and served.is_sound
 
     def served(self, name: str) -> dict[int, ServedVersion]:
@@ -148,7 +149,7 @@ class Catalog:
         if default is not None:
             routes[""] = default
         if routes:
-            self._routes[entry.name] = routes
+            self.routes[entry.name] = routes
         else:
-            self._routes.pop(entry.name, None)
+            self.routes.pop(entry.name, None)
         self.announce(entry.name)

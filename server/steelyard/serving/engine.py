@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
+from typing import Any
 
+from steelyard._native import path
 from steelyard._native.observe import Slot
 from steelyard.clock import Clock
 from steelyard.errors import (
@@ -13,6 +15,7 @@ from steelyard.errors import (
 from steelyard.models.golden import GoldenExample
 from steelyard.observe.logs import log
 from steelyard.runtime.executor import Executor
+from steelyard.scheduling.lane import Batch
 from steelyard.scheduling.scheduler import Scheduler
 from steelyard.scheduling.ticket import DONE, Ticket
 from steelyard.serving.admission import Admission, prepared_ticket
@@ -22,6 +25,7 @@ from steelyard.serving.examination import Examination, examine
 from steelyard.serving.execution import Job, execute
 from steelyard.serving.inbox import Arrival, Inbox
 from steelyard.serving.ledger import Ledger, RequestLog
+from steelyard.serving.plain import Left
 from steelyard.serving.preparing import Preparing, count_steps, prepare
 from steelyard.serving.shadowing import Answered
 from steelyard.serving.suspects import Suspects
@@ -69,7 +73,9 @@ class Engine:
         unknown: Slot,
         log_request: RequestLog | None = None,
         max_answer_bytes: int = MAX_MESSAGE_BYTES,
+        path: Any = path,
     ) -> None:
+        """path: the native one, or its plain twin."""
         self._loop = loop
         self._clock = clock
         self._now_ns = clock.now_ns
@@ -80,6 +86,8 @@ class Engine:
         self._executor: Executor[Work] = Executor(loop, threads, _work, self._finish)
         self._suspects = Suspects()
         self._admission = Admission(clock, catalog, scheduler, self._suspects, self._ledger)
+        self._intake = path.Intake(self._admission, catalog.routes, self._suspects.callers, clock.now_ns)
+        self._answer_all = path.answer_all
         self._inbox = Inbox(loop, self._now_ns, self._pump)
         self._timer: asyncio.TimerHandle | None = None
         self._timer_ns = 0
@@ -98,6 +106,15 @@ class Engine:
             self._loop.call_soon(self._admission.refuse_late, call, now_ns)
             return
         self._inbox.put(call, body, now_ns)
+
+    def submit_all(self, arrivals: list[Arrival], size_bytes: int) -> None:
+        """Takes requests that came together, whose bodies have so many bytes in all, as `submit` does one."""
+        self._ledger.in_flight += len(arrivals)
+        if self.accepting:
+            self._inbox.put_all(arrivals, size_bytes)
+        else:
+            for call, _, received_ns in arrivals:
+                self._loop.call_soon(self._admission.refuse_late, call, received_ns)
 
     def cancel(self, call: Call) -> None:
         """The caller is gone: what waits is withdrawn, what runs is thrown away when it is done."""
@@ -149,10 +166,27 @@ class Engine:
         self._executor.close(wait)
 
     def _pump(self, arrivals: list[Arrival]) -> bool:
-        admit = self._admission.admit
-        for call, body, received_ns in arrivals:
-            admit(call, body, received_ns)
-        return self._dispatch()
+        last = self._intake.take(arrivals)
+        ran_inline = last is not None and self._run_at_once(*last)
+        return self._dispatch() or ran_inline
+
+    def _run_at_once(
+        self, version: ServedVersion, tickets: list[Ticket], rows: int, key: tuple[int, ...]
+    ) -> bool:
+        """Runs what came together, where nothing else waits and it would be run inline next; else queues it."""
+        batch = self._scheduler.take_at_once(version.lane, tickets, rows, self._now_ns())
+        if batch is None:
+            self._admission.queue_all(version, tickets, key)
+            return False
+        version.slot.received(len(tickets))
+        version.in_flight += len(tickets)
+        self._run_inline(batch, version)
+        return True
+
+    def _run_inline(self, batch: Batch, version: ServedVersion) -> None:
+        job = Job(batch, version)
+        execute(job)
+        self._settle(job)
 
     def _dispatch(self) -> bool:
         """Runs whatever can run now, and sets the timer for what cannot yet. Returns whether anything ran inline."""
@@ -180,9 +214,7 @@ class Engine:
                 self._executor.submit(Preparing(batch, version))
             elif batch.inline:
                 ran_inline = True
-                job = Job(batch, version)
-                execute(job)
-                self._settle(job)
+                self._run_inline(batch, version)
             else:
                 self._executor.submit(Job(batch, version))
         self._ledger.show_gauges()
@@ -255,48 +287,20 @@ class Engine:
         ledger.left(version, len(batch.tickets))
         whole = job.runs == 1 and not job.failed
         self._scheduler.finished(batch, job.executed_ns - job.assembled_ns if whole else 0)
-        answered: list[Ticket] = []
-        rows = 0
-        trailing = version.trailing
-        encoded_ns, max_answer_bytes = job.encoded_ns, self._max_answer_bytes
-        log_request = ledger.log_request
-        in_canary = version.in_canary
         shadows = version.shadows
         # Tickets lose their calls and requests below.
         answers = [(ticket.call, ticket.request) for ticket in batch.tickets] if shadows else []
-        for ticket, outcome, decision_id in zip(batch.tickets, job.outcomes, job.decision_ids, strict=True):
-            ticket.state = DONE
-            call = ticket.call
-            call.place = None
-            # The heap of deadlines may hold the ticket for as long as its deadline is away.
-            ticket.call = ticket.request = None
-            if call.cancelled:
-                ledger.gone(slot)
-                continue
-            total_ns = encoded_ns - ticket.received_ns
-            if type(outcome) is bytes and len(outcome) <= max_answer_bytes:
-                answered.append(ticket)
-                rows += ticket.rows
-                ledger.in_flight -= 1
-                call.answer(outcome, decision_id, trailing)
-                if log_request is not None:
-                    log_request(decision_id, version.model, version.name, None, total_ns)
-            else:
-                if isinstance(outcome, SteelyardError):
-                    self._suspects.blame(call.peer, encoded_ns)
-                else:
-                    outcome = TooLarge(
-                        f"model {version.model!r}: the answer has {len(outcome)} bytes, and the limit is "
-                        f"{max_answer_bytes} (max_message_bytes): ask with fewer rows, or for fewer outputs"
-                    )
-                slot.failed(total_ns)
-                ledger.in_flight -= 1
-                call.fail(outcome, decision_id, trailing)
-                if log_request is not None:
-                    log_request(decision_id, version.model, version.name, outcome, total_ns)
-            if in_canary and call.arm is not None:
-                call.arm.end(type(outcome) is not bytes, total_ns)
-                call.arm = None
+        left: list[Left] = []
+        answered, rows = self._answer_all(
+            batch.tickets, job.outcomes, job.decision_ids, version.trailing, self._max_answer_bytes, left
+        )
+        ledger.in_flight -= len(answered)
+        for one in left:
+            if self._settle_one(job, *one):
+                answered.append(one[0])
+                rows += one[0].rows
+        if ledger.log_request is not None:
+            self._log_answered(ledger.log_request, job, answered)
         if job.tally is not None:
             count_steps(slot, job.tally)
         if answered:
@@ -313,3 +317,39 @@ class Engine:
         self._ledger.ended()
         if shadows:
             _hand_over(job, answers)
+
+    def _settle_one(self, job: Job, ticket: Ticket, call: Any, outcome: Any, decision_id: str) -> bool:
+        """Tells the caller of a request that has run, in whatever way it ended. Returns whether it was answered."""
+        version, ledger = job.version, self._ledger
+        if call.cancelled:
+            ledger.gone(version.slot)
+            return False
+        total_ns = job.encoded_ns - ticket.received_ns
+        ledger.in_flight -= 1
+        answers = type(outcome) is bytes and len(outcome) <= self._max_answer_bytes
+        if answers:
+            call.answer(outcome, decision_id, version.trailing)
+        else:
+            if isinstance(outcome, SteelyardError):
+                self._suspects.blame(call.peer, job.encoded_ns)
+            else:
+                outcome = TooLarge(
+                    f"model {version.model!r}: the answer has {len(outcome)} bytes, and the limit is "
+                    f"{self._max_answer_bytes} (max_message_bytes): ask with fewer rows, or for fewer outputs"
+                )
+            version.slot.failed(total_ns)
+            call.fail(outcome, decision_id, version.trailing)
+            if ledger.log_request is not None:
+                ledger.log_request(decision_id, version.model, version.name, outcome, total_ns)
+        if call.arm is not None:
+            call.arm.end(not answers, total_ns)
+            call.arm = None
+        return answers
+
+    def _log_answered(self, log_request: RequestLog, job: Job, answered: list[Ticket]) -> None:
+        version = job.version
+        found = set(map(id, answered))
+        for ticket, decision_id in zip(job.batch.tickets, job.decision_ids, strict=True):
+            if id(ticket) in found:
+                total_ns = job.encoded_ns - ticket.received_ns
+                log_request(decision_id, version.model, version.name, None, total_ns)

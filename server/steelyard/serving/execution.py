@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from steelyard._native.decision import new_ids
+from steelyard._native.path import any_outputs_asked
 from steelyard.errors import ExecutionFailed, InvalidRequest, SteelyardError
 from steelyard.pipelines.answers import parameters
 from steelyard.runtime.runner import Array, Runner
@@ -168,7 +169,9 @@ def encode(
     if pipeline is not None:
         requests = [one.request for one in prepared]
     batched = version.spec.batched and version.batching.allowed
-    plain = version.plain_outputs and not any(wants_classes(request) for request in requests)
+    plain = version.plain_outputs and (
+        not any_outputs_asked(requests) or not any(wants_classes(request) for request in requests)
+    )
     if plain and (pipeline is None or not any(one.flagged for one in prepared)):
         shapes = [output.shape[1:] if batched else output.shape for output in outputs]
         return list(version.encoder.encode_batch(requests, rows, ids, outputs, shapes, batched))

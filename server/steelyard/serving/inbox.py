@@ -51,6 +51,14 @@ class Inbox:
         if len(arrivals) == 1:
             self._loop.call_soon(self._gather, now_ns, 0)
 
+    def put_all(self, arrivals: list[Arrival], size_bytes: int) -> None:
+        """Takes requests that came together at one time, with so many bytes of bodies, as `put` does one."""
+        waiting = self._arrivals
+        if not waiting:
+            self._loop.call_soon(self._gather, arrivals[0][2], 0)
+        waiting.extend(arrivals)
+        self._bytes += size_bytes
+
     def _gather(self, since_ns: int, idle_passes: int) -> None:
         """Lets the loop go round while that is likely to bring more requests, then hands over.
 

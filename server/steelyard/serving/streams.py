@@ -6,6 +6,7 @@ from typing import Any
 
 from google.protobuf.message import DecodeError
 
+from steelyard._native.path import EngineCall
 from steelyard.errors import InvalidRequest, SteelyardError, TooLarge
 from steelyard.models.names import MAX_NAME_BYTES
 from steelyard.serving.call import Metadata
@@ -27,20 +28,10 @@ FIRST_IN_FLIGHT = 8
 EXPECTED_KEPT = 0.9
 
 
-class StreamedCall:
+class StreamedCall(EngineCall):
     """One request of a stream, as the engine sees it."""
 
-    __slots__ = (
-        "_body",
-        "_stream",
-        "arm",
-        "cancelled",
-        "deadline_ns",
-        "decision_id",
-        "expected_bytes",
-        "peer",
-        "place",
-    )
+    __slots__ = ("_body", "_stream", "expected_bytes", "peer")
 
     def __init__(self, stream: "Stream", context: Context, body: bytes, expected_bytes: int) -> None:
         """expected_bytes: set aside for the answer."""
@@ -49,10 +40,6 @@ class StreamedCall:
         self._body = body
         self.peer = context.peer
         self.deadline_ns = context.deadline_ns
-        self.cancelled = False
-        self.place: Any = None
-        self.arm: Any = None
-        self.decision_id = ""
 
     def metadata(self) -> Sequence[tuple[str, str | bytes]]:
         return ()

@@ -5,13 +5,13 @@ import logging
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from steelyard._native.path import UnaryCall
 from steelyard.errors import DeadlineExpired, ExecutionFailed, InvalidRequest, SteelyardError, TooLarge
 from steelyard.observe.logs import log
 from steelyard.rpc.calls import ServerCall
 from steelyard.rpc.framing import FramingError
-from steelyard.serving.call import Metadata
 from steelyard.serving.engine import Engine
 
 if TYPE_CHECKING:
@@ -27,71 +27,30 @@ def fault_of(call: ServerCall, error: BaseException | None) -> SteelyardError:
     return ExecutionFailed("the server failed on this call")
 
 
-class InferCall:
-    """A ModelInfer call."""
+class InflatingCall(UnaryCall):
+    """A ModelInfer call whose message has to be inflated before the engine gets it."""
 
-    __slots__ = (
-        "_connection",
-        "_engine",
-        "_inflating",
-        "_rpc",
-        "arm",
-        "cancelled",
-        "deadline_ns",
-        "decision_id",
-        "place",
-    )
+    __slots__ = ("_inflating",)
 
-    def __init__(self, engine: Engine, connection: "Http2Connection", rpc: ServerCall) -> None:
-        self._engine = engine
-        self._connection = connection
-        self._rpc = rpc
-        self._inflating: asyncio.Task[None] | None = None
-        self.deadline_ns = rpc.deadline_ns
-        self.cancelled = False
-        self.place: Any = None
-        self.arm: Any = None
-        self.decision_id = ""
-
-    @property
-    def peer(self) -> str:
-        return self._connection.peer
-
-    def metadata(self) -> tuple[tuple[str, str | bytes], ...]:
-        # Only a canary reads it, and one that starts must not refuse what was answered before.
-        try:
-            return self._rpc.metadata()
-        except ValueError:
-            return ()
-
-    def answer(self, body: bytes, decision_id: str, trailing: Metadata) -> None:
-        connection = self._connection
-        connection.answer(self._rpc, body, connection.front.trailing.fields(decision_id, trailing))
-
-    def fail(self, error: SteelyardError, decision_id: str, trailing: Metadata) -> None:
-        connection = self._connection
-        connection.fail(self._rpc, error, connection.front.trailing.fields(decision_id, trailing))
+    def __init__(self, engine: Engine, connection: "Http2Connection", rpc: ServerCall, body: bytes) -> None:
+        super().__init__(connection, rpc)
+        self._inflating: asyncio.Task[None] | None = connection.front.background(self._inflate(engine, body))
 
     def gone(self) -> None:
-        """The caller is gone."""
         if self._inflating is not None:
             # Else a peer could have messages wait for a thread that nobody counts.
             self._inflating.cancel()
-        self._engine.cancel(self)
+        super().gone()
 
-    def inflate(self, body: bytes) -> None:
-        """Hands the call to the engine when its message is plain."""
-        self._inflating = self._connection.front.background(self._inflate(body))
-
-    async def _inflate(self, body: bytes) -> None:
+    async def _inflate(self, engine: Engine, body: bytes) -> None:
         try:
-            plain = await self._connection.front.inflate(self._rpc.encoding, body)
+            plain = await self.connection.front.inflate(self.rpc.encoding, body)
         except SteelyardError as error:
-            self._connection.fail(self._rpc, error, [])
+            self.connection.fail(self.rpc, error, [])
         except Exception as error:
-            self._connection.fail(self._rpc, fault_of(self._rpc, error), [])
+            self.connection.fail(self.rpc, fault_of(self.rpc, error), [])
         else:
-            self._engine.submit(self, plain)
+            engine.submit(self, plain)
         self._inflating = None
 
 

@@ -1,6 +1,6 @@
 """A connection whose answers are compressed, where that is worth it and the peer understands it."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from steelyard.errors import TooLarge
 from steelyard.fronts.http2.calls import fault_of
@@ -8,6 +8,9 @@ from steelyard.fronts.http2.connection import Http2Connection
 from steelyard.rpc.calls import ServerCall
 from steelyard.rpc.compression import GZIP, deflate, is_accepted
 from steelyard.rpc.metadata import Header
+
+if TYPE_CHECKING:
+    from steelyard.fronts.http2.front import Http2Front
 
 # Shorter answers travel in one packet either way.
 WORTH_BYTES = 1 << 10
@@ -28,6 +31,10 @@ class Compressed:
 
 class CompressingConnection(Http2Connection):
     """Answers as Http2Connection does. What answers a call may be sent a moment after it was given."""
+
+    def __init__(self, front: "Http2Front") -> None:
+        super().__init__(front)
+        self._answer_plainly = None
 
     def answer(self, call: ServerCall, body: bytes, trailing: list[Header]) -> None:
         if len(body) < WORTH_BYTES or not is_accepted(GZIP, call.accepts):
@@ -69,7 +76,7 @@ class CompressingConnection(Http2Connection):
         elif not self.rpc.has_room(len(body)):
             # Where it is refused, as it would be later.
             self.rpc.answer(call, body, trailing)
-            self._call_ended()
+            self.call_ended()
         else:
             call.owner = owner = Compressed()
             self.rpc.set_aside(len(body))
@@ -86,7 +93,7 @@ class CompressingConnection(Http2Connection):
             return
         if small is None:
             self.rpc.answer(call, body, trailing)
-            self._call_ended()
+            self.call_ended()
         else:
             self._answer_now(call, small, trailing)
 
@@ -99,4 +106,4 @@ class CompressingConnection(Http2Connection):
 
     def _answer_now(self, call: ServerCall, small: bytes, trailing: list[Header]) -> None:
         self.rpc.answer_compressed(call, small, GZIP, trailing)
-        self._call_ended()
+        self.call_ended()

@@ -8,6 +8,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from steelyard._native.path import UnaryCall, begin
 from steelyard.errors import SteelyardError, TooLarge
 from steelyard.fronts.http2.trailing import fields_of
 from steelyard.observe.logs import log
@@ -44,6 +45,8 @@ class Http2Connection(asyncio.BufferedProtocol):
         self.rpc = ServerConnection(front.methods, front.limits, front.totals, front.held)
         self.rpc.make_room = partial(front.make_room, self.rpc.ledger)
         self.rpc.tick(front.epoch)
+        self._answer_plainly: Any = self.rpc.answer
+        """Ends a call with its message as `answer` does, but for `call_ended`; None where it is no more than that."""
         self.peer = ""
         self.began_epoch = front.epoch
         self.heard_epoch = front.epoch
@@ -85,9 +88,10 @@ class Http2Connection(asyncio.BufferedProtocol):
         self.heard_epoch = self.front.epoch
         self.asked_epoch = -1
         try:
-            events = self.rpc.receive(self.front.buffer[:nbytes], time.monotonic_ns())
+            now_ns = time.monotonic_ns()
+            events = self.rpc.receive(self.front.buffer[:nbytes], now_ns)
             if events:
-                self._tell(events)
+                self._begin(events, now_ns)
         except Exception as error:
             self.fault(error)
             return
@@ -268,14 +272,14 @@ class Http2Connection(asyncio.BufferedProtocol):
     def answer(self, call: ServerCall, body: bytes, trailing: list[Header]) -> None:
         """Ends a call with its message."""
         self.rpc.answer(call, body, trailing)
-        self._call_ended()
+        self.call_ended()
 
     def fail(self, call: ServerCall, error: SteelyardError, trailing: list[Header]) -> None:
         """Ends a call with an error."""
         fields = [*trailing, *fields_of(trailing_of(error))]
         self.rpc.fail(call, int(status_of(error)), message_of(error), fields)
         call.owner = None
-        self._call_ended()
+        self.call_ended()
 
     def end_incomplete(self, call: ServerCall, problem: str, code: int = codes.DEADLINE_EXCEEDED) -> None:
         """Ends a call whose request took too long to come, or took too much until then."""
@@ -284,9 +288,10 @@ class Http2Connection(asyncio.BufferedProtocol):
         if told:
             call.owner.gone()
             call.owner = None
-        self._call_ended()
+        self.call_ended()
 
-    def _call_ended(self) -> None:
+    def call_ended(self) -> None:
+        """A call has ended, and there is something to write."""
         self.idle_epoch = self.front.epoch
         if not self._dirty:
             self._dirty = True
@@ -299,7 +304,7 @@ class Http2Connection(asyncio.BufferedProtocol):
         else:
             self.rpc.answer(call, body, [])
         call.owner = None
-        self._call_ended()
+        self.call_ended()
 
     async def send(self, call: ServerCall, body: bytes, compressed: bool = False, aside: int = 0) -> None:
         """Sends one of several answers, for which `aside` bytes were set aside; returns when little enough of them
@@ -318,6 +323,24 @@ class Http2Connection(asyncio.BufferedProtocol):
         for call, waiter in list(self._senders.items()):
             if not waiter.done() and self.rpc.may_send(call):
                 waiter.set_result(None)
+
+    def gone(self, call: UnaryCall) -> None:
+        """The caller of a ModelInfer call is gone."""
+        engine = self.front.engine
+        assert engine is not None
+        engine.cancel(call)
+
+    def _begin(self, events: list[Event], now_ns: int) -> None:
+        """Hands the calls that have come to the engine together, and tells of everything else."""
+        front = self.front
+        if front.infer is not None and front.engine is not None:
+            others: list[Event] = []
+            arrivals, size = begin(events, self, self._answer_plainly, front.infer, now_ns, others)
+            if arrivals:
+                front.engine.submit_all(arrivals, size)
+            events = others
+        if events:
+            self._tell(events)
 
     def _tell(self, events: list[Event]) -> None:
         for happening, call, body, compressed in events:

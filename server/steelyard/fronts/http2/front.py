@@ -8,9 +8,10 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from typing import Any
 
+from steelyard._native.path import UnaryCall
 from steelyard._native.rpc import Ledger
 from steelyard.errors import InvalidRequest, TooLarge
-from steelyard.fronts.http2.calls import HandledCall, InferCall
+from steelyard.fronts.http2.calls import HandledCall, InflatingCall
 from steelyard.fronts.http2.compressing import CompressingConnection
 from steelyard.fronts.http2.connection import Http2Connection
 from steelyard.fronts.http2.patience import Patience
@@ -70,6 +71,9 @@ class Http2Front:
         self.patience = patience or Patience()
         self.held = Ledger()
         self.methods = {method.name.encode(): method for method in _table(methods, engine)}
+        self.infer = None if engine is None else self.methods[methods.infer.encode()]
+        """The method whose calls are the engine's."""
+        self.engine = engine
         self.trailing = TrailingFields()
         self.buffer = memoryview(bytearray(READ_BYTES))
         """What any connection reads goes through it, and is taken out before anything else happens."""
@@ -295,12 +299,11 @@ def _table(methods: Methods, engine: Engine | None) -> Iterator[Method]:
 
 
 def _infer(engine: Engine) -> Any:
-    def begin(connection: Http2Connection, rpc: ServerCall, body: bytes) -> InferCall:
-        call = InferCall(engine, connection, rpc)
+    def begin(connection: Http2Connection, rpc: ServerCall, body: bytes) -> UnaryCall:
         if rpc.compressed:
-            call.inflate(body)
-        else:
-            engine.submit(call, body)
+            return InflatingCall(engine, connection, rpc, body)
+        call = UnaryCall(connection, rpc)
+        engine.submit(call, body)
         return call
 
     return begin

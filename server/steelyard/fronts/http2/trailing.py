@@ -22,15 +22,19 @@ class TrailingFields:
     def __init__(self) -> None:
         self._known: dict[Metadata, list[Header]] = {}
 
-    def fields(self, decision_id: str, trailing: Metadata) -> list[Header]:
-        """The fields of a decision id, and of what is said with many others."""
+    def known(self, trailing: Metadata) -> list[Header]:
+        """The fields of what is said with many answers."""
         known = self._known.get(trailing)
         if known is None:
             if len(self._known) >= MAX_KEPT:
                 self._known.clear()
             known = self._known[trailing] = fields_of(trailing)
+        return known
+
+    def fields(self, decision_id: str, trailing: Metadata) -> list[Header]:
+        """The fields of a decision id, and of what is said with many others."""
         # Never the same twice: in the peer's header table it would only push out what is.
-        return [_never_indexed((_DECISION_ID, decision_id.encode())), *known]
+        return [_never_indexed((_DECISION_ID, decision_id.encode())), *self.known(trailing)]
 
 
 def fields_of(metadata: Metadata) -> list[Header]:
