@@ -35,11 +35,12 @@ cdef class Intake:
         self._version = None
         for arrival in arrivals:
             started_ns = self._take(arrival[0], arrival[1], arrival[2], started_ns)
-        if not self._tickets:
-            return None
-        last = self._version, self._tickets, self._rows, self._key
-        self._tickets = []
-        self._rows = 0
+        last = None
+        if self._tickets:
+            last = self._version, self._tickets, self._rows, self._key
+            self._tickets = []
+            self._rows = 0
+        # A version that is unloaded must not live on here.
         self._version = self._bind = None
         return last
 

@@ -14,11 +14,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from steelyard._native import path
 from steelyard._native.observe import Segment
+from steelyard._native.path import EngineCall
 from steelyard.clock import SystemClock
 from steelyard.errors import InvalidRequest, SteelyardError
 from steelyard.observe.segment import SegmentReader, create_segment
 from steelyard.scheduling.scheduler import Scheduler
+from steelyard.serving import plain
 from steelyard.serving.catalog import Catalog
 from steelyard.serving.engine import Engine
 from steelyard.serving.entries import TRANSITIONS, VersionEntry, VersionState
@@ -31,16 +34,12 @@ from steelyard.wire.generated import grpc_service as pb
 from tests.runtime import models
 
 
-class RecordedCall:
+class RecordedCall(EngineCall):
     """A call whose outcome can be awaited."""
 
     def __init__(self, peer: str = "a", deadline_ns: int = 0) -> None:
         self.peer = peer
         self.deadline_ns = deadline_ns
-        self.cancelled = False
-        self.place: Any = None
-        self.arm: Any = None
-        self.decision_id = ""
         self.trailing: dict[str, str] = {}
         self.outcome: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
@@ -59,7 +58,7 @@ class RecordedCall:
 class Server:
     """An engine over one repository, and its counters."""
 
-    def __init__(self, root: Path, inline_below_ns: int) -> None:
+    def __init__(self, root: Path, inline_below_ns: int, path: Any = path, logs: bool = True) -> None:
         self.descriptor = create_segment("test")
         clock = SystemClock()
         segment = Segment(self.descriptor, os.getpid(), clock.unix_ns())
@@ -72,7 +71,8 @@ class Server:
             self.catalog,
             self.scheduler,
             segment.unknown,
-            lambda *about: self.told.append(about),
+            (lambda *about: self.told.append(about)) if logs else None,
+            path=path,
         )
         self.loader = Loader(
             root, self.catalog, segment, Environment(2, "dev", Verdicts(None), inline_below_ns), 2
@@ -95,12 +95,14 @@ class Server:
         return SegmentReader(self.descriptor).snapshot().unaccounted()
 
 
-@pytest.fixture(params=[0, 10**9], ids=["executor", "inline"])
+@pytest.fixture(
+    params=[(0, path), (10**9, path), (10**9, plain)], ids=["executor", "inline", "inline, plainly"]
+)
 async def server(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Server]:
     models.embedding(tmp_path / "tokens" / "1")
     models.scaled(tmp_path / "scaled" / "1")
     models.centred(tmp_path / "centred" / "1")
-    running = Server(tmp_path, request.param)
+    running = Server(tmp_path, *request.param)
     await running.loader.load_all()
     yield running
     await running.engine.drain()
