@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -55,13 +54,13 @@ calls = st.tuples(bodies, st.sampled_from([0, 0, 0, LONG_AGO, FAR_AWAY]), st.boo
 
 
 @pytest.fixture(scope="module")
-def repository(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("path")
     models.embedding(root / "tokens" / "1")
     models.scaled(root / "scaled" / "1")
     models.centred(root / "centred" / "1")
     models.identity(root / "wide" / "1", models.FLOAT, ["n", "width"])
-    yield root
+    return root
 
 
 async def outcomes(root: Path, twin: Any, asked: list[tuple[bytes, int, bool]], inline: bool) -> Any:

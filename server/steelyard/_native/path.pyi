@@ -56,7 +56,9 @@ class Intake:
         suspects: while there are any, nobody goes the usual way.
         """
 
-    def take(self, arrivals: list[tuple[Any, bytes, int]]) -> tuple[Any, list[Ticket], int, tuple[int, ...]] | None:
+    def take(
+        self, arrivals: list[tuple[Any, bytes, int]]
+    ) -> tuple[Any, list[Ticket], int, tuple[int, ...]] | None:
         """Takes calls with their bodies and when they came, in order.
 
         Returns the last that have all gone the usual way and are not queued yet: their version, tickets, rows and key.

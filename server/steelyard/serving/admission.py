@@ -18,8 +18,7 @@ from steelyard.serving.ledger import Ledger
 from steelyard.serving.preparing import Direct, count_steps, prepare_request
 from steelyard.serving.suspects import Suspects
 from steelyard.serving.version import ServedVersion
-from steelyard.wire import decode_request
-from steelyard.wire.types import InferRequest
+from steelyard.wire import InferRequest, decode_request
 
 # Deadlines past this are none.
 NO_DEADLINE_NS = 1 << 62

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 from steelyard._native import path
@@ -107,7 +108,7 @@ class Engine:
             return
         self._inbox.put(call, body, now_ns)
 
-    def submit_all(self, arrivals: list[Arrival], size_bytes: int) -> None:
+    def submit_all(self, arrivals: Sequence[Arrival], size_bytes: int) -> None:
         """Takes requests that came together, whose bodies have so many bytes in all, as `submit` does one."""
         self._ledger.in_flight += len(arrivals)
         if self.accepting:

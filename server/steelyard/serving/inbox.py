@@ -1,7 +1,7 @@
 """Calls that have come in and were not looked at yet, gathered over passes of the loop so that they can share a run."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from steelyard.serving.call import Call
 
@@ -51,7 +51,7 @@ class Inbox:
         if len(arrivals) == 1:
             self._loop.call_soon(self._gather, now_ns, 0)
 
-    def put_all(self, arrivals: list[Arrival], size_bytes: int) -> None:
+    def put_all(self, arrivals: Sequence[Arrival], size_bytes: int) -> None:
         """Takes requests that came together at one time, with so many bytes of bodies, as `put` does one."""
         waiting = self._arrivals
         if not waiting:
