@@ -92,8 +92,8 @@ class Scheduler:
         return True
 
     def take_at_once(self, lane: Lane, tickets: list[Ticket], rows: int, now_ns: int) -> Batch | None:
-        """The batch of tickets that came together, past the queue: where nothing waits, and `next_batch` would give this
-        one to be run inline. None where that is not so."""
+        """The batch of tickets that came together, past the queue: where nothing waits and `next_batch` would give this
+        one, to be run inline. None where that is not so."""
         if self._waiting or not self._is_inline(lane) or not lane.takes_whole(rows):
             return None
         for ticket in tickets:
