@@ -1,6 +1,7 @@
 """`python -m load`: the command line."""
 
 import json
+import subprocess
 import sys
 from contextlib import nullcontext
 from pathlib import Path
@@ -10,6 +11,7 @@ import click
 
 from load.capacity import capacity
 from load.example import SCENARIO, example_server
+from load.extras import require_installed
 from load.measure import measure
 from load.mlperf import mlperf
 from load.printed import print_capacity, print_mlperf, print_result
@@ -25,6 +27,7 @@ from steelyard.errors import ConfigError
 from steelyard.supervisor.datadir import find_server
 
 FILE = click.Path(dir_okay=False, path_type=Path)
+LOCUSTFILE = Path(__file__).with_name("locustfile.py")
 FOUND_WRONG = 1
 NOWHERE = Way(None, False, None, None, None)
 
@@ -163,6 +166,34 @@ def mlperf_command(
     else:
         print_mlperf(found)
     return 0 if found["valid"] and not found["failed"] else FOUND_WRONG
+
+
+@commands.command(
+    "locust",
+    context_settings={"ignore_unknown_options": True},
+    epilog="\b\nExample:\n"
+    "  python -m load locust load/scenarios/example.toml --data models/.steelyard\n"
+    "  python -m load locust load/scenarios/example.toml --address 127.0.0.1:8001 "
+    "--headless --users 50 --spawn-rate 10 --run-time 30s",
+)
+@click.argument("scenario", type=FILE)
+@server_options()
+@settings_options("data")
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def locust_command(
+    scenario: Path, way: Way, config_file: Path | None, data: Path | None, arguments: tuple[str, ...]
+) -> int:
+    """Have users of Locust ask with the requests of a scenario.
+
+    Everything else is handed on to Locust, which has a web page (port 8089) unless it is told --headless.
+    """
+    require_installed("locust", "Locust")
+    read_scenario(scenario)
+    if way.tls:
+        raise ConfigError("--tls: expected without, as Locust's users speak no TLS")
+    server = server_of(way, resolved(config_file, {"data": data}).settings)
+    command = [sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), "--host", server.address]
+    return subprocess.run([*command, "--scenario", str(scenario), *arguments], check=False).returncode
 
 
 def _run(

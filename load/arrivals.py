@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from load.trace import read_trace
+from load.replayed import read_trace
 from steelyard.models.table import Table
 
 Array = np.ndarray[Any, Any]

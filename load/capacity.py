@@ -24,10 +24,11 @@ REQUEST = Request(model="tiny", inputs={"X": np.zeros((1, 16), np.float32)})
 
 
 def capacity(processes: int, connections: int, seconds: float, most: float) -> dict[str, Any]:
-    """The highest rate at which requests leave on time, and what every rate that was tried looked like.
+    """The highest rate that the load keeps up, and what every rate that was tried looked like.
 
-    On time: 99 % leave within LATE_MS of when they are due, and all are answered. The search ends at the second rate in
-    turn at which they do not, since one may be the machine's fault.
+    Kept up: half of the requests leave within LATE_MS of when they are due, and all are answered. Of the other half a
+    busy machine decides; how late they left is said beside it. The search ends at the second rate in turn that is not
+    kept up, since one may be the machine's fault.
     """
     tried: list[dict[str, Any]] = []
     # What two hold back less than one: the sketch of a server, which checks nothing.
@@ -35,16 +36,17 @@ def capacity(processes: int, connections: int, seconds: float, most: float) -> d
         rate, missed = FIRST_RATE, 0
         while rate <= most and missed < 2:
             found = _at(f"127.0.0.1:{port}", rate, processes, connections, seconds)
-            missed = 0 if found["on_time"] else missed + 1
+            missed = 0 if found["kept_up"] else missed + 1
             tried.append(found)
             rate *= FACTOR
-    on_time = [found["rate"] for found in tried if found["on_time"]]
+    kept_up = [found["rate"] for found in tried if found["kept_up"]]
     return {
         "processes": processes,
         "connections": connections,
         "late_ms": LATE_MS,
-        "on_time_per_s": max(on_time, default=None),
+        "kept_up_per_s": max(kept_up, default=None),
         "answered_per_s": max(found["answered_per_s"] for found in tried),
+        "cpu_us": min(found["cpu_us"] for found in tried),
         "tried": tried,
     }
 
@@ -56,10 +58,10 @@ def _at(address: str, rate: float, processes: int, connections: int, seconds: fl
     lateness = summary_ms((sent.sent_ns - sent.due_ns)[sent.sent_ns > 0] / 1e6)
     answered = sent.code == codes.OK
     latency = summary_ms((sent.ended_ns - sent.due_ns)[answered] / 1e6)
-    late = lateness["p99"] is None or lateness["p99"] > LATE_MS
+    late = lateness["p50"] is None or lateness["p50"] > LATE_MS
     return {
         "rate": rate,
-        "on_time": bool(answered.all()) and not late,
+        "kept_up": bool(answered.all()) and not late,
         "answered_per_s": _answered_per_s(sent, answered),
         "lateness_ms": lateness,
         "latency_ms": latency,

@@ -87,16 +87,19 @@ def _throughput(axis: Any, times: list[float], windows: dict[str, Any]) -> None:
 
 
 def _served(axes: Any, series: dict[str, Any]) -> None:
+    # A step is what came between two readings.
+    between = {"drawstyle": "steps-pre"}
+    at_s = series["at_s"]
     for axis, percentile in zip(axes[:2], ("p50_ms", "p99_ms"), strict=True):
         for (stage, points), colour in zip(series["stages"].items(), COLOURS, strict=False):
             axis.plot(
-                series["at_s"], _gaps([point[percentile] for point in points]), label=stage, color=colour
+                at_s, _gaps([point[percentile] for point in points]), label=stage, color=colour, **between
             )
         axis.set_ylabel(f"server: {percentile[:3]} ms")
         _log(axis)
-    axes[2].plot(series["at_s"], series["in_flight"], label="in flight", color=COLOURS[0])
-    axes[2].plot(series["at_s"], series["queue_depth"], label="in the queue", color=COLOURS[1])
-    axes[2].plot(series["at_s"], _gaps(series["batch_rows"]), label="rows a batch", color=COLOURS[2])
+    axes[2].plot(at_s, series["in_flight"], label="in flight", color=COLOURS[0])
+    axes[2].plot(at_s, series["queue_depth"], label="in the queue", color=COLOURS[1])
+    axes[2].plot(at_s, _gaps(series["batch_rows"]), label="rows a batch", color=COLOURS[2], **between)
     axes[2].set_ylabel("server")
     axes[2].set_ylim(bottom=0)
 

@@ -1,6 +1,7 @@
 """Packages that only some of this needs: the extra `load`."""
 
 import importlib
+import importlib.util
 from typing import Any
 
 from steelyard.errors import ConfigError
@@ -11,7 +12,17 @@ def extra(module: str, package: str, purpose: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise ConfigError(
-            f"{purpose} needs the package {package!r}, which cannot be imported ({error}); "
-            "install it with: pip install 'steelyard[load]'"
-        ) from None
+        raise _missing(package, purpose, str(error)) from None
+
+
+def require_installed(package: str, purpose: str) -> None:
+    """The same without importing it: Locust replaces sockets and threads in every process that does."""
+    if importlib.util.find_spec(package) is None:
+        raise _missing(package, purpose, "it is not installed")
+
+
+def _missing(package: str, purpose: str, problem: str) -> ConfigError:
+    return ConfigError(
+        f"{purpose} needs the package {package!r}, which cannot be imported ({problem}); "
+        "install it with: pip install 'steelyard[load]'"
+    )

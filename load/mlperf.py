@@ -18,6 +18,8 @@ from steelyard.rpc import codes
 # LoadGen's own samples: each is a body, in the shares of the scenario's requests.
 SAMPLES = 1024
 SUMMARY = "mlperf_log_summary.txt"
+# Behind this line is what was asked for.
+PARAMETERS = "Test Parameters Used"
 
 
 def mlperf(
@@ -76,13 +78,15 @@ def mlperf(
 
 
 def read_summary(path: Path) -> dict[str, str]:
-    """LoadGen's summary by its own names, in its order. Raises ConfigError where there is none."""
+    """What LoadGen found, by its own names and in its order. Raises ConfigError where there is none."""
     try:
         lines = path.read_text().splitlines()
     except OSError as error:
         raise ConfigError(f"{path}: expected LoadGen's summary: {error.strerror}") from None
     found = {}
     for line in lines:
+        if line.startswith(PARAMETERS):
+            break
         name, colon, value = line.partition(":")
         if colon and value.strip():
             found[name.strip().removeprefix("* ")] = value.strip()
