@@ -17,9 +17,9 @@ Array = np.ndarray[Any, Any]
 # What one run may hold: with all that is kept of a request (40 bytes and its share of lists), under two gigabytes.
 MAX_REQUESTS = 20_000_000
 
-Rate = Annotated[float, Field(ge=0, le=10_000_000, allow_inf_nan=False, strict=False)]
+Rate = Annotated[float, Field(ge=0, le=10_000_000, allow_inf_nan=False)]
 """Requests a second."""
-Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False, strict=False)]
+Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
 Spacing = Literal["poisson", "even"]
 
 
@@ -149,7 +149,7 @@ class Replay(Table):
         description="Lines of seconds[,length[,request]]; relative to the scenario."
     )
     speed: float = Field(
-        default=1.0, gt=0, le=1e6, allow_inf_nan=False, strict=False, description="Times as fast as it was."
+        default=1.0, gt=0, le=1e6, allow_inf_nan=False, description="Times as fast as it was."
     )
     seconds: Seconds | None = Field(default=None, description="Only what is due by then; not given: all.")
 

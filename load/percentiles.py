@@ -32,7 +32,8 @@ def curve(latency_ms: Array) -> dict[str, list[float | None]]:
     if not len(latency_ms):
         return {"percent": [], "ms": []}
     ordered = np.sort(latency_ms)
-    nines = np.linspace(0, max(1.0, math.log10(len(ordered))), CURVE_POINTS)
+    # Half a value from the end, so that the last point is the largest.
+    nines = np.linspace(0, math.log10(2 * len(ordered)), CURVE_POINTS)
     percents = 100 * (1 - 10**-nines)
     return {
         "percent": [float(percent) for percent in percents],

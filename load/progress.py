@@ -32,7 +32,8 @@ class _Shown:
         self._answered: deque[tuple[float, int]] = deque()
 
     def planned(self, requests: int) -> None:
-        """The whole of the bar."""
+        """Shows the bar."""
+        self._progress.start()
         self._progress.update(self._task, total=requests)
 
     def glimpsed(self, glimpses: list[Glimpse | None]) -> None:
@@ -59,7 +60,7 @@ class _Shown:
 
 @contextmanager
 def shown() -> Iterator[Watcher]:
-    """A line on stderr that moves."""
+    """A line on stderr that moves, from when it is known how much is to be sent."""
     columns = (
         BarColumn(bar_width=24),
         TextColumn("{task.completed:,.0f} sent"),
@@ -70,5 +71,10 @@ def shown() -> Iterator[Watcher]:
         TextColumn("[red]{task.fields[failed]} not answered"),
     )
     console = Console(stderr=True, highlight=False)
-    with Progress(*columns, console=console, refresh_per_second=4) as progress:
+    progress = Progress(*columns, console=console, refresh_per_second=4)
+    try:
         yield _Shown(progress)
+    finally:
+        # Where nothing was planned there is nothing to end, and to end it prints a line.
+        if progress.live.is_started:
+            progress.stop()

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from load.arrivals import MAX_REQUESTS, Phase, Replay
 from steelyard.errors import ConfigError
@@ -43,10 +43,8 @@ AnyPath = Annotated[Path, Field(strict=False)]
 class Values(Table):
     """`[request.inputs.NAME]`: what an input is filled with."""
 
-    low: float | None = Field(default=None, strict=False, allow_inf_nan=False, description="The least value.")
-    high: float | None = Field(
-        default=None, strict=False, allow_inf_nan=False, description="Values are less than this."
-    )
+    low: float | None = Field(default=None, allow_inf_nan=False, description="The least value.")
+    high: float | None = Field(default=None, allow_inf_nan=False, description="Values are less than this.")
     bytes: Choices | None = Field(default=None, description="Length of each element of a BYTES input.")
     file: AnyPath | None = Field(
         default=None, description="A .npy file; its entries along the first axis are drawn."
@@ -70,7 +68,7 @@ class Request(Table):
     model: Text = Field(description="The model that is asked.")
     version: str = Field(default="", max_length=128, description="The version; empty: the server's choice.")
     share: float = Field(
-        default=1.0, gt=0, le=1e9, strict=False, allow_inf_nan=False, description="Its part among all kinds."
+        default=1.0, gt=0, le=1e9, allow_inf_nan=False, description="Its part among all kinds."
     )
     rows: Choices = Field(default=(1,), description="Size of the first open dimension.")
     lengths: Choices | None = Field(default=None, description="Size of every further open dimension.")
@@ -81,14 +79,13 @@ class Request(Table):
         default=None,
         gt=0,
         le=86_400_000,
-        strict=False,
         allow_inf_nan=False,
         description="Told to the server, and counted from when the request is due.",
     )
     priority: int = Field(
         default=0, ge=0, le=1_000_000, description="1 is the most urgent; 0: the server's own."
     )
-    bad_share: float = Field(default=0.0, ge=0, le=1, strict=False, description="Part that is sent bad.")
+    bad_share: float = Field(default=0.0, ge=0, le=1, description="Part that is sent bad.")
     bad: tuple[Literal[BAD_KINDS], ...] = Field(  # type: ignore[valid-type]
         default=BAD_KINDS, min_length=1, strict=False, description="In which ways; drawn evenly."
     )
@@ -124,7 +121,6 @@ class Scenario(Table):
         default=30.0,
         gt=0,
         le=3600,
-        strict=False,
         allow_inf_nan=False,
         description="When a request without a deadline is given up, counted from when it is due.",
     )
@@ -135,28 +131,25 @@ class Scenario(Table):
         default=1.0,
         ge=0.1,
         le=3600,
-        strict=False,
         allow_inf_nan=False,
         description="Seconds between two readings of the server's metrics.",
     )
     phase: tuple[Phase, ...] = Field(
-        min_length=1, max_length=1000, strict=False, description="What comes one after the other."
+        max_length=1000, strict=False, description="What comes one after the other; at least one."
     )
     request: tuple[Request, ...] = Field(
-        min_length=1, max_length=1000, strict=False, description="Kinds of requests."
+        max_length=1000, strict=False, description="Kinds of requests; at least one."
     )
 
-    @field_validator("request")
-    @classmethod
-    def _own_names(cls, value: tuple[Request, ...]) -> tuple[Request, ...]:
-        names = [request.name for request in value]
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        for key in ("phase", "request"):
+            if not getattr(self, key):
+                raise ValueError(f"{key}: expected at least one, got none")
+        names = [request.name for request in self.request]
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice is not None:
-            raise ValueError(f"expected a name of its own for each, got {twice!r} twice")
-        return value
-
-    @model_validator(mode="after")
-    def _bounded(self) -> Self:
+            raise ValueError(f"request: expected a name of its own for each, got {twice!r} twice")
         expected = sum(phase.expected() for phase in self.phase)
         if expected > MAX_REQUESTS:
             raise ValueError(f"phase: expected at most {MAX_REQUESTS} requests in all, got {expected:.0f}")
