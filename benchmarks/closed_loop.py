@@ -20,7 +20,7 @@ import grpc.aio
 import numpy as np
 import uvloop
 
-from benchmarks.open_loop import METHOD
+from load.connection import METHOD
 
 # Where the answer says which version it is from.
 VERSION = "steelyard-model-version"

@@ -3,9 +3,7 @@
 Run in a process of its own: `python -m benchmarks.open_loop PORT BODY RATE SECONDS RESULT`.
 """
 
-import asyncio
 import contextlib
-import gc
 import subprocess
 import sys
 import tempfile
@@ -15,13 +13,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import grpc
-import grpc.aio
 import numpy as np
 import uvloop
 
-METHOD = "/inference.GRPCInferenceService/ModelInfer"
+from load.arrivals import Poisson
+from load.fleet import HEAD_START_NS
+from load.job import one_body
+from load.sender import Sender
+from steelyard.rpc import codes
+
 SEED = 5
+TIMEOUT_S = 30.0
 
 # A server that stands still must not make the client hold requests without end; what is beyond counts as failed.
 MOST_IN_FLIGHT = 5_000
@@ -84,38 +86,16 @@ class Running:
 
 async def send(port: int, body: bytes, rate: float, seconds: float) -> Outcome:
     """Sends the load and gathers what becomes of it."""
-    offsets = np.cumsum(np.random.default_rng(SEED).exponential(1 / rate, int(rate * seconds)))
-    latency_ms = np.full(len(offsets), np.nan)
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-        call = channel.unary_unary(METHOD)
-        for _ in range(50):
-            await call(body)
-        # A collection would look like a slow server.
-        gc.collect()
-        gc.freeze()
-        gc.disable()
-        pending: set[asyncio.Task[None]] = set()
-        started = time.monotonic() + 0.05
-
-        async def one(index: int, due_s: float) -> None:
-            try:
-                await call(body, timeout=30)
-            except grpc.aio.AioRpcError:
-                return
-            latency_ms[index] = (time.monotonic() - due_s) * 1e3
-
-        for index, offset in enumerate(offsets):
-            due_s = started + offset
-            delay = due_s - time.monotonic()
-            if delay > 0:
-                await asyncio.sleep(delay)
-            if len(pending) < MOST_IN_FLIGHT:
-                task = asyncio.ensure_future(one(index, due_s))
-                pending.add(task)
-                task.add_done_callback(pending.discard)
-        if pending:
-            await asyncio.wait(pending, timeout=35)
-    return Outcome(started + offsets, latency_ms)
+    arrivals = Poisson(arrivals="poisson", rate=rate, seconds=seconds).draw(np.random.default_rng(SEED))
+    due_ns = (arrivals.due_s * 1e9).astype(np.int64)
+    job = one_body(f"127.0.0.1:{port}", body, due_ns, TIMEOUT_S, connections=1, max_in_flight=MOST_IN_FLIGHT)
+    sender = Sender(job, lambda glimpse: None)
+    await sender.prepare()
+    start_ns = time.monotonic_ns() + HEAD_START_NS
+    part = await sender.run(start_ns)
+    sender.close()
+    latency_ms = np.where(part.code == codes.OK, (part.ended_ns - start_ns - due_ns) / 1e6, np.nan)
+    return Outcome((start_ns + due_ns) / 1e9, latency_ms)
 
 
 def main() -> None:

@@ -6,21 +6,18 @@ import numpy as np
 
 from benchmarks.processes import ceiling
 from load.fleet import Sent, send
-from load.job import Job
+from load.job import one_body
 from load.outcome import LATE_MS
 from load.percentiles import summary_ms
-from steelyard.cli.server import Way
 from steelyard.client.requests import Request, encode_request
 from steelyard.rpc import codes
 
 FIRST_RATE = 1000.0
 # From one rate to the next; the capacity that is found is at most so much too low.
 FACTOR = 1.3
-TIMEOUT_NS = 5_000_000_000
-MAX_IN_FLIGHT = 20_000
-WARM_UP = 200
+TIMEOUT_S = 5.0
 # As small as requests are: what is sent is the harness's own cost, and not the bytes'.
-REQUEST = Request(model="tiny", inputs={"X": np.zeros((1, 16), np.float32)})
+BODY = encode_request(Request(model="tiny", inputs={"X": np.zeros((1, 16), np.float32)}))
 
 
 def capacity(processes: int, connections: int, seconds: float, most: float) -> dict[str, Any]:
@@ -53,7 +50,10 @@ def capacity(processes: int, connections: int, seconds: float, most: float) -> d
 
 def _at(address: str, rate: float, processes: int, connections: int, seconds: float) -> dict[str, Any]:
     due_ns = (np.arange(int(rate * seconds)) / rate * 1e9).astype(np.int64)
-    jobs = [_job(address, due_ns[place::processes], connections) for place in range(processes)]
+    jobs = [
+        one_body(address, BODY, due_ns[place::processes], TIMEOUT_S, connections=connections)
+        for place in range(processes)
+    ]
     sent = send(jobs)
     lateness = summary_ms((sent.sent_ns - sent.due_ns)[sent.sent_ns > 0] / 1e6)
     answered = sent.code == codes.OK
@@ -76,19 +76,3 @@ def _answered_per_s(sent: Sent, answered: Any) -> float:
 
 def _took_s(sent: Sent) -> float:
     return float(sent.ended_ns.max() - sent.start_ns) / 1e9
-
-
-def _job(address: str, due_ns: Any, connections: int) -> Job:
-    count = len(due_ns)
-    return Job(
-        address,
-        Way(None, False, None, None, None),
-        connections,
-        MAX_IN_FLIGHT,
-        [encode_request(REQUEST)],
-        [0] * WARM_UP,
-        due_ns,
-        np.zeros(count, np.int32),
-        np.full(count, TIMEOUT_NS, np.int64),
-        np.zeros(count, bool),
-    )

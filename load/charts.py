@@ -1,6 +1,9 @@
 """The report's pictures: what happened on one axis of time, and latency over percentiles. SVG, as text."""
 
 import io
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from load.extras import extra
@@ -11,7 +14,7 @@ ROW_INCHES = 2.1
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
 TICKS = (0.0, 50.0, 90.0, 99.0, 99.9, 99.99, 99.999)
 
-_STYLE = {
+_STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "steelyard",
     "font.family": "sans-serif",
@@ -104,26 +107,16 @@ def _served(axes: Any, series: dict[str, Any]) -> None:
     axes[2].set_ylim(bottom=0)
 
 
-class _figure:
-    """A figure of so many rows with one axis of time, drawn in the report's style."""
+@contextmanager
+def _figure(rows: int, row_inches: float = ROW_INCHES) -> Iterator[tuple[Any, Any]]:
+    """A figure of so many rows on one axis, in the report's style."""
+    require_matplotlib()
+    import matplotlib
+    from matplotlib.figure import Figure
 
-    def __init__(self, rows: int, row_inches: float = ROW_INCHES) -> None:
-        require_matplotlib()
-        import matplotlib
-        from matplotlib.figure import Figure
-
-        self._style = matplotlib.rc_context(_STYLE)
-        self._rows = rows
-        self._size = (WIDTH_INCHES, row_inches * rows)
-        self._new = Figure
-
-    def __enter__(self) -> tuple[Any, Any]:
-        self._style.__enter__()
-        figure = self._new(figsize=self._size, layout="constrained")
-        return figure, figure.subplots(self._rows, 1, sharex=True, squeeze=False)[:, 0]
-
-    def __exit__(self, *problem: Any) -> None:
-        self._style.__exit__(*problem)
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(WIDTH_INCHES, row_inches * rows), layout="constrained")
+        yield figure, figure.subplots(rows, 1, sharex=True, squeeze=False)[:, 0]
 
 
 def _curves(kinds: dict[str, Any]) -> dict[str, Any]:
@@ -131,9 +124,7 @@ def _curves(kinds: dict[str, Any]) -> dict[str, Any]:
 
 
 def _nines(percent: float) -> float:
-    from math import log10
-
-    return -log10(max(1 - percent / 100, 1e-12))
+    return -math.log10(max(1 - percent / 100, 1e-12))
 
 
 def _gaps(values: list[float | None]) -> list[float]:

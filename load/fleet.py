@@ -1,6 +1,5 @@
 """The processes that send a load: started together, begun at one moment, and gathered."""
 
-import gc
 import multiprocessing
 import signal
 import time
@@ -141,12 +140,7 @@ def _process(pipe: "Connection[Any, Any]") -> None:
 
 async def _send(job: Job, pipe: "Connection[Any, Any]") -> None:
     sender = Sender(job, pipe.send)
-    await sender.connect()
-    await sender.warm_up()
-    # A collection would look like a slow server.
-    gc.collect()
-    gc.freeze()
-    gc.disable()
+    await sender.prepare()
     pipe.send("ready")
     part = await sender.run(pipe.recv())
     pipe.send(part)

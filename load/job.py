@@ -36,6 +36,32 @@ class Job:
     """bool, by request."""
 
 
+def one_body(
+    address: str,
+    body: bytes,
+    due_ns: Array,
+    timeout_s: float,
+    *,
+    connections: int = 4,
+    max_in_flight: int = 20_000,
+    warm_up: int = 50,
+) -> Job:
+    """The same request again and again, without TLS and without a deadline that the server is told."""
+    count = len(due_ns)
+    return Job(
+        address,
+        Way(None, False, None, None, None),
+        connections,
+        max_in_flight,
+        [body],
+        [0] * warm_up,
+        due_ns,
+        np.zeros(count, np.int32),
+        np.full(count, int(timeout_s * 1e9), np.int64),
+        np.zeros(count, bool),
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
     """What became of a job: an entry a request, in the order in which they were due."""

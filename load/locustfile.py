@@ -106,7 +106,8 @@ class Caller(User):
         """One request of the scenario's mix; what was sent bad is well answered when it is refused."""
         name, body, timeout_s, bad = self._mix.draw()
         began_s = time.perf_counter()
-        answer, problem = b"", None
+        answer = b""
+        problem: Exception | None = None
         try:
             answer = self._channel.unary(METHOD, body, timeout_s)
             if bad:

@@ -1,6 +1,7 @@
 """Sends requests when they are due, over a few connections, and notes what became of each."""
 
 import asyncio
+import gc
 import time
 from array import array
 from collections import deque
@@ -42,12 +43,12 @@ class Sender:
         self._mending: set[asyncio.Task[None]] = set()
         self._warmed: asyncio.Future[int] | None = None
         count = len(job.due_ns)
-        self._due_ns: list[int] = []
+        self._due_ns = array("q")
         self._next = 0
         self._count = count
-        self._body = job.body.tolist()
-        self._deadline_ns = job.deadline_ns.tolist()
-        self._told = job.told.tolist()
+        self._body = array("i", job.body.tobytes())
+        self._deadline_ns = array("q", job.deadline_ns.tobytes())
+        self._told = job.told.tobytes()
         self._sent_ns = array("q", bytes(8 * count))
         self._ended_ns = array("q", bytes(8 * count))
         self._code = bytearray([PENDING]) * count
@@ -60,8 +61,16 @@ class Sender:
         self._alarm = Alarm()
         self._over: asyncio.Future[None] = self._loop.create_future()
 
-    async def connect(self) -> None:
-        """Raises Unavailable where the server cannot be reached."""
+    async def prepare(self) -> None:
+        """Connects, and sends what comes before the load. Raises Unavailable where the server cannot be reached."""
+        await self._connect()
+        await self._warm_up()
+        # A collection would look like a slow server.
+        gc.collect()
+        gc.freeze()
+        gc.disable()
+
+    async def _connect(self) -> None:
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 for _ in range(self._job.connections):
@@ -73,7 +82,7 @@ class Sender:
         except OSError as error:
             raise Unavailable(f"server at {self._job.address}: {error}") from None
 
-    async def warm_up(self) -> None:
+    async def _warm_up(self) -> None:
         """Sends what the job says, one after the other, over every connection in turn."""
         for place, body in enumerate(self._job.warm_up):
             self._warmed = self._loop.create_future()
@@ -90,7 +99,7 @@ class Sender:
 
     async def run(self, start_ns: int) -> Part:
         """Sends the load, whose begin is `start_ns` of the monotonic clock, and returns when all of it is over."""
-        self._due_ns = (self._job.due_ns + start_ns).tolist()
+        self._due_ns = array("q", (self._job.due_ns + start_ns).tobytes())
         shortest_s = float(self._job.deadline_ns.min(initial=1 << 62)) / 1e9
         sweep_s = min(MOST_SWEEP_S, max(LEAST_SWEEP_S, shortest_s / 10))
         cpu_s, began_s = time.process_time(), time.monotonic()
@@ -259,7 +268,13 @@ class Sender:
     async def _every(self, seconds: float, work: Callable[[], None]) -> None:
         while True:
             await asyncio.sleep(seconds)
-            work()
+            try:
+                work()
+            except OSError as error:
+                # Whoever wanted to hear of the load is gone, and nobody wants the load any more.
+                if not self._over.done():
+                    self._over.set_exception(error)
+                return
 
     def _glimpse(self) -> None:
         latencies_ns = np.array(self._recent, np.int64)

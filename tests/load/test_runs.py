@@ -6,9 +6,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
+from tests.support.metrics import metrics
 from tests.support.server import Server
+from tests.support.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
 
@@ -124,3 +127,16 @@ def test_what_is_wrong_is_one_line(server: Server, tmp_path: Path) -> None:
     done = load("run", str(scenario), "--address", "127.0.0.1:1", "--json")
     assert done.returncode == 2
     assert "[phase 1 'poisson'] rate: expected a number, got 'many'" in json.loads(done.stderr)["error"]
+
+
+def test_processes_that_send_end_with_the_one_that_started_them(server: Server, tmp_path: Path) -> None:
+    scenario = tmp_path / "long.toml"
+    scenario.write_text(SCENARIO.replace("seconds = 1\n", "seconds = 600\n"))
+    command = [sys.executable, "-m", "load", "run", str(scenario), "--data", str(server.data), "--json"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL) as running:
+        before = metrics(server)["steelyard_requests_received_total"]
+        eventually(lambda: metrics(server)["steelyard_requests_received_total"] > before + 100)
+        senders = psutil.Process(running.pid).children()
+        assert len(senders) >= 2
+        running.kill()
+    eventually(lambda: not any(sender.is_running() for sender in senders))

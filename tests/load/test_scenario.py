@@ -1,5 +1,6 @@
 """Scenarios: what is wrong with one is said by table and key; the same seed is the same load."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 
 from load.bodies import make_bodies
 from load.plan import choose_bodies, draw
-from load.scenario import Scenario, read_scenario
+from load.scenario import BAD_KINDS, Request, Scenario, read_scenario
 from steelyard.client.answers import ModelMetadata, TensorMetadata
 from steelyard.errors import ConfigError
 from steelyard.wire.generated import grpc_service as pb
@@ -80,6 +81,21 @@ def test_the_example_is_one() -> None:
         "replay",
     }
     assert len(draw(scenario, np.random.default_rng(1)).due_s) > 1000
+
+
+def test_every_key_and_default_is_in_its_page(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "load.md").read_text()
+    block = re.search(r"```toml mix.toml\n(.*?)```", page, re.DOTALL)
+    assert block is not None
+    (tmp_path / "mix.toml").write_text(block[1])
+    assert len(read_scenario(tmp_path / "mix.toml").request) == 2
+    for key, field in Scenario.model_fields.items():
+        if isinstance(field.default, int | float):
+            assert f"| `{key}` | {field.default:,g} |" in page
+    for key in {**Scenario.model_fields, **Request.model_fields}:
+        assert f"`{key}`" in page or f"`[[{key}]]`" in page or key == "inputs"
+    for kind in BAD_KINDS:
+        assert f"`{kind}`" in page
 
 
 def described(*inputs: TensorMetadata) -> dict[tuple[str, str], ModelMetadata]:

@@ -8,8 +8,7 @@ import pytest
 
 from benchmarks.processes import ceiling_process
 from load.fleet import Sent, send
-from load.job import UNSENT, Glimpse, Job
-from steelyard.cli.server import Way
+from load.job import UNSENT, Glimpse, Job, one_body
 from steelyard.client.requests import Request, encode_request
 from steelyard.errors import Unavailable
 from steelyard.rpc import codes
@@ -21,16 +20,18 @@ SECONDS = 2.0
 
 def jobs(address: str, timeout_s: float, processes: int = 1, max_in_flight: int = 10_000) -> list[Job]:
     due_ns = (np.arange(int(RATE * SECONDS)) / RATE * 1e9).astype(np.int64)
-    made = []
-    for place in range(processes):
-        own = due_ns[place::processes]
-        count = len(own)
-        timeouts_ns = np.full(count, int(timeout_s * 1e9), np.int64)
-        body = np.zeros(count, np.int32)
-        told = np.zeros(count, bool)
-        way = Way(None, False, None, None, None)
-        made.append(Job(address, way, 2, max_in_flight, [BODY], [0] * 5, own, body, timeouts_ns, told))
-    return made
+    return [
+        one_body(
+            address,
+            BODY,
+            due_ns[place::processes],
+            timeout_s,
+            connections=2,
+            max_in_flight=max_in_flight,
+            warm_up=5,
+        )
+        for place in range(processes)
+    ]
 
 
 class Stall:

@@ -94,7 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def status_of(group: click.Group, name: str, arguments: Sequence[str] | None = None) -> int:
-    """The exit code of `group`, called `name`, with `arguments`; what is wrong is told in one line, as JSON with --json."""
+    """The exit code of `group`, called `name`; what is wrong is told in one line, which is JSON with --json."""
     args = list(sys.argv[1:] if arguments is None else arguments)
     as_json = "--json" in args
     try:
