@@ -91,7 +91,7 @@ def report(result: Path, html: Path) -> None:
     require_report()
     try:
         page = report_html(json.loads(result.read_text()))
-    except (OSError, ValueError, LookupError) as error:
+    except (OSError, ValueError, LookupError, TypeError) as error:
         raise ConfigError(f"{result}: expected the JSON that `run --result` writes: {error}") from None
     html.write_text(page)
 
@@ -207,6 +207,9 @@ def _run(
 ) -> int:
     if html is not None:
         require_report()
+    for file in (html, result):
+        if file is not None and not file.parent.is_dir():
+            raise ConfigError(f"{file}: expected a directory to write it to, and there is no {file.parent}")
     with nullcontext(None) if as_json else shown() as progress:
         found = measure(scenario, server, way, http, progress)
     if result is not None:

@@ -19,6 +19,8 @@ _STYLE: Any = {
     "svg.hashsalt": "steelyard",
     "font.family": "sans-serif",
     "font.size": 9,
+    # Names are what people write, dollars and all.
+    "text.parse_math": False,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
