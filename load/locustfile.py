@@ -5,6 +5,7 @@ A closed loop, unlike everything else here: a user asks again when it was answer
 
 import functools
 import random
+import sys
 import time
 from argparse import ArgumentParser
 from pathlib import Path
@@ -41,15 +42,15 @@ def _arguments(parser: ArgumentParser) -> None:
     )
 
 
-@events.test_start.add_listener
+@events.init.add_listener
 def _prepare(environment: Environment, **_: Any) -> None:
-    # What is wrong with the scenario is said once, and not by each user.
+    """Makes the requests before the time of the test runs; what is wrong is said once, and not by each user."""
     if environment.host and environment.parsed_options:
         try:
             _mix(environment.parsed_options.scenario, environment.host)
         except SteelyardError as error:
-            environment.process_exit_code = 2
-            print(f"error: {error}", flush=True)
+            print(f"error: {error}", file=sys.stderr, flush=True)
+            sys.exit(2)
 
 
 class Mix:
