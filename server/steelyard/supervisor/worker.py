@@ -16,6 +16,8 @@ from steelyard._native.observe import Segment
 from steelyard.clock import SystemClock
 from steelyard.config import Settings
 from steelyard.errors import SteelyardError
+from steelyard.fronts.http2.front import Http2Front
+from steelyard.fronts.tls import ServedTls
 from steelyard.models.names import parse_version
 from steelyard.observe.logs import configure_logs, log
 from steelyard.observe.segment import SegmentReader
@@ -39,6 +41,7 @@ from steelyard.supervisor.channel import EXIT_REFUSED, Channel
 from steelyard.supervisor.front import keep_current, make_front, start_front
 from steelyard.supervisor.listeners import Handed
 from steelyard.supervisor.orders import Orders
+from steelyard.supervisor.spreading import SpreadRepository
 
 
 def _log_request(
@@ -83,23 +86,31 @@ async def serve(control: socket.socket, segment_fd: int) -> int:
         lambda moves: orders.tell_followed(moves),
     )
     taps = Taps(catalog)
-    orders = Orders(loader, Canaries(catalog, clock), taps, channel)
+    canaries = Canaries(catalog, clock, first["worker"], settings.workers)
+    orders = Orders(loader, canaries, taps, channel)
     orders.begin(first["directives"])
     rounds = GoldenRounds(engine, catalog, clock)
+    repository = SpreadRepository(channel, loader)
     methods = Methods()
-    Control(catalog, loader, lifecycle, SegmentReader(segment_fd)).register(methods)
+    others = [SegmentReader(fd) for fd in first["segments"]]
+    Control(catalog, loader, lifecycle, SegmentReader(segment_fd), others, repository).register(methods)
     Health(catalog, lifecycle).register(methods)
     streams.register(methods, engine, settings.max_message_bytes)
     if settings.reflection:
         reflection.register(methods)
     front = make_front(settings, methods, engine)
-    stop = asyncio.Event()
+    said = Said()
+    stop = said.stop
     loop.add_signal_handler(signal.SIGTERM, stop.set)
-    background: set[asyncio.Task[Any]] = {loop.create_task(_obey(channel, orders, stop))}
+    background: set[asyncio.Task[Any]] = {loop.create_task(_obey(channel, orders, repository, said))}
+
+    async def begin() -> ServedTls | None:
+        return await start_front(front, settings, [Handed.from_json(one) for one in first["listeners"]])
 
     async def end(grace_s: float, drained: bool) -> None:
         lifecycle.move(Phase.STOPPED)
         await front.stop(grace_s)
+        orders.tell_counts_now()
         for task in background:
             task.cancel()
         taps.close()
@@ -109,8 +120,14 @@ async def serve(control: socket.socket, segment_fd: int) -> int:
         await channel.close()
 
     try:
-        tls = await start_front(front, settings, [Handed.from_json(one) for one in first["listeners"]])
+        tls = None if first["late"] else await begin()
         await _unless(stop, loader.load_all())
+        # What it was told meanwhile is in force when it says that it has loaded.
+        await _unless(stop, orders.carried_out())
+        channel.send({"loaded": True})
+        await _unless(stop, said.accept.wait())
+        if first["late"] and not stop.is_set():
+            tls = await begin()
     except SteelyardError as error:
         channel.send({"refused": str(error)})
         await end(0.0, drained=False)
@@ -130,7 +147,13 @@ async def serve(control: socket.socket, segment_fd: int) -> int:
             )
         if settings.poll_interval_s:
             background.add(loop.create_task(loader.watch(settings.poll_interval_s)))
-    await stop.wait()
+    await _unless(stop, said.leave.wait())
+    if not stop.is_set() and isinstance(front, Http2Front):
+        lifecycle.move(Phase.LEAVING)
+        log("worker.leaving", in_flight=engine.in_flight)
+        await _unless(stop, front.hand_over(settings.drain_timeout_s))
+    else:
+        await stop.wait()
     lifecycle.move(Phase.DRAINING)
     log("worker.draining", in_flight=engine.in_flight)
     drained = False
@@ -141,7 +164,16 @@ async def serve(control: socket.socket, segment_fd: int) -> int:
     return 0
 
 
-async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
+class Said:
+    """What the supervisor has said, or what its end says: accept callers; leave, as another takes the place; stop."""
+
+    def __init__(self) -> None:
+        self.accept = asyncio.Event()
+        self.leave = asyncio.Event()
+        self.stop = asyncio.Event()
+
+
+async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, Any]) -> None:
     """Does `work`, and gives it up where the worker is told to stop meanwhile. Raises what `work` raises."""
     doing = asyncio.ensure_future(work)
     stopped = asyncio.ensure_future(stop.wait())
@@ -153,21 +185,29 @@ async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
         doing.cancel()
 
 
-async def _obey(channel: Channel, orders: Orders, stop: asyncio.Event) -> None:
+async def _obey(channel: Channel, orders: Orders, repository: SpreadRepository, said: Said) -> None:
     """Does what the supervisor says, until it says stop or is gone: a worker never outlives its supervisor."""
     try:
         async for message in channel:
             if message.get("stop"):
                 break
-            orders.obey(message)
+            if message.get("accept"):
+                said.accept.set()
+            elif message.get("leave"):
+                said.leave.set()
+            elif "spread" in message:
+                repository.answered(message)
+            else:
+                orders.obey(message)
     finally:
-        stop.set()
+        said.stop.set()
 
 
 def main() -> int:
     """Takes the file descriptors of the control socket and of the shared segment as arguments."""
-    # The supervisor decides when to stop; Ctrl-C on a terminal reaches the whole process group.
+    # The supervisor decides when to stop; what a terminal says reaches the whole process group.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     control = socket.socket(fileno=int(sys.argv[1]))
     return uvloop.run(serve(control, int(sys.argv[2])))
 

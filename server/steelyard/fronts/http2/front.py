@@ -52,6 +52,13 @@ READ_BYTES = 64 << 10
 # A round trip, and time for calls that were on their way when the peer was told to begin no more.
 NOTICE_S = 0.2
 
+# The same where nobody may be refused who heard of it late.
+HAND_OVER_NOTICE_S = 1.0
+
+# So long handshakes that are under way are waited for, where their own time has no end, and so often it is looked.
+HANDSHAKE_S = 10
+LOOK_S = 0.05
+
 
 class Http2Front:
     """A gRPC server over the table of methods, on our own `rpc`; without an engine there is no inference among them."""
@@ -106,9 +113,25 @@ class Http2Front:
             self._servers.append(await begin(lambda: self._connection(self), sock=listener, backlog=BACKLOG))
         self._sweeping = self._loop.create_task(self._sweep())
 
-    async def stop(self, grace_s: float) -> None:
+    async def hand_over(self, grace_s: float) -> None:
+        """Stops where another process accepts from the same listeners, and has nobody see it: whoever was accepted is
+        taken, told to come anew, and answered what it asks until it has heard of that. Calls get `grace_s` seconds."""
+        for server in self._servers:
+            if isinstance(server, SecureListener):
+                server.rest()
+            else:
+                server.close()
+        # What was accepted in this pass is a connection after the next.
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        until_s = self._loop.time() + (self.patience.handshake_s or HANDSHAKE_S)
+        while self._reserved and self._loop.time() < until_s:
+            await asyncio.sleep(LOOK_S)
+        await self.stop(grace_s, HAND_OVER_NOTICE_S)
+
+    async def stop(self, grace_s: float, notice_s: float = NOTICE_S) -> None:
         """Takes no new connections and calls, and gives the calls that are open `grace_s` seconds. May be asked again,
-        for an end that is nearer."""
+        for an end that is nearer. notice_s: after it, calls of those who were told to begin none are not taken."""
         # What was accepted already is no connection yet, and would hear of nothing.
         self._stopping = True
         servers, self._servers = self._servers, []
@@ -117,7 +140,7 @@ class Http2Front:
         for connection in list(self._connections):
             connection.leave()
         if self._connections and grace_s:
-            await self._emptied(min(NOTICE_S, grace_s))
+            await self._emptied(min(notice_s, grace_s))
             for connection in list(self._connections):
                 connection.leave_now()
             await self._emptied(grace_s)

@@ -37,13 +37,19 @@ class SecureListener:
         listener.listen(backlog)
         self._resume()
 
-    def close(self) -> None:
-        """Accepts no more, and ends the connections whose handshakes are under way."""
+    def rest(self) -> None:
+        """Accepts no more."""
+        if self._listener.fileno() < 0:
+            return
         if self._pause is None:
             self._loop.remove_reader(self._listener)
         else:
             self._pause.cancel()
         self._listener.close()
+
+    def close(self) -> None:
+        """Accepts no more, and ends the connections whose handshakes are under way."""
+        self.rest()
         for task in self._agreeing:
             task.cancel()
 

@@ -1,0 +1,163 @@
+"""Several worker processes behind one port: one server to whoever asks."""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import grpc
+import numpy as np
+import psutil
+import pytest
+
+from steelyard.wire.generated import grpc_service as pb
+from tests.services.operator import Operator
+from tests.support import models
+from tests.support.asking import Asker, request
+from tests.support.callers import Callers, asker_of, peers_of, worker_pids
+from tests.support.metrics import metrics
+from tests.support.server import Server
+from tests.support.waiting import eventually
+
+Start = Callable[..., Server]
+ONES = {"x": np.ones((1, 4), np.float32)}
+ALL = "[serving]\nversions = { all = true }\n"
+UNAVAILABLE = grpc.StatusCode.UNAVAILABLE
+
+
+def _adds_up(server: Server) -> bool:
+    whole = metrics(server)
+    ended = sum(whole.outcome(how) for how in ("answered", "refused", "failed", "cancelled", "lost"))
+    return whole["steelyard_requests_received_total"] == ended
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Two workers; each test uses models of its own."""
+    root = tmp_path_factory.mktemp("workers")
+    repository = root / "models"
+    repository.mkdir()
+    for name in ("shared", "counted", "out"):
+        models.put(repository, name, models.scaled())
+    for number, factor in enumerate((1.0, 2.0), 1):
+        models.put(repository, "moved", models.scaled(factor), number, ALL)
+    server = Server(repository, root / "log", workers=2)
+    yield server.wait_ready()
+    assert server.stop() == 0
+
+
+@pytest.fixture(scope="module")
+def askers(server: Server) -> Iterator[list[Asker]]:
+    """A channel to each worker."""
+    found = [asker_of(server, pid) for _, pid in sorted(worker_pids(server).items())]
+    yield found
+    for asker in found:
+        asker.channel.close()
+
+
+def test_both_are_asked_and_counted_on_one_page(server: Server, askers: list[Asker]) -> None:
+    pids = worker_pids(server)
+    assert len(pids) == len(set(pids.values())) == 2
+    for times, asker in enumerate(askers, 2):
+        for _ in range(times):
+            asker.infer("shared", ONES)
+    assert metrics(server, model="shared")["steelyard_requests_received_total"] == 5
+    assert metrics(server, model="shared").outcome("answered") == 5
+    eventually(lambda: _adds_up(server))
+    whole = metrics(server)
+    assert whole["steelyard_worker_up"] == 2
+    for pid in pids.values():
+        assert peers_of(pid)
+
+
+def test_statistics_are_the_same_whichever_is_asked(askers: list[Asker]) -> None:
+    for asker in askers:
+        asker.infer("counted", ONES)
+    told = [
+        asker.call("ModelStatistics", pb.ModelStatisticsRequest(name="counted")).model_stats[0]
+        for asker in askers
+    ]
+    assert told[0] == told[1]
+    assert (told[0].execution_count, told[0].inference_stats.success.count) == (2, 2)
+
+
+def test_a_model_is_unloaded_and_loaded_by_all(askers: list[Asker]) -> None:
+    for asked, other in (askers, askers[::-1]):
+        asked.call("RepositoryModelUnload", pb.RepositoryModelUnloadRequest(model_name="out"))
+        for asker in askers:
+            assert asker.refused(request("out", ONES)).code is UNAVAILABLE
+            (found,) = [m for m in asker.call("RepositoryIndex").models if m.name == "out"]
+            assert found.state == "UNAVAILABLE"
+        other.call("RepositoryModelLoad", pb.RepositoryModelLoadRequest(model_name="out"))
+        for asker in askers:
+            assert asker.infer("out", ONES)
+    for asker in askers:
+        refusal = asker.refused(pb.RepositoryModelLoadRequest(model_name="nobody"), "RepositoryModelLoad")
+        assert refusal.code is grpc.StatusCode.NOT_FOUND
+
+
+def test_no_request_is_answered_by_the_version_that_a_label_has_left(server: Server) -> None:
+    with Operator(server.data) as operator, Callers(server.address, "moved", ONES, 6) as callers:
+        for version, move in (
+            ("1", lambda: operator.set("moved", "champion", "1")),
+            ("2", lambda: operator.set("moved", "champion", "2")),
+            ("1", lambda: operator.roll_back("moved")),
+        ):
+            move()
+            moved_s = time.monotonic()
+            callers.go_on()
+            assert {one.version for one in callers.ended if one.began_s > moved_s} == {version}
+    assert not callers.failures
+
+
+def test_a_worker_that_is_killed_takes_its_own_calls_only(start: Start, tmp_path: Path) -> None:
+    repository = tmp_path / "models"
+    models.put(repository, "double", models.scaled())
+    models.put(repository, "stall", models.stall())
+    server = start(repository, workers=2).wait_ready()
+    killed, spared = (pid for _, pid in sorted(worker_pids(server).items()))
+    with asker_of(server, killed) as doomed, asker_of(server, spared) as other:
+        # So that it is known to be no run for the event loop.
+        doomed.infer("stall", {"turns": np.array([200_000], np.int64)})
+        under_way = doomed.start(request("stall", {"turns": np.array([2**40], np.int64)}))
+        eventually(lambda: metrics(server, model="stall")["steelyard_in_flight"] == 1)
+        with Callers(server.address, "double", ONES, 4) as callers:
+            os.kill(killed, signal.SIGKILL)
+            assert under_way.code() is UNAVAILABLE
+            assert other.infer("double", ONES)
+            assert server.is_ready()
+            assert killed not in worker_pids(server, lives=3).values()
+            callers.go_on()
+    # A caller has one call under way at a time.
+    assert len(callers.failures) <= 4
+    assert {one.code for one in callers.failures} <= {UNAVAILABLE}
+    assert spared in worker_pids(server).values()
+    assert metrics(server, model="stall").outcome("lost") == 1
+    assert metrics(server, model="double").outcome("lost") <= len(callers.failures)
+    assert metrics(server)["steelyard_worker_restarts_total"] == 1
+    eventually(lambda: _adds_up(server))
+
+
+def test_workers_are_replaced_and_no_call_fails(start: Start, tmp_path: Path) -> None:
+    repository = tmp_path / "models"
+    models.put(repository, "double", models.scaled())
+    server = start(repository, workers=2).wait_ready()
+    before = worker_pids(server)
+    with Callers(server.address, "double", ONES, 6) as callers, Operator(server.data) as operator:
+        answer = operator.restart()
+        callers.go_on()
+        after = worker_pids(server, lives=4)
+        assert [(one.worker, one.before_pid, one.pid) for one in answer.replaced] == [
+            (number, before[number], after[number]) for number in sorted(before)
+        ]
+        for pid in before.values():
+            assert not psutil.pid_exists(pid)
+        # Once more, asked for by a signal, into the segments that the first ones have left.
+        server.process.send_signal(signal.SIGHUP)
+        eventually(lambda: len(server.events("worker.replaced")) == 4)
+        callers.go_on()
+    assert not callers.failures
+    assert metrics(server, model="double").outcome("answered") == len(callers.ended)
+    eventually(lambda: _adds_up(server))
+    assert metrics(server)["steelyard_worker_restarts_total"] == 0
