@@ -16,7 +16,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "serve": ("steelyard.cli.serve:serve", "Serve a model repository."),
     "restart": (
         "steelyard.cli.restart:restart",
-        "Replace a server's worker processes, without a failed call.",
+        "Replace a server's worker processes, one after the other.",
     ),
     "infer": ("steelyard.cli.infer:infer", "Ask a server for one inference."),
     "models": ("steelyard.cli.models:models", "Show the models of a server, running or stopped."),

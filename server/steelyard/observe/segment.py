@@ -153,8 +153,7 @@ class SlotCounts:
             golden_passed=self.golden_passed + other.golden_passed,
             golden_failed=self.golden_failed + other.golden_failed,
             golden_last_unix_ms=max(self.golden_last_unix_ms, other.golden_last_unix_ms),
-            # The same examples, wherever they were run.
-            golden_failing=max(self.golden_failing, other.golden_failing),
+            golden_failing=self.golden_failing + other.golden_failing,
             refused={r: self.refused.get(r, 0) + other.refused.get(r, 0) for r in Refusal},
             stages=tuple(a + b for a, b in zip(self.stages, other.stages, strict=True)),
             batch_sizes=self.batch_sizes + other.batch_sizes,

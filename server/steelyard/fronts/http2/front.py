@@ -55,9 +55,8 @@ NOTICE_S = 0.2
 # The same where nobody may be refused who heard of it late.
 HAND_OVER_NOTICE_S = 1.0
 
-# So long handshakes that are under way are waited for, where their own time has no end, and so often it is looked.
+# So long handshakes that are under way are waited for then, where their own time has no end.
 HANDSHAKE_S = 10
-LOOK_S = 0.05
 
 
 class Http2Front:
@@ -116,17 +115,17 @@ class Http2Front:
     async def hand_over(self, grace_s: float) -> None:
         """Stops where another process accepts from the same listeners, and has nobody see it: whoever was accepted is
         taken, told to come anew, and answered what it asks until it has heard of that. Calls get `grace_s` seconds."""
+        secure = [server for server in self._servers if isinstance(server, SecureListener)]
         for server in self._servers:
-            if isinstance(server, SecureListener):
-                server.rest()
-            else:
+            if not isinstance(server, SecureListener):
                 server.close()
+        for listener in secure:
+            listener.rest()
         # What was accepted in this pass is a connection after the next.
         await asyncio.sleep(0)
         await asyncio.sleep(0)
-        until_s = self._loop.time() + (self.patience.handshake_s or HANDSHAKE_S)
-        while self._reserved and self._loop.time() < until_s:
-            await asyncio.sleep(LOOK_S)
+        for listener in secure:
+            await listener.agreed(self.patience.handshake_s or HANDSHAKE_S)
         await self.stop(grace_s, HAND_OVER_NOTICE_S)
 
     async def stop(self, grace_s: float, notice_s: float = NOTICE_S) -> None:

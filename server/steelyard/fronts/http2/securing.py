@@ -47,6 +47,11 @@ class SecureListener:
             self._pause.cancel()
         self._listener.close()
 
+    async def agreed(self, within_s: float) -> None:
+        """Returns when the handshakes that are under way are over, or after so many seconds."""
+        if self._agreeing:
+            await asyncio.wait(self._agreeing, timeout=within_s)
+
     def close(self) -> None:
         """Accepts no more, and ends the connections whose handshakes are under way."""
         self.rest()
