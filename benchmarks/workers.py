@@ -1,9 +1,9 @@
 """Two workers behind one port against one: CPU a request, and requests a second, with h2load, in turn, medians.
 
-What it favours: a model that costs nothing, so that all there is to divide is the front's work. Client and servers share
-the same cores: where there are two, one worker and the client fill them already, and a second one can only show what it
-costs, not what it brings. With as many calls in flight two workers have half of them each, and less to do in one pass;
-"each" has so many in flight for every worker.
+What it favours: a model that costs nothing, so that all there is to divide is the front's work. Client and servers
+share the same cores: where there are two, one worker and the client fill them already, and a second one can only show
+what it costs, not what it brings. With as many calls in flight two workers have half of them each, and less to do in
+one pass; "each" has so many in flight for every worker.
 """
 
 import statistics

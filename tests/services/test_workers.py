@@ -5,6 +5,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import numpy as np
@@ -18,6 +19,7 @@ from tests.support.asking import Asker, request
 from tests.support.callers import Callers, asker_of, peers_of, worker_pids
 from tests.support.metrics import metrics
 from tests.support.server import Server
+from tests.support.shadows import hand_over, patiently
 from tests.support.waiting import eventually
 
 Start = Callable[..., Server]
@@ -41,8 +43,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     for name in ("shared", "counted", "out"):
         models.put(repository, name, models.scaled())
     for number, factor in enumerate((1.0, 2.0), 1):
-        models.put(repository, "moved", models.scaled(factor), number, ALL)
-    server = Server(repository, root / "log", workers=2)
+        for name in ("moved", "tried", "shadowed"):
+            models.put(repository, name, models.scaled(factor), number, ALL)
+    models.put(repository, "followed", models.scaled())
+    server = Server(repository, root / "log", workers=2, poll_interval_s=0.2)
     yield server.wait_ready()
     assert server.stop() == 0
 
@@ -109,6 +113,56 @@ def test_no_request_is_answered_by_the_version_that_a_label_has_left(server: Ser
             callers.go_on()
             assert {one.version for one in callers.ended if one.began_s > moved_s} == {version}
     assert not callers.failures
+
+
+def test_a_canary_is_split_and_counted_as_by_one(server: Server, askers: list[Asker]) -> None:
+    keys = [f"key {number}" for number in range(40)]
+    with Operator(server.data) as operator:
+        operator.set("tried", "champion", "1")
+        operator.start_canary("tried", "2", 0.5)
+        for key in keys:
+            asked = request("tried", ONES, parameters={"steelyard_key": key})
+            versions = {asker.call("ModelInfer", asked).model_version for asker in askers}
+            assert len(versions) == 1
+        canary = eventually(
+            lambda: (found := operator.trials("tried")["canary"])["arms"]["primary"]["requests"]
+            + found["arms"]["candidate"]["requests"]
+            == 2 * len(keys)
+            and found
+        )
+        # Each caller once, though both workers have seen them all.
+        assert canary["split"]["units"] == len(keys)
+        operator.stop_canary("tried")
+        for asker in askers:
+            assert {asker.call("ModelInfer", request("tried", ONES)).model_version for _ in range(9)} == {"1"}
+
+
+def test_a_shadow_sees_the_requests_of_both(server: Server, askers: list[Asker]) -> None:
+    with Operator(server.data) as operator:
+        operator.set("shadowed", "champion", "1")
+        operator.start_shadow("shadowed", "2")
+
+        def status() -> dict[str, Any]:
+            (found,) = operator.trials("shadowed")["shadows"]
+            return found
+
+        for asker in askers:
+            hand_over(
+                5, lambda count, by=asker: [by.infer("shadowed", ONES) for _ in range(count)], status
+            )
+        patiently(lambda: status()["pairs"] is not None and status()["pairs"]["pairs"] == 10)
+        operator.stop_shadow("shadowed")
+
+
+def test_a_new_version_is_followed_to_by_all_together(server: Server) -> None:
+    with Callers(server.address, "followed", ONES, 4) as callers, Operator(server.data) as operator:
+        models.put(server.repository, "followed", models.scaled(2.0), 2)
+        eventually(lambda: operator.labels("followed")["champion"] == (2, True))
+        followed = operator.events("followed", "label.followed")[-1]
+        eventually(lambda: {one.version for one in callers.ended[-20:]} == {"2"})
+    assert not callers.failures
+    # Nobody goes there alone: the event is recorded when both serve the version, and in force after that.
+    assert min(one.ended_unix_ms for one in callers.ended if one.version == "2") >= followed.unix_ms
 
 
 def test_a_worker_that_is_killed_takes_its_own_calls_only(start: Start, tmp_path: Path) -> None:

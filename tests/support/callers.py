@@ -13,19 +13,23 @@ from tests.support.asking import Array, Asker, request
 from tests.support.server import Server
 from tests.support.waiting import eventually
 
+# Between two calls: what is tested needs the processors as well.
+PAUSE_S = 0.003
+
 
 @dataclass(frozen=True, slots=True)
 class Ended:
     """How a call ended: the version that answered, or the error."""
 
     began_s: float
+    ended_unix_ms: int
     version: str
     code: grpc.StatusCode | None = None
     message: str = ""
 
 
 class Callers:
-    """So many threads that ask a model without a pause, from entering to leaving the context."""
+    """So many threads that ask a model, from entering to leaving the context."""
 
     def __init__(self, address: str, model: str, inputs: Mapping[str, Array], count: int) -> None:
         self.ended: list[Ended] = []
@@ -57,14 +61,17 @@ class Callers:
 
     def _ask(self) -> None:
         with Asker(self._address) as asker:
-            while not self._over.is_set():
+            while not self._over.wait(PAUSE_S):
                 began_s = time.monotonic()
                 try:
                     answer = asker.call("ModelInfer", self._request)
                 except grpc.RpcError as error:
-                    self.ended.append(Ended(began_s, "", error.code(), error.details() or ""))
+                    self._note(began_s, "", error.code(), error.details() or "")
                 else:
-                    self.ended.append(Ended(began_s, answer.model_version))
+                    self._note(began_s, answer.model_version)
+
+    def _note(self, began_s: float, *how: Any) -> None:
+        self.ended.append(Ended(began_s, time.time_ns() // 1_000_000, *how))
 
 
 def worker_pids(server: Server, lives: int = 2) -> dict[int, int]:

@@ -64,8 +64,12 @@ class Directing:
     `split_of` gives what a canary takes of a model's requests, `taps_of` the processes that want a sample of them.
     """
 
-    def __init__(self, record: Record, workers: Callable[[], Sequence[Worker]]) -> None:
+    def __init__(
+        self, record: Record, workers: Callable[[], Sequence[Worker]], together: bool = False
+    ) -> None:
+        """together: whether default labels that nobody has set wait until all workers can follow."""
         self._record = record
+        self.together = together
         self._workers = workers
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -219,8 +223,19 @@ class Directing:
         if split is not None:
             stay += [split.candidate, split.primary]
         hold = {holder.number: holder.digest for holder in stay}
-        keep = sorted(number for name, number in self._kept if name == model)
-        return Directive(model, standing, hold, tuple(keep), split, tuple(self.taps_of(model)))
+        keep = {number for name, number in self._kept if name == model}
+        follow = self._followed(model) if self.together else None
+        if follow is not None:
+            # Not held with its content: new content under the same number is taken up as with one worker.
+            keep.add(follow.number)
+        taps = tuple(self.taps_of(model))
+        return Directive(model, standing, hold, tuple(sorted(keep)), split, taps, follow)
+
+    def _followed(self, model: str) -> Holder | None:
+        """Where a default label stands that nobody has set."""
+        default = self._record.manifest(model).default_label
+        label = self._record.labels(model).labels.get(default)
+        return label.holder if label is not None and label.follows else None
 
     def _wake_at(self, model: str, unix_ms: int, now_unix_ms: int) -> None:
         """Directs anew when the next version is no longer kept warm; 0: none is."""

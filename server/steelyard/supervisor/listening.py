@@ -94,7 +94,10 @@ class ReservedPort:
         self._owner.bind(f"\0steelyard {address}")
 
     def listen(self) -> socket.socket:
-        """One of the sockets that listen at the port; the kernel deals connections out among them. Raises `ConfigError`."""
+        """One of the sockets that listen at the port, among which the kernel deals connections out.
+
+        Raises `ConfigError`.
+        """
         listener = _socket(self._kept.family, self._kept.type, self._kept.proto)
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)

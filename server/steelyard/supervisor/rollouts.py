@@ -13,6 +13,7 @@ from steelyard.evidence.log import EventLog
 from steelyard.observe.logs import log
 from steelyard.serving.methods import Methods
 from steelyard.supervisor.admin import Admin
+from steelyard.supervisor.agreeing import Agreeing
 from steelyard.supervisor.calibrations import Calibrations
 from steelyard.supervisor.canaries import Canaries
 from steelyard.supervisor.checkpoint import Checkpoints
@@ -46,7 +47,7 @@ class Rollouts:
             )
 
         record = Record(self._events, settings.repository, clock)
-        self._directing = Directing(record, workers.all)
+        self._directing = Directing(record, workers.all, together=settings.workers > 1)
         self._moves = LabelMoves(record, self._directing)
         self._drills = Drills(
             record, self._directing, self._moves, clock, workers.counted, lambda: workers.starts
@@ -66,6 +67,7 @@ class Rollouts:
         Admin(record, self._moves, self._drills).register(self.methods)
         TrialsAdmin(self._canaries, self._shadows, calibrations).register(self.methods)
         self.collector: Collector = RolloutCollector(record, self._canaries, self._shadows)
+        self._agreeing = Agreeing(workers.connected, self._moves.followed)
         workers.directives = self._directing.all
         workers.caught_up = self._directing.catch_up
         workers.told = self._told
@@ -84,7 +86,7 @@ class Rollouts:
     def _told(self, life: WorkerLife, message: Mapping[str, Any]) -> None:
         """Takes what a worker says by itself."""
         if "followed" in message:
-            self._moves.followed(message["followed"])
+            self._agreeing.followed(life, message["followed"])
         if "arms" in message:
             self._canaries.counted(message["arms"])
         if "taps" in message:
@@ -92,6 +94,7 @@ class Rollouts:
 
     def _gone(self, life: WorkerLife) -> None:
         self._shadows.worker_gone(life.source)
+        self._agreeing.gone(life)
 
     def rest(self) -> None:
         """Begins nothing more by itself."""
