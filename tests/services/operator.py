@@ -74,10 +74,6 @@ class Operator:
         message = pb.CalibrateRequest(model=model, requests=requests, timeout_ms=timeout_ms, who=WHO)
         return self.client.call("Calibrate", message, pb.Event)
 
-    def restart(self) -> Any:
-        message = pb.RestartWorkersRequest(actor="ann@desk")
-        return self.client.call("RestartWorkers", message, pb.RestartWorkersResponse)
-
     def trials(self, model: str) -> dict[str, Any]:
         """What runs beside the model's version in production."""
         found = self.client.call("GetTrials", pb.GetTrialsRequest(model=model), pb.Trials)

@@ -1,9 +1,11 @@
 """Several worker processes behind one port: one server to whoever asks."""
 
+import json
 import os
 import signal
+import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +14,18 @@ import numpy as np
 import psutil
 import pytest
 
+from steelyard.cli.main import main
 from steelyard.wire.generated import grpc_service as pb
 from tests.services.operator import Operator
 from tests.support import models
 from tests.support.asking import Asker, request
 from tests.support.callers import Callers, asker_of, peers_of, worker_pids
+from tests.support.certificates import Authority
 from tests.support.metrics import metrics
 from tests.support.server import Server
 from tests.support.shadows import hand_over, patiently
 from tests.support.waiting import eventually
 
-Start = Callable[..., Server]
 ONES = {"x": np.ones((1, 4), np.float32)}
 ALL = "[serving]\nversions = { all = true }\n"
 UNAVAILABLE = grpc.StatusCode.UNAVAILABLE
@@ -102,7 +105,7 @@ def test_a_model_is_unloaded_and_loaded_by_all(askers: list[Asker]) -> None:
 
 
 def test_no_request_is_answered_by_the_version_that_a_label_has_left(server: Server) -> None:
-    with Operator(server.data) as operator, Callers(server.address, "moved", ONES, 6) as callers:
+    with Operator(server.data) as operator, Callers("moved", ONES, server.address) as callers:
         for version, move in (
             ("1", lambda: operator.set("moved", "champion", "1")),
             ("2", lambda: operator.set("moved", "champion", "2")),
@@ -125,10 +128,12 @@ def test_a_canary_is_split_and_counted_as_by_one(server: Server, askers: list[As
             versions = {asker.call("ModelInfer", asked).model_version for asker in askers}
             assert len(versions) == 1
         canary = eventually(
-            lambda: (found := operator.trials("tried")["canary"])["arms"]["primary"]["requests"]
-            + found["arms"]["candidate"]["requests"]
-            == 2 * len(keys)
-            and found
+            lambda: (
+                (found := operator.trials("tried")["canary"])["arms"]["primary"]["requests"]
+                + found["arms"]["candidate"]["requests"]
+                == 2 * len(keys)
+                and found
+            )
         )
         # Each caller once, though both workers have seen them all.
         assert canary["split"]["units"] == len(keys)
@@ -147,15 +152,13 @@ def test_a_shadow_sees_the_requests_of_both(server: Server, askers: list[Asker])
             return found
 
         for asker in askers:
-            hand_over(
-                5, lambda count, by=asker: [by.infer("shadowed", ONES) for _ in range(count)], status
-            )
+            hand_over(5, lambda count, by=asker: [by.infer("shadowed", ONES) for _ in range(count)], status)
         patiently(lambda: status()["pairs"] is not None and status()["pairs"]["pairs"] == 10)
         operator.stop_shadow("shadowed")
 
 
 def test_a_new_version_is_followed_to_by_all_together(server: Server) -> None:
-    with Callers(server.address, "followed", ONES, 4) as callers, Operator(server.data) as operator:
+    with Callers("followed", ONES, server.address) as callers, Operator(server.data) as operator:
         models.put(server.repository, "followed", models.scaled(2.0), 2)
         eventually(lambda: operator.labels("followed")["champion"] == (2, True))
         followed = operator.events("followed", "label.followed")[-1]
@@ -165,44 +168,72 @@ def test_a_new_version_is_followed_to_by_all_together(server: Server) -> None:
     assert min(one.ended_unix_ms for one in callers.ended if one.version == "2") >= followed.unix_ms
 
 
-def test_a_worker_that_is_killed_takes_its_own_calls_only(start: Start, tmp_path: Path) -> None:
-    repository = tmp_path / "models"
+@pytest.fixture(scope="module")
+def harmed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, Path]]:
+    """Two workers on every kind of listener, whose processes tests end, and who issued its certificate."""
+    root = tmp_path_factory.mktemp("harmed")
+    repository = root / "models"
     models.put(repository, "double", models.scaled())
     models.put(repository, "stall", models.stall())
-    server = start(repository, workers=2).wait_ready()
+    authority = Authority(root, "issuer")
+    pair = authority.issue("server")
+    with tempfile.TemporaryDirectory() as short:
+        server = Server(
+            repository,
+            root / "log",
+            workers=2,
+            grpc_address=["127.0.0.1:0", f"unix:{short}/s"],
+            grpc_tls_address="127.0.0.1:0",
+            tls_certificate=str(pair.certificate),
+            tls_key=str(pair.key),
+        )
+        yield server.wait_ready(), authority.file
+        assert server.stop() == 0
+
+
+def test_a_worker_that_is_killed_takes_its_own_calls_only(harmed: tuple[Server, Path]) -> None:
+    server, _ = harmed
     killed, spared = (pid for _, pid in sorted(worker_pids(server).items()))
+    lives = len(server.events("worker.ready"))
+    before = metrics(server)["steelyard_worker_restarts_total"]
     with asker_of(server, killed) as doomed, asker_of(server, spared) as other:
         # So that it is known to be no run for the event loop.
         doomed.infer("stall", {"turns": np.array([200_000], np.int64)})
         under_way = doomed.start(request("stall", {"turns": np.array([2**40], np.int64)}))
         eventually(lambda: metrics(server, model="stall")["steelyard_in_flight"] == 1)
-        with Callers(server.address, "double", ONES, 4) as callers:
+        with Callers("double", ONES, server.address) as callers:
             os.kill(killed, signal.SIGKILL)
             assert under_way.code() is UNAVAILABLE
             assert other.infer("double", ONES)
             assert server.is_ready()
-            assert killed not in worker_pids(server, lives=3).values()
+            after = worker_pids(server, lives + 1)
             callers.go_on()
     # A caller has one call under way at a time.
-    assert len(callers.failures) <= 4
-    assert {one.code for one in callers.failures} <= {UNAVAILABLE}
-    assert spared in worker_pids(server).values()
+    assert len(callers.failures) <= len(callers)
+    assert all(one.unavailable for one in callers.failures), callers.failures
+    assert killed not in after.values()
+    assert spared in after.values()
     assert metrics(server, model="stall").outcome("lost") == 1
     assert metrics(server, model="double").outcome("lost") <= len(callers.failures)
-    assert metrics(server)["steelyard_worker_restarts_total"] == 1
+    assert metrics(server)["steelyard_worker_restarts_total"] == before + 1
     eventually(lambda: _adds_up(server))
 
 
-def test_workers_are_replaced_and_no_call_fails(start: Start, tmp_path: Path) -> None:
-    repository = tmp_path / "models"
-    models.put(repository, "double", models.scaled())
-    server = start(repository, workers=2).wait_ready()
+def test_workers_are_replaced_and_no_call_fails(
+    harmed: tuple[Server, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    server, roots = harmed
+    addresses = [*server.running.grpc_addresses, *server.running.grpc_tls_addresses]
     before = worker_pids(server)
-    with Callers(server.address, "double", ONES, 6) as callers, Operator(server.data) as operator:
-        answer = operator.restart()
+    lives = len(server.events("worker.ready"))
+    counted = metrics(server, model="double").outcome("answered")
+    restarts = metrics(server)["steelyard_worker_restarts_total"]
+    with Callers("double", ONES, *addresses, roots=roots, each=2) as callers:
+        assert main(["restart", "--data", str(server.data), "--json"]) == 0
         callers.go_on()
-        after = worker_pids(server, lives=4)
-        assert [(one.worker, one.before_pid, one.pid) for one in answer.replaced] == [
+        after = worker_pids(server, lives + 2)
+        replaced = json.loads(capsys.readouterr().out)
+        assert [(one["worker"], one["before_pid"], one["pid"]) for one in replaced] == [
             (number, before[number], after[number]) for number in sorted(before)
         ]
         for pid in before.values():
@@ -212,6 +243,24 @@ def test_workers_are_replaced_and_no_call_fails(start: Start, tmp_path: Path) ->
         eventually(lambda: len(server.events("worker.replaced")) == 4)
         callers.go_on()
     assert not callers.failures
-    assert metrics(server, model="double").outcome("answered") == len(callers.ended)
+    assert metrics(server, model="double").outcome("answered") == counted + len(callers.ended)
     eventually(lambda: _adds_up(server))
-    assert metrics(server)["steelyard_worker_restarts_total"] == 0
+    assert metrics(server)["steelyard_worker_restarts_total"] == restarts
+
+
+def test_a_process_that_cannot_serve_replaces_nobody(
+    harmed: tuple[Server, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    server, _ = harmed
+    before = worker_pids(server)
+    restarts = metrics(server)["steelyard_worker_restarts_total"]
+    away = server.repository.rename(server.repository.with_name("away"))
+    try:
+        assert main(["restart", "--data", str(server.data)]) == 1
+    finally:
+        away.rename(server.repository)
+    assert str(server.repository) in capsys.readouterr().err
+    with Asker(server.address) as asker:
+        assert asker.infer("double", ONES)
+    assert worker_pids(server) == before
+    assert metrics(server)["steelyard_worker_restarts_total"] == restarts

@@ -2,14 +2,17 @@
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import grpc
 import psutil
 
-from tests.support.asking import Array, Asker, request
+from steelyard import Client
+from steelyard.errors import SteelyardError
+from tests.support.asking import TIMEOUT_S, Array, Asker, request
 from tests.support.server import Server
 from tests.support.waiting import eventually
 
@@ -24,24 +27,36 @@ class Ended:
     began_s: float
     ended_unix_ms: int
     version: str
-    code: grpc.StatusCode | None = None
-    message: str = ""
+    problem: str = ""
+    unavailable: bool = False
 
 
 class Callers:
-    """So many threads that ask a model, from entering to leaving the context."""
+    """Threads that ask a model, from entering to leaving the context: so many through grpcio at each of the
+    addresses, and one through our own client at the first."""
 
-    def __init__(self, address: str, model: str, inputs: Mapping[str, Array], count: int) -> None:
+    def __init__(
+        self,
+        model: str,
+        inputs: Mapping[str, Array],
+        *addresses: str,
+        roots: Path | None = None,
+        each: int = 3,
+    ) -> None:
+        """roots: the authorities to trust at the last address, which speaks TLS then."""
         self.ended: list[Ended] = []
-        self._address = address
-        self._request = request(model, inputs)
+        self._model, self._inputs = model, inputs
         self._over = threading.Event()
-        self._threads = [threading.Thread(target=self._ask, daemon=True) for _ in range(count)]
+        tasks: list[tuple[Callable[..., None], tuple[Any, ...]]] = [(self._ask_ours, (addresses[0],))]
+        for address in addresses:
+            papers = roots if address == addresses[-1] else None
+            tasks += [(self._ask_grpcio, (address, papers))] * each
+        self._threads = [threading.Thread(target=work, args=args, daemon=True) for work, args in tasks]
 
     def __enter__(self) -> "Callers":
         for thread in self._threads:
             thread.start()
-        eventually(lambda: len(self.ended) > 2 * len(self._threads))
+        self.go_on()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -49,26 +64,43 @@ class Callers:
         for thread in self._threads:
             thread.join()
 
+    def __len__(self) -> int:
+        return len(self._threads)
+
     @property
     def failures(self) -> list[Ended]:
         """Calls that got no answer."""
-        return [one for one in self.ended if one.code is not None]
+        return [one for one in self.ended if one.problem]
 
     def go_on(self, calls: int = 50) -> None:
         """Waits until so many more calls have ended."""
         before = len(self.ended)
         eventually(lambda: len(self.ended) >= before + calls)
 
-    def _ask(self) -> None:
-        with Asker(self._address) as asker:
+    def _ask_grpcio(self, address: str, roots: Path | None) -> None:
+        message = request(self._model, self._inputs)
+        with Asker(address, roots) as asker:
             while not self._over.wait(PAUSE_S):
                 began_s = time.monotonic()
                 try:
-                    answer = asker.call("ModelInfer", self._request)
+                    answer = asker.call("ModelInfer", message)
                 except grpc.RpcError as error:
-                    self._note(began_s, "", error.code(), error.details() or "")
+                    unavailable = error.code() is grpc.StatusCode.UNAVAILABLE
+                    self._note(began_s, "", f"grpcio {address}: {error!r}", unavailable)
                 else:
                     self._note(began_s, answer.model_version)
+
+    def _ask_ours(self, address: str) -> None:
+        with Client(address, timeout_s=TIMEOUT_S) as client:
+            while not self._over.wait(PAUSE_S):
+                began_s = time.monotonic()
+                try:
+                    answer = client.infer(self._model, self._inputs)
+                except SteelyardError as error:
+                    unavailable = type(error).__name__ == "Unavailable"
+                    self._note(began_s, "", f"own {address}: {error!r}", unavailable)
+                else:
+                    self._note(began_s, answer.version)
 
     def _note(self, began_s: float, *how: Any) -> None:
         self.ended.append(Ended(began_s, time.time_ns() // 1_000_000, *how))
