@@ -1,5 +1,6 @@
 """Several worker processes behind one port: one server to whoever asks."""
 
+import contextlib
 import json
 import os
 import signal
@@ -216,6 +217,32 @@ def test_a_worker_that_is_killed_takes_its_own_calls_only(harmed: tuple[Server, 
     assert metrics(server, model="stall").outcome("lost") == 1
     assert metrics(server, model="double").outcome("lost") <= len(callers.failures)
     assert metrics(server)["steelyard_worker_restarts_total"] == before + 1
+    eventually(lambda: _adds_up(server))
+
+
+def test_while_a_worker_is_away_another_accepts_its_callers(harmed: tuple[Server, Path]) -> None:
+    server, roots = harmed
+    killed, _ = (pid for _, pid in sorted(worker_pids(server).items()))
+    lives = len(server.events("worker.ready"))
+    # Without its repository no worker comes back.
+    away = server.repository.rename(server.repository.with_name("away"))
+    try:
+        os.kill(killed, signal.SIGKILL)
+        eventually(lambda: metrics(server)["steelyard_worker_up"] == 1)
+        with contextlib.ExitStack() as stack:
+            # That all of them were dealt to the other one is as likely as 16 heads in a row.
+            askers = [stack.enter_context(Asker(server.address)) for _ in range(12)]
+            secure = server.running.grpc_tls_addresses[0]
+            askers += [stack.enter_context(Asker(secure, roots)) for _ in range(4)]
+            for asker in askers:
+                assert asker.infer("double", ONES)
+            away.rename(server.repository)
+            worker_pids(server, lives + 1)
+            for asker in askers:
+                assert asker.infer("double", ONES)
+    finally:
+        if away.exists():
+            away.rename(server.repository)
     eventually(lambda: _adds_up(server))
 
 

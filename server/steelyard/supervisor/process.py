@@ -42,6 +42,8 @@ class Around:
     """Models that were unloaded by request."""
     segments: list[int] = field(default_factory=list)
     """Of every place."""
+    listeners: list[Sequence[Handed]] = field(default_factory=list)
+    """What each place alone has, for others to stand in where its worker is away."""
 
 
 class WorkerProcess:
@@ -145,8 +147,10 @@ class WorkerProcess:
     def _begin(self, segment_fd: int) -> WorkerLife:
         """Starts a process that counts in the segment, which nobody else may write to."""
         letter = "ab"[self._segment_fds.index(segment_fd)]
-        listening = [listener.fd for listener in self._listeners if listener.fd >= 0]
-        fds = [*listening, *self._around.segments]
+        listening = {
+            listener.fd for handed in (self._listeners, *self._around.listeners) for listener in handed
+        }
+        fds = [*(listening - {-1}), *self._around.segments]
         life = WorkerLife(self.number, f"{self.number}{letter}", segment_fd, fds, self._hear)
         self._starts += 1
         task = asyncio.get_running_loop().create_task(self._live(life, replaces=self.life is not None))
@@ -165,6 +169,7 @@ class WorkerProcess:
                 "late": late,
                 "listeners": [listener.to_json() for listener in self._listeners],
                 "segments": [fd for fd in self._around.segments if fd != life.segment_fd],
+                "others": [[one.to_json() for one in handed] for handed in self._around.listeners],
                 "kept_out": self._around.kept_out,
                 "directives": [directive.to_json() for directive in self._around.directives()],
             }

@@ -91,6 +91,7 @@ async def _run(
             if when_ready is not None:
                 when_ready(announced)
         was_ready = workers.is_ready
+        workers.stand_in()
         if was_ready:
             rollouts.worker_is_ready()
 

@@ -3,11 +3,12 @@
 import asyncio
 import contextlib
 import gc
+import logging
 import os
 import signal
 import socket
 import sys
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
 import uvloop
@@ -38,7 +39,7 @@ from steelyard.serving.methods import Methods
 from steelyard.serving.taps import Taps
 from steelyard.serving.verdicts import Verdicts
 from steelyard.supervisor.channel import EXIT_REFUSED, Channel
-from steelyard.supervisor.front import keep_current, make_front, start_front
+from steelyard.supervisor.front import keep_current, make_front, stand_in, start_front
 from steelyard.supervisor.listeners import Handed
 from steelyard.supervisor.orders import Orders
 from steelyard.supervisor.spreading import SpreadRepository
@@ -99,10 +100,26 @@ async def serve(control: socket.socket, segment_fd: int) -> int:
     if settings.reflection:
         reflection.register(methods)
     front = make_front(settings, methods, engine)
+    tls: ServedTls | None = None
+
+    async def look_after(away: Sequence[int]) -> None:
+        if isinstance(front, Http2Front) and lifecycle.phase is Phase.READY:
+            everybodys = {
+                worker: [Handed.from_json(one) for one in handed]
+                for worker, handed in enumerate(first["others"])
+            }
+            # No descriptor is left: who is here goes before who would come.
+            try:
+                await stand_in(front, tls, {worker: everybodys[worker] for worker in away})
+            except OSError as error:
+                log("worker.not_standing_in", level=logging.ERROR, away=list(away), reason=str(error))
+
     said = Said()
     stop = said.stop
     loop.add_signal_handler(signal.SIGTERM, stop.set)
-    background: set[asyncio.Task[Any]] = {loop.create_task(_obey(channel, orders, repository, said))}
+    background: set[asyncio.Task[Any]] = {
+        loop.create_task(_obey(channel, orders, repository, said, look_after))
+    }
 
     async def begin() -> ServedTls | None:
         return await start_front(front, settings, [Handed.from_json(one) for one in first["listeners"]])
@@ -185,7 +202,13 @@ async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, Any]) -> None:
         doing.cancel()
 
 
-async def _obey(channel: Channel, orders: Orders, repository: SpreadRepository, said: Said) -> None:
+async def _obey(
+    channel: Channel,
+    orders: Orders,
+    repository: SpreadRepository,
+    said: Said,
+    look_after: Callable[[Sequence[int]], Awaitable[None]],
+) -> None:
     """Does what the supervisor says, until it says stop or is gone: a worker never outlives its supervisor."""
     try:
         async for message in channel:
@@ -195,6 +218,8 @@ async def _obey(channel: Channel, orders: Orders, repository: SpreadRepository, 
                 said.accept.set()
             elif message.get("leave"):
                 said.leave.set()
+            elif "away" in message:
+                await look_after(message["away"])
             elif "spread" in message:
                 repository.answered(message)
             else:

@@ -43,6 +43,13 @@ class Workers:
             WorkerProcess(number, settings, listeners(number), self.around)
             for number in range(settings.workers)
         ]
+        if settings.workers > 1:
+            everybodys = [{one.fd for one in listeners(number)} for number in range(settings.workers)]
+            shared = set.intersection(*everybodys)
+            self.around.listeners += [
+                [one for one in listeners(number) if one.fd not in shared]
+                for number in range(settings.workers)
+            ]
         self._spreading = Spreading(self.connected)
         self._begun = False
         self._restarting = False
@@ -160,6 +167,15 @@ class Workers:
         """Gives back what the places hold; call after `run` has returned."""
         for place in self._places:
             place.close()
+
+    def stand_in(self) -> None:
+        """Has workers that are there accept from the listeners of those that are away, whose callers would wait."""
+        if not self._begun or len(self._places) == 1:
+            return
+        there = [place.life for place in self._places if place.life is not None and place.ready]
+        away = [place.number for place in self._places if not place.ready]
+        for index, life in enumerate(there):
+            life.tell({"away": away[index :: len(there)]})
 
     def _loaded(self, life: WorkerLife) -> None:
         if self._begun:

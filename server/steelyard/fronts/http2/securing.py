@@ -47,6 +47,11 @@ class SecureListener:
             self._pause.cancel()
         self._listener.close()
 
+    @property
+    def is_agreeing(self) -> bool:
+        """Whether a handshake is under way."""
+        return bool(self._agreeing)
+
     async def agreed(self, within_s: float) -> None:
         """Returns when the handshakes that are under way are over, or after so many seconds."""
         if self._agreeing:
