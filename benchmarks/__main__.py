@@ -30,6 +30,7 @@ from benchmarks import (
     swap,
     tabular,
     wire,
+    workers,
 )
 
 RESULTS = Path(".bench")
@@ -87,6 +88,10 @@ def main() -> None:
         print("\nour front against a sketch of a transport, and grpc.aio")
         found["front"] = front.run(rounds=1, requests=4_000) if quick else front.run()
         print("\n".join(front.report(found["front"])))
+    if not names or "workers" in names:
+        print("\ntwo workers against one")
+        found["workers"] = workers.run(rounds=1, requests=4_000) if quick else workers.run()
+        print("\n".join(workers.report(found["workers"])))
     if not names or "messages" in names:
         print("\nlarge messages, against grpc.aio")
         found["messages"] = messages.run(rounds=1, scale=0.1) if quick else messages.run()

@@ -31,6 +31,7 @@ class Served:
     ready_after_s: float
     data: Path
     tls_port: int = 0
+    worker_pids: tuple[int, ...] = ()
 
     def metric(self, name: str, **labels: str) -> float:
         """The sum of a metric's samples that carry `labels`, read from the server itself."""
@@ -68,9 +69,8 @@ def steelyard(repository: Path, *flags: str) -> Iterator[Served]:
             port = int(server["grpc_address"].rpartition(":")[2])
             tls = server["grpc_tls_addresses"]
             tls_port = int(tls[0].rpartition(":")[2]) if tls else 0
-            yield Served(
-                port, http, process.pid, children(process.pid)[0], ready_after_s, Path(data), tls_port
-            )
+            workers = tuple(children(process.pid))
+            yield Served(port, http, process.pid, workers[0], ready_after_s, Path(data), tls_port, workers)
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(60)

@@ -67,7 +67,13 @@ class Settings(BaseModel):
         default=Path(".steelyard"),
         description="The directory of what the server keeps; not given: .steelyard in the repository.",
     )
-    workers: int = Field(default=1, ge=1, description="Worker processes; only 1 as yet.")
+    # Each holds every model and a hundred megabytes beside; more of them than this were never tried on a machine.
+    workers: int = Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="Worker processes that share the ports; each loads every model.",
+    )
     profile: Literal["dev", "production"] = Field(
         default="dev", description="dev serves models that nobody owns, and says so; production refuses them."
     )
@@ -234,13 +240,6 @@ class Settings(BaseModel):
         description="Seconds that its answer to that may take; 0: any time.",
     )
 
-    @field_validator("workers")
-    @classmethod
-    def _one_worker(cls, value: int) -> int:
-        if value != 1:
-            raise ValueError("expected 1, as more than one worker is not there yet")
-        return value
-
     @field_validator("repository", "data", mode="before")
     @classmethod
     def _usable_path(cls, value: object) -> object:
@@ -270,6 +269,8 @@ def contradiction(settings: Settings) -> str | None:
     """What two settings say against each other, which are fine each for itself; None where nothing does."""
     if not settings.grpc_address and not settings.grpc_tls_address:
         return "grpc_address: expected an address here or in grpc_tls_address, got none in either"
+    if settings.workers > 1 and settings.front != "http2":
+        return f"workers: expected 1 with front = {settings.front}, or front = http2, got {settings.workers}"
     if settings.grpc_tls_address:
         for key in ("tls_certificate", "tls_key"):
             if getattr(settings, key) is None:

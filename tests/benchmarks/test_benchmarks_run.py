@@ -20,6 +20,7 @@ from benchmarks import (
     soak,
     swap,
     tabular,
+    workers,
 )
 
 
@@ -34,6 +35,12 @@ def test_serving_against_the_ceiling() -> None:
 def test_our_front_against_a_sketch_and_grpcio() -> None:
     found = front.run(rounds=1, requests=2_000)
     assert len(front.report(found)) == 2 + len(front.SHAPES)
+
+
+@pytest.mark.extra
+def test_two_workers_against_one() -> None:
+    found = workers.run(rounds=1, requests=2_000)
+    assert len(workers.report(found)) == 2 + len(workers.SHAPES)
 
 
 @pytest.mark.extra

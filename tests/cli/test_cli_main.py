@@ -94,7 +94,7 @@ def test_nothing_is_imported_that_is_not_needed(arguments: list[str]):
         ["serve", "--bogus"],
         ["serve", "a", "b"],
         ["serve", "--workers", "many"],
-        ["serve", "--workers", "2"],
+        ["serve", "--workers", "65"],
         ["serve", "--front", "http3"],
         ["serve", "--grpc-address", "nowhere"],
         ["serve", "--max-message-bytes", "much"],

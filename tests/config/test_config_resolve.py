@@ -130,7 +130,13 @@ def test_settings_dump_as_text_and_numbers():
     ("flags", "environ", "text", "expected"),
     [
         ({"front": "grpc"}, {}, "", "front: expected 'http2' or 'grpcio', got 'grpc'"),
-        ({"workers": 2}, {}, "", "more than one worker is not there yet, got 2"),
+        ({"workers": 65}, {}, "", "workers: expected at most 64, got 65"),
+        (
+            {"workers": 2, "front": "grpcio"},
+            {},
+            "",
+            "workers: expected 1 with front = grpcio, or front = http2",
+        ),
         ({"workers": 0}, {}, "", "workers: expected at least 1, got 0"),
         ({"workers": True}, {}, "", "workers: expected a whole number, got true"),
         ({"workres": 1}, {}, "", "unknown key 'workres', did you mean 'workers'?"),
@@ -148,7 +154,7 @@ def test_settings_dump_as_text_and_numbers():
         ({}, {"STEELYARD_WORKERS": "9" * 5000}, "", "STEELYARD_WORKERS: expected a whole number"),
         ({}, {"STEELYARD_REFLECTION": "maybe"}, "", "STEELYARD_REFLECTION: expected true or false"),
         ({}, {"STEELYARD_POLL_INTERVAL_S": "-1"}, "", "environment STEELYARD_POLL_INTERVAL_S"),
-        ({"workers": 1}, {"STEELYARD_WORKERS": "3"}, "", "environment STEELYARD_WORKERS"),
+        ({"workers": 1}, {"STEELYARD_WORKERS": "99"}, "", "environment STEELYARD_WORKERS"),
         ({}, {}, "thread = 1", "unknown key 'thread', did you mean 'threads'?"),
         ({}, {}, "threads = '1'", "threads: expected a whole number, got '1'"),
         ({}, {}, "repository = 3", "repository: expected a path, got 3"),

@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -170,6 +171,21 @@ def test_workers_are_added_up_and_a_dead_ones_gauges_do_not_count(worker) -> Non
     assert value(families, "steelyard_worker_start_time_seconds", worker="0") == 1_700_000_000
     assert value(families, "steelyard_worker_threads", worker="0") >= 1
     assert {s.labels["worker"] for s in families["steelyard_worker_resident_memory_bytes"].samples} == {"0"}
+
+
+def test_what_a_process_counts_that_was_replaced_is_the_workers(worker) -> None:
+    (now, view), (before, other) = worker(), worker()
+    for segment in (now, before):
+        ask(segment.slot("m", "1"))
+        segment.slot("m" * 4000, "1")
+    before.slot("m", "1").received()
+    before.slot("m", "1").set_gauges(1, 0, 0)
+    families = page(replace(view, other=other.reader))
+    model = {"model": "m", "version": "1"}
+    assert value(families, "steelyard_requests_received_total", **model) == 5
+    assert value(families, "steelyard_in_flight", **model) == 1
+    assert value(families, "steelyard_worker_up", worker="0") == 1
+    assert value(families, "steelyard_labels_without_slot_total", worker="0") == 2
 
 
 def test_reads_of_tls_files_are_on_the_page(make_fd) -> None:

@@ -322,6 +322,19 @@ def test_another_process_is_read_without_being_asked(make_fd) -> None:
     assert SegmentReader(fd).snapshot().slot("m", "1").answered == 2
 
 
+def test_a_slot_is_found_by_its_labels_also_one_that_came_later(writer, make_fd) -> None:
+    fd = make_fd()
+    segment, reader = writer.Segment(fd, PID, START), SegmentReader(fd)
+    assert reader.find("m", "1") is None
+    segment.slot("other", "1").received(3)
+    segment.slot("m", "1").received(2)
+    for model, count in (("m", 2), ("other", 3)):
+        found = reader.find(model, "1")
+        assert found is not None
+        assert (found.model, found.version, found.received) == (model, "1", count)
+    assert reader.find("m", "2") is None
+
+
 def test_workers_are_merged_by_model_and_version(writer, make_fd) -> None:
     first, second = make_fd(), make_fd()
     one_batch(writer, writer.Segment(first, 1, 1).slot("m", "1"))

@@ -210,7 +210,7 @@ async def test_a_first_worker_that_cannot_serve_says_why_and_is_not_started_agai
             repository = tmp_path / "nowhere"
         settings = Settings(repository=repository, data=tmp_path / "data", front=served_by)
         handed = Handed(str(address), False, listening.fileno() if served_by == "http2" else -1)
-        worker = WorkerProcess(0, settings, [handed], lambda: None)
+        worker = WorkerProcess(0, settings, [handed])
         await asyncio.wait_for(worker.run(), TIMEOUT_S)
         assert worker.refusal is not None
         assert str(repository if missing == "repository" else address) in worker.refusal

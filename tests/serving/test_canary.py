@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from steelyard.clock import SystemClock
+from steelyard.rollout.bucket import bucket
 from steelyard.rollout.directive import Split
 from steelyard.rollout.labels import Holder
-from steelyard.serving.canary import Canaries
+from steelyard.serving.canary import Canaries, Keys
 from tests.runtime import models
 from tests.serving.test_engine import RecordedCall, Server
 from tests.support.waiting import until
@@ -203,3 +204,17 @@ async def test_the_number_that_was_counted_makes_no_other_split(rollout: Rollout
     route = rollout.primary.canary
     rollout.begin(replace(rollout.split, counted=5))
     assert rollout.primary.canary is route
+
+
+def test_of_several_workers_one_counts_a_key_and_each_of_them_some_of_either_arm() -> None:
+    workers = 3
+    counting = [Keys(7, True, worker, workers) for worker in range(workers)]
+    counted: Counter[tuple[int, bool]] = Counter()
+    for number in range(600):
+        place = bucket(7, f"key {number}")
+        new = [worker for worker, keys in enumerate(counting) if keys.is_new(place)]
+        assert len(new) == 1
+        assert not any(keys.is_new(place) for keys in counting)
+        counted[new[0], place < 0.5] += 1
+    assert len(counted) == 2 * workers
+    assert min(counted.values()) > 60

@@ -14,6 +14,10 @@ from steelyard.errors import ConfigError, ManifestError, RepositoryError, Steely
 # Where each command is, and what it does in a line: the list of commands is printed without importing any.
 COMMANDS: dict[str, tuple[str, str]] = {
     "serve": ("steelyard.cli.serve:serve", "Serve a model repository."),
+    "restart": (
+        "steelyard.cli.restart:restart",
+        "Replace a server's worker processes, one after the other.",
+    ),
     "infer": ("steelyard.cli.infer:infer", "Ask a server for one inference."),
     "models": ("steelyard.cli.models:models", "Show the models of a server, running or stopped."),
     "label": ("steelyard.cli.label:label", "Show and move the labels of models."),

@@ -1,5 +1,6 @@
 """The workers' segments as Prometheus metrics, merged at scrape without asking a worker."""
 
+import itertools
 import platform
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -51,6 +52,13 @@ class WorkerView:
     up: bool
     restarts: int
     tls_reads: TlsReads = TlsReads()
+    other: SegmentReader | None = None
+    """What processes have counted that were replaced, and one counts that finishes what it had begun."""
+
+    @property
+    def readers(self) -> list[SegmentReader]:
+        """All that was counted at this place."""
+        return [self.reader] if self.other is None else [self.reader, self.other]
 
 
 class SegmentCollector(Collector):
@@ -71,9 +79,15 @@ class SegmentCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         views = list(self._workers())
         snapshots = [view.reader.snapshot() for view in views]
+        others = [None if view.other is None else view.other.snapshot() for view in views]
         counts = merge(
-            snapshot if view.up else snapshot.without_gauges()
-            for view, snapshot in zip(views, snapshots, strict=True)
+            itertools.chain(
+                (
+                    snapshot if view.up else snapshot.without_gauges()
+                    for view, snapshot in zip(views, snapshots, strict=True)
+                ),
+                filter(None, others),
+            )
         )
         asked = [slot for slot in counts.values() if slot.received]
         yield from _requests(asked)
@@ -81,7 +95,7 @@ class SegmentCollector(Collector):
         yield from _batches([slot for slot in asked if slot.batches])
         yield from _pipelines([slot for slot in asked if slot.steps])
         yield from _golden([slot for slot in counts.values() if slot.golden_last_unix_ms])
-        yield from _worker_states(views, snapshots)
+        yield from _worker_states(views, snapshots, others)
         yield from _worker_processes(views, snapshots)
         yield InfoMetricFamily(
             "steelyard_build",
@@ -217,7 +231,11 @@ def _le(histogram: HistogramCounts) -> list[tuple[str, float]]:
     return [*zip(STAGE_BOUNDS, counts, strict=True), ("+Inf", histogram.count)]
 
 
-def _worker_states(views: Sequence[WorkerView], snapshots: Sequence[SegmentSnapshot]) -> Iterator[Metric]:
+def _worker_states(
+    views: Sequence[WorkerView],
+    snapshots: Sequence[SegmentSnapshot],
+    others: Sequence[SegmentSnapshot | None],
+) -> Iterator[Metric]:
     up = GaugeMetricFamily(
         "steelyard_worker_up", "1 where the worker takes requests, else 0.", labels=("worker",)
     )
@@ -237,13 +255,15 @@ def _worker_states(views: Sequence[WorkerView], snapshots: Sequence[SegmentSnaps
         "How often the files of TLS had changed, by whether they could be used.",
         labels=("worker", "outcome"),
     )
-    for view, snapshot in zip(views, snapshots, strict=True):
+    for view, snapshot, other in zip(views, snapshots, others, strict=True):
         labels = [str(view.number)]
         tls.add_metric([*labels, "taken"], view.tls_reads.taken)
         tls.add_metric([*labels, "refused"], view.tls_reads.refused)
         up.add_metric(labels, view.up)
         restarts.add_metric(labels, view.restarts)
-        without.add_metric(labels, snapshot.labels_without_slot)
+        without.add_metric(
+            labels, snapshot.labels_without_slot + (0 if other is None else other.labels_without_slot)
+        )
         if snapshot.worker_starts:
             started.add_metric(labels, snapshot.worker_start_unix_ns / 1e9)
     return iter((up, restarts, started, without, tls))

@@ -217,6 +217,9 @@ class SegmentReader:
         self._words: Words = np.frombuffer(mmap.mmap(fd, SEGMENT_BYTES, prot=mmap.PROT_READ), np.uint64)
         if self._words[Header.MAGIC] != MAGIC:
             raise ValueError(f"expected a segment, got a file that begins with {self._words[:1].tobytes()!r}")
+        # Slots are never given back, so that what was read of their labels stays true.
+        self._indexes: dict[tuple[str, str], int] = {}
+        self._labels_read = 0
 
     def snapshot(self) -> SegmentSnapshot:
         """Copies what is there; costs time for slots in use, and pages only for models that ran."""
@@ -243,6 +246,22 @@ class SegmentReader:
             raise IndexError(f"slot {index} is not among the {used} in use")
         at = DIRECTORY_WORD + index * ENTRY_WORDS
         return self._slot(index, self._words[at : at + ENTRY_WORDS].copy())
+
+    def find(self, model: str, version: str) -> SlotCounts | None:
+        """Copies the slot of a model's version, None where it has none."""
+        used = min(int(self._words[Header.SLOTS_USED]), SLOTS)
+        for index in range(self._labels_read, used):
+            at = DIRECTORY_WORD + index * ENTRY_WORDS
+            entry = self._words[at : at + ENTRY_WORDS]
+            names = entry.tobytes()
+            labels = (
+                _label(names, Entry.MODEL, int(entry[Entry.MODEL_LENGTH]), MODEL_BYTES),
+                _label(names, Entry.VERSION, int(entry[Entry.VERSION_LENGTH]), VERSION_BYTES),
+            )
+            self._indexes.setdefault(labels, index)
+        self._labels_read = used
+        found = self._indexes.get((model, version))
+        return None if found is None else self.slot(found)
 
     def _slot(self, index: int, entry: Words) -> SlotCounts:
         words = entry.tolist()

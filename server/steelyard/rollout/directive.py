@@ -76,6 +76,9 @@ class Directive:
     """Versions that stay loaded while somebody is about to use them."""
     split: Split | None = None
     taps: tuple[Tap, ...] = ()
+    follow: Holder | None = None
+    """Where the default label stands that nobody has set, until all workers go on together; None: each stands by the
+    highest version that it serves."""
 
     def to_json(self) -> dict[str, Any]:
         """As it travels between processes."""
@@ -86,6 +89,7 @@ class Directive:
             "keep": list(self.keep),
             "split": None if self.split is None else self.split.to_json(),
             "taps": [tap.to_json() for tap in self.taps],
+            "follow": None if self.follow is None else self.follow.to_json(),
         }
 
     @classmethod
@@ -98,4 +102,5 @@ class Directive:
             keep=tuple(fields["keep"]),
             split=None if fields["split"] is None else Split.from_json(fields["split"]),
             taps=tuple(map(Tap.from_json, fields["taps"])),
+            follow=None if fields["follow"] is None else Holder.from_json(fields["follow"]),
         )

@@ -21,6 +21,9 @@ MAX_KEY_CHARS = 256
 # Keys that are remembered, to count each once: 64 bits and a place in a set, some 6 MB. Later ones count for nothing.
 KEYS_KEPT = 1 << 16
 
+# A float below 1 has so many places at the most.
+PLACES = 1 << 53
+
 
 class Arm:
     """What became of the requests of one arm in one step of a canary, since `take` was last called."""
@@ -63,16 +66,22 @@ class Arm:
 class Keys:
     """Which keys of one canary have been counted; they outlive every directive but another canary's."""
 
-    def __init__(self, number: int, known: bool) -> None:
-        """known: whether there is nobody but us who may have counted keys of this canary. Else none counts."""
+    def __init__(self, number: int, known: bool, worker: int = 0, workers: int = 1) -> None:
+        """known: whether there is nobody but us who may have counted keys of this canary. Else none counts.
+
+        worker, workers: which of how many we are. Each counts its own part of all keys, so that none is counted twice.
+        """
         self.number = number
         self._known = known
+        self._worker, self._workers = worker, workers
         self._hashes: set[int] = set()
 
     def is_new(self, place: float) -> bool:
         """Whether the key at `place` is to be counted now."""
         key = hash(place)
-        if not self._known or key in self._hashes or len(self._hashes) >= KEYS_KEPT:
+        # By the last bits of the place, since the first ones say which arm it has.
+        is_ours = int(place * PLACES) % self._workers == self._worker
+        if not is_ours or not self._known or key in self._hashes or len(self._hashes) >= KEYS_KEPT:
             return False
         self._hashes.add(key)
         return True
@@ -130,9 +139,11 @@ class Canaries:
     Where either arm is not served with the content that the canary is of, every request goes to the default version.
     """
 
-    def __init__(self, catalog: Catalog, clock: Clock) -> None:
+    def __init__(self, catalog: Catalog, clock: Clock, worker: int = 0, workers: int = 1) -> None:
+        """worker, workers: which of how many we are."""
         self._catalog = catalog
         self._clock = clock
+        self._worker, self._workers = worker, workers
         self._splits: dict[str, Split] = {}
         self._keys: dict[str, Keys] = {}
         self._routes: dict[str, CanaryRoute] = {}
@@ -148,7 +159,7 @@ class Canaries:
             self._splits[model] = split
             keys = self._keys.get(model)
             if keys is None or keys.number != split.number:
-                self._keys[model] = Keys(split.number, known=not split.counted)
+                self._keys[model] = Keys(split.number, not split.counted, self._worker, self._workers)
         self._follow(model)
 
     def take(self) -> list[dict[str, Any]]:

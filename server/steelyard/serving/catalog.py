@@ -17,6 +17,7 @@ class Catalog:
         self._models: dict[str, ModelEntry] = {}
         # Of models that are not known yet, too.
         self._labels: dict[str, Mapping[str, Holder]] = {}
+        self._followed: dict[str, Holder | None] = {}
         self.routes: dict[str, dict[str, ServedVersion]] = {}
         """Served models to what callers may name: a number, a label or nothing, and the version that answers then."""
         self._watchers: list[Callable[[str], None]] = []
@@ -52,15 +53,20 @@ class Catalog:
         """The entry of `name`, made where there is none."""
         entry = self._models.get(name)
         if entry is None:
-            entry = self._models[name] = ModelEntry(name, labels=self._labels.get(name, {}))
+            entry = self._models[name] = ModelEntry(
+                name, labels=self._labels.get(name, {}), followed=self._followed.get(name)
+            )
         return entry
 
-    def label(self, name: str, labels: Mapping[str, Holder]) -> None:
-        """Labels stand for these versions from the next request on, whether or not they are served yet."""
-        self._labels[name] = labels
+    def label(self, name: str, labels: Mapping[str, Holder], followed: Holder | None = None) -> None:
+        """Labels stand for these versions from the next request on, whether or not they are served yet.
+
+        followed: where a default label that nobody has set stands until it is told to go on; None: it goes by itself.
+        """
+        self._labels[name], self._followed[name] = labels, followed
         entry = self._models.get(name)
         if entry is not None:
-            entry.labels = labels
+            entry.labels, entry.followed = labels, followed
             self._reroute(entry)
 
     def arrange(self, name: str, default_label: str, aside: Set[int]) -> None:

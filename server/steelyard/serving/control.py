@@ -1,9 +1,9 @@
 """The inference service's RPCs other than inference: liveness, metadata, configuration, statistics, repository."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 from google.protobuf.message import DecodeError
 
@@ -38,16 +38,36 @@ EXTENSIONS = (
 )
 
 
+class Repository(Protocol):
+    """Who loads and unloads models by request."""
+
+    async def load(self, name: str) -> None:
+        """Loads or reloads a model. Raises what kept it from being ready."""
+
+    async def unload(self, name: str) -> None:
+        """Unloads a model and keeps it out. Raises ModelNotFound."""
+
+
 class Control:
     """Handlers over what is served; each takes and gives serialized messages."""
 
     def __init__(
-        self, catalog: Catalog, loader: Loader, lifecycle: Lifecycle, segment: SegmentReader
+        self,
+        catalog: Catalog,
+        loader: Loader,
+        lifecycle: Lifecycle,
+        segment: SegmentReader,
+        others: Sequence[SegmentReader] = (),
+        repository: Repository | None = None,
     ) -> None:
+        """others: segments of further workers, which count with ours. repository: who loads and unloads by request;
+        None: `loader`, where there are no others."""
         self._catalog = catalog
         self._loader = loader
         self._lifecycle = lifecycle
         self._segment = segment
+        self._others = others
+        self._repository = repository or loader
 
     def register(self, methods: Methods) -> None:
         """Puts the handlers into the table."""
@@ -123,6 +143,9 @@ class Control:
                 counts = replace(
                     self._segment.slot(known.served.slot.index), model=entry.name, version=str(number)
                 )
+                for other in self._others:
+                    if (found := other.find(entry.name, str(number))) is not None:
+                        counts += found
                 response.model_stats.append(_statistics_message(model_statistics(counts)))
             # A thousand models are copied one by one, and requests are served in between.
             await asyncio.sleep(0)
@@ -159,11 +182,11 @@ class Control:
                 "RepositoryModelLoad: parameters are not taken, a model's configuration is its manifest; "
                 f"got {', '.join(sorted(request.parameters)[:5])}"
             )
-        await self._loader.load(request.model_name)
+        await self._repository.load(request.model_name)
         return pb.RepositoryModelLoadResponse()
 
     async def _unload(self, request: Any) -> Any:
-        await self._loader.unload(request.model_name)
+        await self._repository.unload(request.model_name)
         return pb.RepositoryModelUnloadResponse()
 
 

@@ -54,7 +54,8 @@ class ModelEntry:
 
     `labels` are those that somebody has set. `default_label` answers where a caller names no version. `aside` are
     versions that are loaded for a label or a rollout, and not because the version policy wants them: a default label
-    that nobody has set does not follow to one of these.
+    that nobody has set does not follow to one of these. `followed` is where it stands until all workers of a server go
+    on together; None: this one goes by itself.
     """
 
     name: str
@@ -63,6 +64,7 @@ class ModelEntry:
     labels: Mapping[str, Holder] = field(default_factory=dict)
     default_label: str = DEFAULT_LABEL
     aside: Set[int] = frozenset()
+    followed: Holder | None = None
 
     @property
     def follows(self) -> bool:
@@ -70,10 +72,20 @@ class ModelEntry:
         return self.default_label not in self.labels
 
     def default(self) -> ServedVersion | None:
-        """The version that answers where none is named: the default label's, else the highest that is served."""
+        """The version that answers where none is named: the default label's, else the one that all workers follow to
+        and serve, else the highest that is served."""
         holder = self.labels.get(self.default_label)
         if holder is not None:
             return self.standing(holder)
+        followed = None if self.followed is None else self.standing(self.followed)
+        return followed or self.highest()
+
+    def next_default(self) -> ServedVersion | None:
+        """The version that answers where none is named when all workers are where this one is."""
+        return self.highest() if self.follows else self.default()
+
+    def highest(self) -> ServedVersion | None:
+        """The highest version that is served, of those that are not aside where there are any."""
         served = [entry.served for entry in self.versions.values() if entry.served is not None]
         wanted = [version for version in served if version.number not in self.aside]
         # One that is aside is better than none.

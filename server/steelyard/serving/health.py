@@ -57,7 +57,8 @@ class Health:
         self._changed.add(changed)
         try:
             told = None
-            while self._lifecycle.phase is not Phase.STOPPED:
+            # Where another process takes the place of this one, whoever watches asks that one.
+            while self._lifecycle.phase not in (Phase.LEAVING, Phase.STOPPED):
                 changed.clear()
                 status = self.status(service)
                 if status != told:

@@ -1,4 +1,4 @@
-"""The process's life: starting, ready, draining, stopped."""
+"""The process's life: starting, ready, leaving where another takes its place, draining, stopped."""
 
 from collections.abc import Callable
 from enum import Enum
@@ -9,13 +9,15 @@ class Phase(Enum):
 
     STARTING = "starting"
     READY = "ready"
+    LEAVING = "leaving"
     DRAINING = "draining"
     STOPPED = "stopped"
 
 
 TRANSITIONS: dict[Phase, frozenset[Phase]] = {
     Phase.STARTING: frozenset({Phase.READY, Phase.DRAINING, Phase.STOPPED}),
-    Phase.READY: frozenset({Phase.DRAINING, Phase.STOPPED}),
+    Phase.READY: frozenset({Phase.LEAVING, Phase.DRAINING, Phase.STOPPED}),
+    Phase.LEAVING: frozenset({Phase.DRAINING, Phase.STOPPED}),
     Phase.DRAINING: frozenset({Phase.STOPPED}),
     Phase.STOPPED: frozenset(),
 }
@@ -31,7 +33,7 @@ class Lifecycle:
     @property
     def is_ready(self) -> bool:
         """Whether new requests are taken."""
-        return self.phase is Phase.READY
+        return self.phase in (Phase.READY, Phase.LEAVING)
 
     def move(self, phase: Phase) -> None:
         """Goes to `phase`; raises ValueError where `TRANSITIONS` has no such way."""

@@ -161,8 +161,8 @@ class Loader:
         name = directive.model
         changed, deferred = self._stays.hold(name, directive.hold, directive.keep)
         entry = self._catalog.model(name) if name in self._catalog else None
-        before = None if entry is None else entry.default()
-        self._catalog.label(name, directive.labels)
+        before = None if entry is None else entry.next_default()
+        self._catalog.label(name, directive.labels, directive.follow)
         if entry is None:
             return False
         self._notice(entry, before)
@@ -251,7 +251,7 @@ class Loader:
                 log("model.refused", level=logging.ERROR, model=name, reason=entry.reason)
                 return
             entry.reason = ""
-            before = entry.default()
+            before = entry.next_default()
             present = self._sightings.settled(name)
             numbers = wanted(manifest.serving.versions, present)
             stay = self._stays.of(name)
@@ -279,7 +279,7 @@ class Loader:
                         await self._load(name, present[number], manifest)
                     if entry.versions[number].served is not None:
                         self._catalog.arrange(name, entry.default_label, entry.aside - {number})
-            default = entry.default()
+            default = entry.next_default()
             if (
                 entry.follows
                 and before is not None
@@ -306,8 +306,9 @@ class Loader:
             log("version.gone", level=logging.WARNING, model=entry.name, version=number, reason=GONE)
 
     def _notice(self, entry: ModelEntry, before: ServedVersion | None) -> None:
-        """Tells where a default label that nobody has set stands now, if it stood elsewhere before."""
-        now = entry.default()
+        """Tells where a default label that nobody has set stands now, or would if it did not wait for other workers, if
+        that was elsewhere before."""
+        now = entry.next_default()
         if now is None or now is before or not entry.follows:
             return
         old = None if before is None else Holder(before.number, before.digest)

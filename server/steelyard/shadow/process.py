@@ -23,8 +23,8 @@ from steelyard.shadow.processor import ProcessorWait
 from steelyard.shadow.running import RunningUnit
 from steelyard.wire.status import Status
 
-# Workers, and what is left of ones that have just ended.
-MAX_CONNECTIONS = 16
+# As many workers as a server may have, and as many that take their places.
+MAX_CONNECTIONS = 128
 
 
 @dataclass(slots=True)

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from pydantic import TypeAdapter
 
-from steelyard.errors import InvalidRequest, LoadFailed, Unavailable
+from steelyard.errors import InvalidRequest, LoadFailed, SteelyardError, Unavailable
 from steelyard.evidence.event import Draft, Event
 from steelyard.models.golden import show_failing
 from steelyard.models.names import name_problem, parse_version
@@ -37,9 +37,25 @@ class Ready:
 class Worker(Protocol):
     """A worker as this module sees it."""
 
+    @property
+    def is_in(self) -> bool:
+        """Whether it takes requests, or is about to."""
+        ...
+
     def ask(self, order: Mapping[str, Any]) -> Awaitable[Mapping[str, Any]]:
         """Sends an order; raises `Unavailable` where the worker is not there."""
         ...
+
+
+def _agreed(model: str, before: Ready | None, found: Mapping[str, Any]) -> Ready:
+    """What a worker says that it serves. Raises LoadFailed where golden examples fail there, or others serve other
+    content."""
+    holder = Holder(found["version"], found["digest"])
+    if found["failing"]:
+        raise LoadFailed(f"model {model!r} {holder}: golden examples fail: {show_failing(found['failing'])}")
+    if before is not None and before.holder != holder:
+        raise LoadFailed(f"model {model!r}: workers have loaded {before.holder} and {holder}: load it again")
+    return Ready(holder, Path(found["path"]), _SPEC.validate_python(found["offered"]))
 
 
 class Directing:
@@ -48,8 +64,12 @@ class Directing:
     `split_of` gives what a canary takes of a model's requests, `taps_of` the processes that want a sample of them.
     """
 
-    def __init__(self, record: Record, workers: Callable[[], Sequence[Worker]]) -> None:
+    def __init__(
+        self, record: Record, workers: Callable[[], Sequence[Worker]], together: bool = False
+    ) -> None:
+        """together: whether default labels that nobody has set wait until all workers can follow."""
         self._record = record
+        self.together = together
         self._workers = workers
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -90,15 +110,25 @@ class Directing:
     async def direct(self, model: str) -> bool:
         """Tells every worker where things stand, and returns when all of them route by it; False where one could not be
         told: it hears of it when it starts, and until then it answers nothing."""
-        directive = self._directive(model)
-        told = True
-        for worker in self._workers():
-            try:
-                await worker.ask({"direct": directive.to_json()})
-            except Unavailable:
-                told = False
+        order = {"direct": self._directive(model).to_json()}
+        asked = (worker.ask(order) for worker in self._workers())
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        for answer in answers:
+            if isinstance(answer, Unavailable):
                 log("worker.undirected", level=logging.WARNING, model=model)
-        return told
+            elif isinstance(answer, BaseException):
+                raise answer
+        return not any(isinstance(answer, Unavailable) for answer in answers)
+
+    async def catch_up(self, worker: Worker) -> None:
+        """Has a worker that was not there when others were asked make ready what they were asked for, and is still
+        needed; call before it takes requests. What it cannot make ready it says in its log."""
+        asked: set[tuple[str, int]] = set()
+        while missing := self._kept.keys() - asked:
+            for model, number in missing:
+                with contextlib.suppress(SteelyardError):
+                    await worker.ask({"ready": str(number), "model": model})
+            asked |= missing
 
     @contextlib.asynccontextmanager
     async def keeping(self, model: str, version: str) -> AsyncIterator[Ready]:
@@ -147,18 +177,27 @@ class Directing:
         """The version that `version` names, when every worker serves it and its golden examples pass."""
         if problem := name_problem(model):
             raise InvalidRequest(problem)
+        asked: list[Worker] = []
         ready: Ready | None = None
-        for worker in self._workers():
-            found = await worker.ask({"ready": version, "model": model})
-            holder = Holder(found["version"], found["digest"])
-            ready = Ready(holder, Path(found["path"]), _SPEC.validate_python(found["offered"]))
-            if found["failing"]:
-                raise LoadFailed(
-                    f"model {model!r} {holder}: golden examples fail: {show_failing(found['failing'])}"
-                )
+        while new := [worker for worker in self._answering() if worker not in asked]:
+            order = {"ready": version, "model": model}
+            answers = await asyncio.gather(*(worker.ask(order) for worker in new), return_exceptions=True)
+            for worker, answer in zip(new, answers, strict=True):
+                if isinstance(answer, Unavailable) and worker not in self._answering():
+                    # It has died meanwhile: its successor reads where things stand when it starts.
+                    continue
+                if isinstance(answer, BaseException):
+                    raise answer
+                ready = _agreed(model, ready, answer)
+            asked += new
         if ready is None:
-            raise Unavailable("no worker is running")
+            raise Unavailable("the server's worker is not running")
         return ready
+
+    def _answering(self) -> list[Worker]:
+        """The workers that take requests; where there is none, those that begin."""
+        workers = list(self._workers())
+        return [worker for worker in workers if worker.is_in] or workers
 
     def close(self) -> None:
         """Forgets what was to be done later."""
@@ -184,8 +223,19 @@ class Directing:
         if split is not None:
             stay += [split.candidate, split.primary]
         hold = {holder.number: holder.digest for holder in stay}
-        keep = sorted(number for name, number in self._kept if name == model)
-        return Directive(model, standing, hold, tuple(keep), split, tuple(self.taps_of(model)))
+        keep = {number for name, number in self._kept if name == model}
+        follow = self._followed(model) if self.together else None
+        if follow is not None:
+            # Not held with its content: new content under the same number is taken up as with one worker.
+            keep.add(follow.number)
+        taps = tuple(self.taps_of(model))
+        return Directive(model, standing, hold, tuple(sorted(keep)), split, taps, follow)
+
+    def _followed(self, model: str) -> Holder | None:
+        """Where a default label stands that nobody has set."""
+        default = self._record.manifest(model).default_label
+        label = self._record.labels(model).labels.get(default)
+        return label.holder if label is not None and label.follows else None
 
     def _wake_at(self, model: str, unix_ms: int, now_unix_ms: int) -> None:
         """Directs anew when the next version is no longer kept warm; 0: none is."""

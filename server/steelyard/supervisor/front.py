@@ -1,8 +1,9 @@
 """The front that the settings name: made with their limits, and started on the listeners of the supervisor."""
 
 import asyncio
+import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from steelyard.config import Settings
 from steelyard.fronts.grpcio import GrpcioFront
@@ -44,6 +45,15 @@ async def start_front(front: Front, settings: Settings, listeners: Sequence[Hand
         with socket_mode(int(settings.grpc_socket_mode, 8)):
             await front.start([(one.address, tls if one.tls else None) for one in listeners])
     return tls
+
+
+async def stand_in(front: Http2Front, tls: ServedTls | None, away: Mapping[int, Sequence[Handed]]) -> None:
+    """Accepts also from the listeners of workers that are away, by their numbers, and from no others'."""
+    for worker in front.accepting.others - away.keys():
+        front.accepting.rest(worker)
+    for worker in away.keys() - front.accepting.others:
+        listeners = [(socket.socket(fileno=os.dup(one.fd)), tls if one.tls else None) for one in away[worker]]
+        await front.accepting.begin(listeners, worker)
 
 
 async def keep_current(tls: ServedTls, told: Callable[[bool], None]) -> None:

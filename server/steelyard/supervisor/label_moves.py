@@ -126,7 +126,7 @@ class LabelMoves:
             followed = draft(kinds.FOLLOWED, model, name, now, before, SERVER, reason)
             endings = self.endings(model, followed)
             drafts += [followed, *endings]
-            if endings:
+            if endings or self._directing.together:
                 waiting.add(model)
         if drafts:
             try:

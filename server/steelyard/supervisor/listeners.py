@@ -1,4 +1,4 @@
-"""The gRPC listeners of a server: taken by the supervisor, and handed to its worker."""
+"""The gRPC listeners of a server: taken by the supervisor, and handed to its workers."""
 
 import contextlib
 import socket
@@ -35,7 +35,9 @@ class Listeners:
     """Takes every address of the settings, or none.
 
     For the http2 front they are sockets that listen already: a worker that comes back finds the connections that came
-    meanwhile. The grpcio front listens by itself, so its ports and paths are only kept for it.
+    meanwhile. Each worker has one of its own at each port, and the kernel deals connections out among them; at the path
+    of a Unix socket there can be only one, which all of them accept from. The grpcio front listens by itself, so its
+    ports and paths are only kept for it.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -43,7 +45,8 @@ class Listeners:
         self.plain: list[str] = []
         """Where gRPC is served without TLS, with the ports that the system chose."""
         self.tls: list[str] = []
-        self.handed: list[Handed] = []
+        self._handed: list[list[Handed]] = []
+        """By address, one for each worker."""
         self._settings = settings
         self._kept = contextlib.ExitStack()
         with contextlib.ExitStack() as unless_whole:
@@ -58,19 +61,28 @@ class Listeners:
 
     def _take(self, setting: str, address: Address | UnixAddress, found: list[str], tls: bool) -> None:
         own = self._settings.front == "http2"
-        listener: socket.socket | None = None
+        workers = self._settings.workers
+        listeners: list[socket.socket] = []
         if isinstance(address, UnixAddress):
             path = self._keep(UnixPath(setting, address))
             if own:
-                listener = listen_unix(setting, path, int(self._settings.grpc_socket_mode, 8))
-        elif own:
+                mode = int(self._settings.grpc_socket_mode, 8)
+                listeners = [self._keep(listen_unix(setting, path, mode))] * workers
+        elif own and workers == 1:
             listener, address = listen(setting, address)
+            listeners = [self._keep(listener)]
         else:
-            address = self._keep(ReservedPort(setting, address)).address
-        if listener is not None:
-            self._keep(listener)
+            port = self._keep(ReservedPort(setting, address))
+            address = port.address
+            if own:
+                listeners = [self._keep(port.listen()) for _ in range(workers)]
         found.append(str(address))
-        self.handed.append(Handed(str(address), tls, -1 if listener is None else listener.fileno()))
+        fds = [listener.fileno() for listener in listeners] or [-1] * workers
+        self._handed.append([Handed(str(address), tls, fd) for fd in fds])
+
+    def handed_to(self, worker: int) -> list[Handed]:
+        """What a worker listens on."""
+        return [by_worker[worker] for by_worker in self._handed]
 
     def _keep(self, closeable: Any) -> Any:
         self._kept.callback(closeable.close)

@@ -88,9 +88,28 @@ class ReservedPort:
         except OSError as error:
             self.close()
             raise _refusal(setting, address, error) from None
+        self._setting = setting
 
     def _own(self, address: Address) -> None:
         self._owner.bind(f"\0steelyard {address}")
+
+    def listen(self) -> socket.socket:
+        """One of the sockets that listen at the port, among which the kernel deals connections out.
+
+        Raises `ConfigError`.
+        """
+        listener = _socket(self._kept.family, self._kept.type, self._kept.proto)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            listener.bind(self._kept.getsockname())
+            listener.listen(BACKLOG)
+            # Its connections inherit this, and then keep no later server from the port while they linger. Not before it
+            # listens, when another server's bind would have succeeded.
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        except OSError as error:
+            listener.close()
+            raise _refusal(self._setting, self.address, error) from None
+        return listener
 
     def close(self) -> None:
         """Gives the port up."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -44,8 +44,18 @@ class Orders:
         if "direct" in message:
             self._direct(Directive.from_json(message["direct"]))
             self._channel.send({"done": number})
+        elif "load" in message:
+            self._start(self._carry_out(number, message["load"], self._load(message["load"])))
+        elif "unload" in message:
+            self._start(self._carry_out(number, message["unload"], self._unload(message["unload"])))
         else:
-            self._start(self._make_ready(number, message["model"], message["ready"]))
+            model = message["model"]
+            self._start(self._carry_out(number, model, self._make_ready(model, message["ready"])))
+
+    async def carried_out(self) -> None:
+        """Returns when nothing that was ordered is under way."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
 
     def tell_followed(self, moves: list[Followed]) -> None:
         """Tells the supervisor where default labels that nobody has set stand now."""
@@ -66,10 +76,14 @@ class Orders:
         """Tells the supervisor what canaries and taps count, for ever."""
         while True:
             await asyncio.sleep(COUNTS_TOLD_S)
-            if arms := self._canaries.take():
-                self._channel.send({"arms": arms})
-            if taps := self._taps.counts():
-                self._channel.send({"taps": taps})
+            self.tell_counts_now()
+
+    def tell_counts_now(self) -> None:
+        """Tells what was counted since the last time."""
+        if arms := self._canaries.take():
+            self._channel.send({"arms": arms})
+        if taps := self._taps.counts():
+            self._channel.send({"taps": taps})
 
     def _direct(self, directive: Directive) -> None:
         if self._loader.label(directive):
@@ -77,9 +91,9 @@ class Orders:
         self._canaries.direct(directive.model, directive.split)
         self._taps.direct(directive.model, directive.taps)
 
-    async def _make_ready(self, number: int, model: str, version: str) -> None:
+    async def _carry_out(self, number: int, model: str, work: Coroutine[Any, Any, Mapping[str, Any]]) -> None:
         try:
-            served = await self._loader.make_ready(model, version)
+            found = await work
         except SteelyardError as error:
             self._channel.send({"done": number, "error": str(error), "kind": type(error).__name__})
         except Exception as error:
@@ -88,16 +102,25 @@ class Orders:
             failure = ExecutionFailed(f"model {model!r}: the server failed on this order")
             self._channel.send({"done": number, "error": str(failure), "kind": type(failure).__name__})
         else:
-            self._channel.send(
-                {
-                    "done": number,
-                    "version": served.number,
-                    "digest": served.digest,
-                    "path": str(served.path),
-                    "offered": TypeAdapter(ModelSpec).dump_python(served.offered, mode="json"),
-                    "failing": served.failing,
-                }
-            )
+            self._channel.send({**found, "done": number})
+
+    async def _make_ready(self, model: str, version: str) -> Mapping[str, Any]:
+        served = await self._loader.make_ready(model, version)
+        return {
+            "version": served.number,
+            "digest": served.digest,
+            "path": str(served.path),
+            "offered": TypeAdapter(ModelSpec).dump_python(served.offered, mode="json"),
+            "failing": served.failing,
+        }
+
+    async def _load(self, model: str) -> Mapping[str, Any]:
+        await self._loader.load(model)
+        return {}
+
+    async def _unload(self, model: str) -> Mapping[str, Any]:
+        await self._loader.unload(model)
+        return {}
 
     def _start(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)

@@ -1,87 +1,122 @@
-"""A worker's place: its segment and its line, and the process that fills it, started again whenever it dies."""
+"""A worker's place: its segments and its listeners, and the process that fills it, started again whenever it dies."""
 
 import asyncio
 import contextlib
 import logging
 import os
-import socket
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from steelyard import errors
+from steelyard._native.observe import Segment
 from steelyard.config import Settings
-from steelyard.errors import Unavailable
+from steelyard.errors import LoadFailed
 from steelyard.observe.collector import TlsReads, WorkerView
 from steelyard.observe.logs import log
 from steelyard.observe.segment import SegmentReader, create_segment
 from steelyard.rollout.directive import Directive
 from steelyard.supervisor.backoff import Backoff
-from steelyard.supervisor.channel import EXIT_REFUSED, Channel
+from steelyard.supervisor.channel import EXIT_REFUSED
+from steelyard.supervisor.life import WorkerLife
 from steelyard.supervisor.listeners import Handed
-
-# glibc gives memory back to the system as soon as 128 KB at the end of its heap are free, and asks for it again with
-# the next batch: a tenth of what a batch of 500 KB costs, measured. So much may stay; what is larger than 32 MiB (the
-# most that can be set) still comes from and goes to the system at once.
-MALLOC_SETTINGS = {"MALLOC_TRIM_THRESHOLD_": str(128 << 20), "MALLOC_MMAP_THRESHOLD_": str(32 << 20)}
+from steelyard.supervisor.shares import share_of
 
 # Beyond the drain timeout, for closing the front and the threads; after that the worker is killed.
 STOP_MARGIN_S = 5.0
 
+# A worker that leaves waits for handshakes, and gives its callers a second to hear of it, before it drains.
+LEAVE_MARGIN_S = 15.0
+
+
+@dataclass(slots=True)
+class Around:
+    """What the places of one server share: what they ask it, what they tell it, and what all workers have to know."""
+
+    directives: Callable[[], Sequence[Directive]] = tuple
+    told: Callable[[WorkerLife, Mapping[str, Any]], None] = lambda life, message: None
+    changed: Callable[[], None] = lambda: None
+    ended: Callable[[WorkerLife], None] = lambda life: None
+    loaded: Callable[[WorkerLife], None] = WorkerLife.let_in
+    kept_out: list[str] = field(default_factory=list)
+    """Models that were unloaded by request."""
+    segments: list[int] = field(default_factory=list)
+    """Of every place."""
+    listeners: list[Sequence[Handed]] = field(default_factory=list)
+    """What each place alone has, for others to stand in where its worker is away."""
+
 
 class WorkerProcess:
-    """Keeps one worker running until `stop`. The segment outlives the process, so that its counters go on.
+    """Keeps one worker running until `stop`. The segments outlive the processes, so that their counters go on.
+
+    There are two: a process that takes the place of another while that one finishes counts in the other one.
 
     `refusal` is why the first worker could not begin to serve. Once one has served, the settings are good: a later
     worker that refuses has met something that may pass, such as a repository that is away, and counts as one that died.
     """
 
     def __init__(
-        self,
-        number: int,
-        settings: Settings,
-        listeners: Sequence[Handed],
-        changed: Callable[[], None],
-        directives: Callable[[], Sequence[Directive]] = tuple,
-        told: Callable[[Mapping[str, Any]], None] = lambda message: None,
+        self, number: int, settings: Settings, listeners: Sequence[Handed], around: Around | None = None
     ) -> None:
         self.number = number
-        self.ready = False
-        self.pid = 0
         self.refusal: str | None = None
-        self._settings = settings
+        self.life: WorkerLife | None = None
+        """The process that fills the place, or was the last to."""
+        self._settings = share_of(settings, number)
         self._listeners = listeners
-        self._changed = changed
-        self._directives = directives
-        self._told = told
-        self._orders: dict[int, asyncio.Future[Mapping[str, Any]]] = {}
-        self._last_order = 0
-        self._segment_fd = create_segment(f"worker-{number}")
-        self._reader = SegmentReader(self._segment_fd)
-        self._kept_out: list[str] = []
-        self._channel: Channel | None = None
-        self._process: asyncio.subprocess.Process | None = None
+        self._around = around or Around()
+        self._segment_fds = [create_segment(f"worker-{number}{letter}") for letter in "ab"]
+        self._readers = [SegmentReader(fd) for fd in self._segment_fds]
+        self._around.segments += self._segment_fds
+        self._others: list[WorkerLife] = []
+        """A process that is to fill the place, or one that has left it and finishes."""
         self._stopping = asyncio.Event()
+        self._tasks: set[asyncio.Task[int]] = set()
+        self._starts = 0
         self._restarts = 0
         self._tls_reads = TlsReads()
         self._served_once = False
-        self._reason: str | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Whether its worker takes requests."""
+        return self.life is not None and self.life.ready
+
+    @property
+    def lives(self) -> list[WorkerLife]:
+        """The process that fills the place, and those beside it while it is replaced."""
+        return [*([] if self.life is None else [self.life]), *self._others]
+
+    @property
+    def starts(self) -> int:
+        """How often a worker was started."""
+        return self._starts
 
     def view(self) -> WorkerView:
         """The worker as the metrics see it."""
-        return WorkerView(self.number, self._reader, self.ready, self._restarts, self._tls_reads)
+        now = 0 if self.life is None else self._segment_fds.index(self.life.segment_fd)
+        return WorkerView(
+            self.number,
+            self._readers[now],
+            self.ready,
+            self._restarts,
+            self._tls_reads,
+            self._readers[1 - now],
+        )
 
     async def run(self) -> None:
         """Starts the worker, and starts it again after each death; returns when it was stopped or has refused."""
         backoff = Backoff()
+        segment_fd = self._segment_fds[0]
         while not self._stopping.is_set():
             started_s = time.monotonic()
-            status = await self._live()
+            self.life = self._begin(segment_fd)
+            life = await self._last_of(self.life)
+            segment_fd = life.segment_fd
             if self._stopping.is_set():
                 return
-            if status == EXIT_REFUSED and not self._served_once:
-                self.refusal = self._reason or "the worker refused to serve, and did not say why"
+            if life.status == EXIT_REFUSED and not self._served_once:
+                self.refusal = life.reason or "the worker refused to serve, and did not say why"
                 return
             pause_s = backoff.after_life_of(time.monotonic() - started_s)
             self._restarts += 1
@@ -89,128 +124,121 @@ class WorkerProcess:
                 "worker.died",
                 level=logging.ERROR,
                 worker=self.number,
-                status=status,
-                reason=self._reason,
+                status=life.status,
+                reason=life.reason,
                 restarts=self._restarts,
                 pause_s=pause_s,
             )
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), pause_s)
 
-    @property
-    def lives(self) -> int:
-        """How often a worker was started."""
-        return self._restarts + 1
+    async def _last_of(self, life: WorkerLife) -> WorkerLife:
+        """The process that has died with none in its place: `life`, or one that has replaced it."""
+        while True:
+            await life.ended.wait()
+            if self.life is life:
+                # One that is being started for the place may still come to fill it.
+                for other in list(self._others):
+                    await other.changed.wait()
+            if self.life is life or self.life is None:
+                return life
+            life = self.life
 
-    async def ask(self, order: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Sends an order and returns the answer. Raises what the worker refused with, `Unavailable` where there is no
-        worker or none any more."""
-        if self._channel is None:
-            raise Unavailable("the server's worker is not running")
-        self._last_order += 1
-        answer: asyncio.Future[Mapping[str, Any]] = asyncio.get_running_loop().create_future()
-        self._orders[self._last_order] = answer
-        self._channel.send({**order, "order": self._last_order})
-        return await answer
+    def _begin(self, segment_fd: int) -> WorkerLife:
+        """Starts a process that counts in the segment, which nobody else may write to."""
+        letter = "ab"[self._segment_fds.index(segment_fd)]
+        listening = {
+            listener.fd for handed in (self._listeners, *self._around.listeners) for listener in handed
+        }
+        fds = [*(listening - {-1}), *self._around.segments]
+        life = WorkerLife(self.number, f"{self.number}{letter}", segment_fd, fds, self._hear)
+        self._starts += 1
+        task = asyncio.get_running_loop().create_task(self._live(life, replaces=self.life is not None))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return life
 
-    def _tell(self, message: Mapping[str, Any]) -> None:
+    async def _live(self, life: WorkerLife, replaces: bool) -> int:
+        # Beside others, or in the place of one that goes on, a worker accepts nobody before it can answer; a server of
+        # one says meanwhile that it is starting.
+        late = replaces and (self._settings.workers > 1 or self.ready)
+        status = await life.run(
+            lambda: {
+                "settings": self._settings.model_dump_json(),
+                "worker": self.number,
+                "late": late,
+                "listeners": [listener.to_json() for listener in self._listeners],
+                "segments": [fd for fd in self._around.segments if fd != life.segment_fd],
+                "others": [[one.to_json() for one in handed] for handed in self._around.listeners],
+                "kept_out": self._around.kept_out,
+                "directives": [directive.to_json() for directive in self._around.directives()],
+            }
+        )
+        self._settle(life)
+        self._around.ended(life)
+        self._around.changed()
+        return status
+
+    def _settle(self, life: WorkerLife) -> None:
+        """Counts as lost what a process took with it, now that nobody writes to its segment."""
+        before = self._readers[self._segment_fds.index(life.segment_fd)].snapshot()
         try:
-            self._told(message)
-        except Exception as error:
-            # A fault in what follows from a message must not end the worker's life.
-            log("worker.message_fault", level=logging.ERROR, worker=self.number, exception=repr(error)[:2000])
+            Segment(life.segment_fd, before.worker_pid, before.worker_start_unix_ns)
+        except ValueError as error:
+            log("segment.broken", level=logging.ERROR, worker=self.number, reason=str(error))
 
-    def _answered(self, message: Mapping[str, Any]) -> None:
-        answer = self._orders.pop(message["done"], None)
-        if answer is None or answer.done():
-            return
-        if "error" in message:
-            answer.set_exception(getattr(errors, message["kind"])(message["error"]))
+    def _hear(self, life: WorkerLife, message: Mapping[str, Any]) -> None:
+        if "kept_out" in message:
+            self._around.kept_out[:] = message["kept_out"]
+        elif "tls_taken" in message:
+            self._tls_reads = self._tls_reads.one_more(message["tls_taken"])
+        elif "loaded" in message:
+            self._around.loaded(life)
+        elif "ready" in message:
+            self._served_once = True
+            log("worker.ready", worker=self.number, pid=life.pid)
+            self._around.changed()
         else:
-            answer.set_result(message)
+            self._around.told(life, message)
 
-    def _abandon(self) -> None:
-        """Ends the orders that a worker has taken with it."""
-        orders, self._orders = self._orders, {}
-        for answer in orders.values():
-            if not answer.done():
-                answer.set_exception(Unavailable("the server's worker ended before it answered"))
+    async def replace(self) -> WorkerLife:
+        """Starts another process, has it take over when it is ready, and returns when the one before has finished.
+
+        Raises LoadFailed where the new one cannot serve: the one before goes on.
+        """
+        before = self.life
+        assert before is not None
+        segment_fd = next(fd for fd in self._segment_fds if fd != before.segment_fd)
+        successor = self._begin(segment_fd)
+        self._others.append(successor)
+        try:
+            await successor.changed.wait()
+            if not successor.ready:
+                raise LoadFailed(
+                    f"worker {self.number}: the new process could not begin to serve: "
+                    f"{successor.reason or f'it ended with {successor.status}'}"
+                )
+            self.life = successor
+            self._others[:] = [before]
+            self._around.changed()
+            await before.stop(self._settings.drain_timeout_s + LEAVE_MARGIN_S + STOP_MARGIN_S, leave=True)
+        finally:
+            self._others.clear()
+        return successor
 
     async def stop(self) -> None:
         """Lets the worker finish what it has accepted, and kills it where that takes too long."""
         self._stopping.set()
-        process = self._process
-        if process is None or process.returncode is not None:
-            return
-        if self._channel is not None:
-            self._channel.send({"stop": True})
-        try:
-            await asyncio.wait_for(process.wait(), self._settings.drain_timeout_s + STOP_MARGIN_S)
-        except TimeoutError:
-            log("worker.killed", level=logging.ERROR, worker=self.number, pid=process.pid)
-            self.kill()
-            await process.wait()
+        within_s = self._settings.drain_timeout_s + STOP_MARGIN_S
+        await asyncio.gather(*(life.stop(within_s) for life in self.lives if not life.ended.is_set()))
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def kill(self) -> None:
         """Ends the worker at once; what it was doing is lost."""
-        if self._process is not None and self._process.returncode is None:
-            self._process.kill()
-
-    async def _live(self) -> int:
-        """One life of the worker; returns its exit status."""
-        ours, theirs = socket.socketpair()
-        with theirs:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-P",
-                "-m",
-                "steelyard.supervisor.worker",
-                str(theirs.fileno()),
-                str(self._segment_fd),
-                stdin=asyncio.subprocess.DEVNULL,
-                env=MALLOC_SETTINGS | os.environ,
-                pass_fds=(
-                    theirs.fileno(),
-                    self._segment_fd,
-                    *(listener.fd for listener in self._listeners if listener.fd >= 0),
-                ),
-            )
-        self._process = process
-        self.pid = process.pid
-        self._reason = None
-        self._channel = channel = await Channel.open(ours)
-        channel.send(
-            {
-                "settings": self._settings.model_dump_json(),
-                "worker": self.number,
-                "listeners": [listener.to_json() for listener in self._listeners],
-                "kept_out": self._kept_out,
-                "directives": [directive.to_json() for directive in self._directives()],
-            }
-        )
-        if self._stopping.is_set():
-            channel.send({"stop": True})
-        async for message in channel:
-            if "kept_out" in message:
-                self._kept_out = message["kept_out"]
-            if "refused" in message:
-                self._reason = message["refused"]
-            if "tls_taken" in message:
-                self._tls_reads = self._tls_reads.one_more(message["tls_taken"])
-            if message.get("ready"):
-                self.ready = self._served_once = True
-                self._changed()
-            if "done" in message:
-                self._answered(message)
-            else:
-                self._tell(message)
-        self.ready = False
-        self._channel = None
-        self._abandon()
-        self._changed()
-        await channel.close()
-        return await process.wait()
+        for life in self.lives:
+            life.kill()
 
     def close(self) -> None:
-        """Gives the segment back; call after `run` has returned."""
-        os.close(self._segment_fd)
+        """Gives the segments back; call after `run` has returned."""
+        for fd in self._segment_fds:
+            os.close(fd)

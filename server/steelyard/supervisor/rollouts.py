@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from prometheus_client.registry import Collector
@@ -11,22 +11,22 @@ from steelyard.clock import Clock
 from steelyard.config import Settings
 from steelyard.evidence.log import EventLog
 from steelyard.observe.logs import log
-from steelyard.observe.segment import SlotCounts
-from steelyard.rollout.directive import Directive
 from steelyard.serving.methods import Methods
 from steelyard.supervisor.admin import Admin
+from steelyard.supervisor.agreeing import Agreeing
 from steelyard.supervisor.calibrations import Calibrations
 from steelyard.supervisor.canaries import Canaries
 from steelyard.supervisor.checkpoint import Checkpoints
 from steelyard.supervisor.directing import Directing
 from steelyard.supervisor.drills import Drills
 from steelyard.supervisor.label_moves import LabelMoves
-from steelyard.supervisor.process import WorkerProcess
+from steelyard.supervisor.life import WorkerLife
 from steelyard.supervisor.record import Record
 from steelyard.supervisor.rollout_metrics import RolloutCollector
 from steelyard.supervisor.shadow_targets import ShadowTargets
 from steelyard.supervisor.shadows import Shadows
 from steelyard.supervisor.trials_admin import TrialsAdmin
+from steelyard.supervisor.workers import Workers
 
 # What model.toml says may make another label the default one, and what ran beside the old one's version then ends.
 TENDED_EVERY_S = 5.0
@@ -35,7 +35,7 @@ TENDED_EVERY_S = 5.0
 class Rollouts:
     """Labels, drills, canaries, shadows and calibrations over one event log. Lives on the supervisor's event loop."""
 
-    def __init__(self, settings: Settings, clock: Clock, worker: Callable[[], WorkerProcess]) -> None:
+    def __init__(self, settings: Settings, clock: Clock, workers: Workers) -> None:
         """Reads the event log in the data directory. Raises EvidenceError where that cannot be."""
         self._events = EventLog(settings.data, clock)
         if self._events.torn_bytes:
@@ -46,13 +46,12 @@ class Rollouts:
                 bytes=self._events.torn_bytes,
             )
 
-        def counted(model: str, version: str) -> SlotCounts:
-            return worker().view().reader.snapshot().slot(model, version)
-
         record = Record(self._events, settings.repository, clock)
-        self._directing = Directing(record, lambda: [worker()])
+        self._directing = Directing(record, workers.all, together=settings.workers > 1)
         self._moves = LabelMoves(record, self._directing)
-        self._drills = Drills(record, self._directing, self._moves, clock, counted, lambda: worker().lives)
+        self._drills = Drills(
+            record, self._directing, self._moves, clock, workers.counted, lambda: workers.starts
+        )
         checkpoints, targets = Checkpoints(settings.data), ShadowTargets(settings)
         self._canaries = Canaries(record, self._directing, self._moves, checkpoints)
         self._shadows = Shadows(record, self._directing, self._moves, checkpoints, targets)
@@ -68,6 +67,11 @@ class Rollouts:
         Admin(record, self._moves, self._drills).register(self.methods)
         TrialsAdmin(self._canaries, self._shadows, calibrations).register(self.methods)
         self.collector: Collector = RolloutCollector(record, self._canaries, self._shadows)
+        self._agreeing = Agreeing(workers.connected, self._moves.followed)
+        workers.directives = self._directing.all
+        workers.caught_up = self._directing.catch_up
+        workers.told = self._told
+        workers.gone = self._gone
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -75,22 +79,22 @@ class Rollouts:
         loop = asyncio.get_running_loop()
         self._tasks = [loop.create_task(self._drills.run()), loop.create_task(self._tend_for_ever())]
 
-    def directives(self) -> list[Directive]:
-        """What a worker has to know when it starts."""
-        return self._directing.all()
-
     def worker_is_ready(self) -> None:
         """A worker, the first or another one, takes requests now."""
         self._directing.start(self._tend())
 
-    def told(self, message: Mapping[str, Any]) -> None:
+    def _told(self, life: WorkerLife, message: Mapping[str, Any]) -> None:
         """Takes what a worker says by itself."""
         if "followed" in message:
-            self._moves.followed(message["followed"])
+            self._agreeing.followed(life, message["followed"])
         if "arms" in message:
             self._canaries.counted(message["arms"])
         if "taps" in message:
-            self._shadows.counted(message["taps"])
+            self._shadows.counted(life.source, message["taps"])
+
+    def _gone(self, life: WorkerLife) -> None:
+        self._shadows.worker_gone(life.source)
+        self._agreeing.gone(life)
 
     def rest(self) -> None:
         """Begins nothing more by itself."""

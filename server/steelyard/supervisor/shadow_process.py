@@ -18,7 +18,7 @@ from steelyard.shadow.running import RunningUnit
 from steelyard.shadow.task import ShadowTask
 from steelyard.supervisor.backoff import Backoff
 from steelyard.supervisor.channel import EXIT_REFUSED, EXIT_SHADOW_HUNG, EXIT_SHADOW_LEAKED, Channel
-from steelyard.supervisor.process import MALLOC_SETTINGS
+from steelyard.supervisor.life import MALLOC_SETTINGS
 
 # A candidate that hung is started again after so many times its timeout: it hangs for a tenth of the time at most.
 HUNG_PAUSE = 9

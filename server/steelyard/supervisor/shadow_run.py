@@ -12,6 +12,10 @@ from steelyard.rollout.trials import Shadow
 from steelyard.supervisor.shadow_process import ShadowProcess
 from steelyard.supervisor.shadow_weighing import ShadowWeighing
 
+# What a tap says of this moment, and of that what holds where it holds for one of them; the rest is added up.
+NOW = frozenset({"paused", "connected", "waiting_bytes"})
+ANY = ("paused", "connected")
+
 
 class ShadowRun:
     """Keeps a shadow's process running from when it is made until `end`."""
@@ -23,24 +27,39 @@ class ShadowRun:
         self.process = process
         self.weighing = weighing
         self.tap: Counter[str] = Counter(tap or {})
-        """What the tap has counted, over all lives of the worker."""
+        """What the taps of all workers have counted, over all their lives."""
         self.shadow: Shadow | None = None
         """What the events say of it, when they last said so."""
         self.told = False
         """Whether what the gate decided is being done, or has been."""
         self.checkpoints = 0
-        self._tap_before = Counter(self.tap)
+        self._taps_before = Counter(self.tap)
+        """What taps had counted that are no more."""
+        self._taps: dict[str, dict[str, int]] = {}
+        """What each worker's tap has counted since it was opened."""
         self._life = asyncio.get_running_loop().create_task(process.run())
 
-    def counted(self, counts: Mapping[str, int]) -> None:
-        """Takes what the worker's tap has counted since it was opened."""
-        if counts["sampled"] < self.tap["sampled"] - self._tap_before["sampled"]:
-            # Another worker's tap, which began anew.
-            self._tap_before = Counter(self.tap)
-        now = {"paused", "connected", "waiting_bytes"}
-        self.tap = Counter(
-            {name: count + (0 if name in now else self._tap_before[name]) for name, count in counts.items()}
-        )
+    def counted(self, worker: str, counts: Mapping[str, int]) -> None:
+        """Takes what a worker's tap has counted since it was opened."""
+        if counts["sampled"] < self._taps.get(worker, counts)["sampled"]:
+            # A tap that was opened anew.
+            self.worker_gone(worker)
+        self._taps[worker] = dict(counts)
+        self._add_up()
+
+    def worker_gone(self, worker: str) -> None:
+        """A worker's tap counts no more."""
+        counts = self._taps.pop(worker, None)
+        if counts is not None:
+            self._taps_before.update({name: count for name, count in counts.items() if name not in NOW})
+            self._add_up()
+
+    def _add_up(self) -> None:
+        self.tap = Counter({name: count for name, count in self._taps_before.items() if name not in NOW})
+        for counts in self._taps.values():
+            self.tap.update(counts)
+        for name in ANY:
+            self.tap[name] = int(any(counts[name] for counts in self._taps.values()))
 
     @property
     def digests(self) -> list[str]:

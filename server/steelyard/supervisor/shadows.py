@@ -185,12 +185,17 @@ class Shadows:
                 run.process.stop()
                 self._ending[key] = asyncio.get_running_loop().create_task(self._put_away(run))
 
-    def counted(self, taps: Sequence[Mapping[str, Any]]) -> None:
-        """Takes what the worker's taps have counted."""
+    def counted(self, worker: str, taps: Sequence[Mapping[str, Any]]) -> None:
+        """Takes what a worker's taps have counted."""
         for one in taps:
             for shadow, run in self._of(one["model"]):
                 if shadow.number == one["number"]:
-                    run.counted(one["counts"])
+                    run.counted(worker, one["counts"])
+
+    def worker_gone(self, worker: str) -> None:
+        """A worker has ended, and its taps with it."""
+        for run in self._runs.values():
+            run.worker_gone(worker)
 
     def save(self) -> None:
         """Writes down what was counted, for a server that starts again."""

@@ -1,11 +1,12 @@
-"""The supervisor: owns the data directory, the ports and the worker, and ends when it is told to."""
+"""The supervisor: owns the data directory, the ports and the workers, and ends when it is told to."""
 
 import asyncio
 import contextlib
 import os
 import signal
 import socket
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable
 from importlib import metadata
 
 from steelyard.clock import SystemClock
@@ -18,10 +19,11 @@ from steelyard.observe.logs import configure_logs, log
 from steelyard.runtime.devices import installed_distributions, refuse_both_distributions
 from steelyard.supervisor.admin import AdminSocket
 from steelyard.supervisor.datadir import DataDirectory, RunningServer
-from steelyard.supervisor.listeners import Handed, Listeners
+from steelyard.supervisor.listeners import Listeners
 from steelyard.supervisor.listening import listen
-from steelyard.supervisor.process import WorkerProcess
 from steelyard.supervisor.rollouts import Rollouts
+from steelyard.supervisor.workers import Workers
+from steelyard.supervisor.workers_admin import WorkersAdmin
 
 Started = Callable[[RunningServer], None]
 
@@ -60,40 +62,48 @@ async def supervise(settings: Settings, when_ready: Started | None = None) -> No
             str(http_address),
             str(settings.repository),
         )
-        await _run(settings, runtime, data, listeners.handed, http_listener, announced, when_ready)
+        await _run(settings, runtime, data, listeners, http_listener, announced, when_ready)
 
 
 async def _run(
     settings: Settings,
     runtime: str,
     data: DataDirectory,
-    listeners: Sequence[Handed],
+    listeners: Listeners,
     http_listener: socket.socket,
     announced: RunningServer,
     when_ready: Started | None,
 ) -> None:
     loop = asyncio.get_running_loop()
+    was_ready = False
 
     def changed() -> None:
-        if worker.ready:
+        nonlocal was_ready
+        if workers.is_ready and not was_ready:
             log(
                 "server.ready",
                 grpc=announced.grpc_addresses,
                 grpc_tls=announced.grpc_tls_addresses,
                 http=announced.http_address,
-                worker=worker.pid,
+                worker=workers.pids[0],
+                workers=len(workers.pids),
             )
-            rollouts.worker_is_ready()
             if when_ready is not None:
                 when_ready(announced)
+        was_ready = workers.is_ready
+        workers.stand_in()
+        if was_ready:
+            rollouts.worker_is_ready()
 
     def is_ready() -> bool:
-        return worker.ready and not stopping.is_set()
+        return workers.is_ready and not stopping.is_set()
 
-    rollouts = Rollouts(settings, SystemClock(), lambda: worker)
+    workers = Workers(settings, listeners.handed_to)
+    rollouts = Rollouts(settings, SystemClock(), workers)
+    workers.around.changed = changed
+    WorkersAdmin(workers).register(rollouts.methods)
     admin = AdminSocket(settings.data, rollouts.methods)
-    worker = WorkerProcess(0, settings, listeners, changed, rollouts.directives, rollouts.told)
-    registry = metrics_registry(lambda: [worker.view()], runtime)
+    registry = metrics_registry(workers.views, runtime)
     registry.register(rollouts.collector)
     http = HttpFront(registry, is_ready)
     signals = 0
@@ -104,31 +114,34 @@ async def _run(
         signals += 1
         stopping.set()
         if signals > 1:
-            worker.kill()
+            workers.kill()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)
+    # On a terminal it means that the terminal has gone, and the server goes with it.
+    if not sys.stderr.isatty():
+        loop.add_signal_handler(signal.SIGHUP, workers.restart_later, "SIGHUP")
     try:
         await http.start(http_listener)
         await admin.start()
         data.announce(announced)
         log("server.starting", repository=str(settings.repository), profile=settings.profile, runtime=runtime)
         rollouts.start()
-        running = asyncio.ensure_future(worker.run())
+        running = asyncio.ensure_future(workers.run())
         stop_wait = asyncio.ensure_future(stopping.wait())
         await asyncio.wait({running, stop_wait}, return_when=asyncio.FIRST_COMPLETED)
         stop_wait.cancel()
         log("server.stopping")
         rollouts.rest()
-        await worker.stop()
+        await workers.stop()
         await running
-        if worker.refusal is not None:
-            raise ConfigError(worker.refusal)
+        if workers.refusal is not None:
+            raise ConfigError(workers.refusal)
         log("server.stopped")
     finally:
-        worker.kill()
+        workers.kill()
         await rollouts.close()
         await admin.stop()
         await http.stop()
         rollouts.close_log()
-        worker.close()
+        workers.close()

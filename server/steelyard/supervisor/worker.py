@@ -3,11 +3,12 @@
 import asyncio
 import contextlib
 import gc
+import logging
 import os
 import signal
 import socket
 import sys
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
 import uvloop
@@ -16,6 +17,8 @@ from steelyard._native.observe import Segment
 from steelyard.clock import SystemClock
 from steelyard.config import Settings
 from steelyard.errors import SteelyardError
+from steelyard.fronts.http2.front import Http2Front
+from steelyard.fronts.tls import ServedTls
 from steelyard.models.names import parse_version
 from steelyard.observe.logs import configure_logs, log
 from steelyard.observe.segment import SegmentReader
@@ -36,9 +39,10 @@ from steelyard.serving.methods import Methods
 from steelyard.serving.taps import Taps
 from steelyard.serving.verdicts import Verdicts
 from steelyard.supervisor.channel import EXIT_REFUSED, Channel
-from steelyard.supervisor.front import keep_current, make_front, start_front
+from steelyard.supervisor.front import keep_current, make_front, stand_in, start_front
 from steelyard.supervisor.listeners import Handed
 from steelyard.supervisor.orders import Orders
+from steelyard.supervisor.spreading import SpreadRepository
 
 
 def _log_request(
@@ -83,23 +87,47 @@ async def serve(control: socket.socket, segment_fd: int) -> int:
         lambda moves: orders.tell_followed(moves),
     )
     taps = Taps(catalog)
-    orders = Orders(loader, Canaries(catalog, clock), taps, channel)
+    canaries = Canaries(catalog, clock, first["worker"], settings.workers)
+    orders = Orders(loader, canaries, taps, channel)
     orders.begin(first["directives"])
     rounds = GoldenRounds(engine, catalog, clock)
+    repository = SpreadRepository(channel, loader)
     methods = Methods()
-    Control(catalog, loader, lifecycle, SegmentReader(segment_fd)).register(methods)
+    others = [SegmentReader(fd) for fd in first["segments"]]
+    Control(catalog, loader, lifecycle, SegmentReader(segment_fd), others, repository).register(methods)
     Health(catalog, lifecycle).register(methods)
     streams.register(methods, engine, settings.max_message_bytes)
     if settings.reflection:
         reflection.register(methods)
     front = make_front(settings, methods, engine)
-    stop = asyncio.Event()
+    tls: ServedTls | None = None
+
+    async def look_after(away: Sequence[int]) -> None:
+        if isinstance(front, Http2Front) and lifecycle.phase is Phase.READY:
+            everybodys = {
+                worker: [Handed.from_json(one) for one in handed]
+                for worker, handed in enumerate(first["others"])
+            }
+            # No descriptor is left: who is here goes before who would come.
+            try:
+                await stand_in(front, tls, {worker: everybodys[worker] for worker in away})
+            except OSError as error:
+                log("worker.not_standing_in", level=logging.ERROR, away=list(away), reason=str(error))
+
+    said = Said()
+    stop = said.stop
     loop.add_signal_handler(signal.SIGTERM, stop.set)
-    background: set[asyncio.Task[Any]] = {loop.create_task(_obey(channel, orders, stop))}
+    background: set[asyncio.Task[Any]] = {
+        loop.create_task(_obey(channel, orders, repository, said, look_after))
+    }
+
+    async def begin() -> ServedTls | None:
+        return await start_front(front, settings, [Handed.from_json(one) for one in first["listeners"]])
 
     async def end(grace_s: float, drained: bool) -> None:
         lifecycle.move(Phase.STOPPED)
         await front.stop(grace_s)
+        orders.tell_counts_now()
         for task in background:
             task.cancel()
         taps.close()
@@ -109,8 +137,14 @@ async def serve(control: socket.socket, segment_fd: int) -> int:
         await channel.close()
 
     try:
-        tls = await start_front(front, settings, [Handed.from_json(one) for one in first["listeners"]])
+        tls = None if first["late"] else await begin()
         await _unless(stop, loader.load_all())
+        # What it was told meanwhile is in force when it says that it has loaded.
+        await _unless(stop, orders.carried_out())
+        channel.send({"loaded": True})
+        await _unless(stop, said.accept.wait())
+        if first["late"] and not stop.is_set():
+            tls = await begin()
     except SteelyardError as error:
         channel.send({"refused": str(error)})
         await end(0.0, drained=False)
@@ -130,7 +164,13 @@ async def serve(control: socket.socket, segment_fd: int) -> int:
             )
         if settings.poll_interval_s:
             background.add(loop.create_task(loader.watch(settings.poll_interval_s)))
-    await stop.wait()
+    await _unless(stop, said.leave.wait())
+    if not stop.is_set() and isinstance(front, Http2Front):
+        lifecycle.move(Phase.LEAVING)
+        log("worker.leaving", in_flight=engine.in_flight)
+        await _unless(stop, front.hand_over(settings.drain_timeout_s))
+    else:
+        await stop.wait()
     lifecycle.move(Phase.DRAINING)
     log("worker.draining", in_flight=engine.in_flight)
     drained = False
@@ -141,7 +181,16 @@ async def serve(control: socket.socket, segment_fd: int) -> int:
     return 0
 
 
-async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
+class Said:
+    """What the supervisor has said, or what its end says: accept callers; leave, as another takes the place; stop."""
+
+    def __init__(self) -> None:
+        self.accept = asyncio.Event()
+        self.leave = asyncio.Event()
+        self.stop = asyncio.Event()
+
+
+async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, Any]) -> None:
     """Does `work`, and gives it up where the worker is told to stop meanwhile. Raises what `work` raises."""
     doing = asyncio.ensure_future(work)
     stopped = asyncio.ensure_future(stop.wait())
@@ -153,21 +202,37 @@ async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
         doing.cancel()
 
 
-async def _obey(channel: Channel, orders: Orders, stop: asyncio.Event) -> None:
+async def _obey(
+    channel: Channel,
+    orders: Orders,
+    repository: SpreadRepository,
+    said: Said,
+    look_after: Callable[[Sequence[int]], Awaitable[None]],
+) -> None:
     """Does what the supervisor says, until it says stop or is gone: a worker never outlives its supervisor."""
     try:
         async for message in channel:
             if message.get("stop"):
                 break
-            orders.obey(message)
+            if message.get("accept"):
+                said.accept.set()
+            elif message.get("leave"):
+                said.leave.set()
+            elif "away" in message:
+                await look_after(message["away"])
+            elif "spread" in message:
+                repository.answered(message)
+            else:
+                orders.obey(message)
     finally:
-        stop.set()
+        said.stop.set()
 
 
 def main() -> int:
     """Takes the file descriptors of the control socket and of the shared segment as arguments."""
-    # The supervisor decides when to stop; Ctrl-C on a terminal reaches the whole process group.
+    # The supervisor decides when to stop; what a terminal says reaches the whole process group.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     control = socket.socket(fileno=int(sys.argv[1]))
     return uvloop.run(serve(control, int(sys.argv[2])))
 

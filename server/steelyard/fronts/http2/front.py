@@ -3,7 +3,6 @@
 import asyncio
 import concurrent.futures
 import contextlib
-import socket
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from typing import Any
@@ -11,22 +10,19 @@ from typing import Any
 from steelyard._native.path import UnaryCall
 from steelyard._native.rpc import Ledger
 from steelyard.errors import InvalidRequest, TooLarge
+from steelyard.fronts.http2.accepting import Accepting, Listener
 from steelyard.fronts.http2.calls import HandledCall, InflatingCall
 from steelyard.fronts.http2.compressing import CompressingConnection
 from steelyard.fronts.http2.connection import Http2Connection
 from steelyard.fronts.http2.patience import Patience
-from steelyard.fronts.http2.securing import SecureListener
 from steelyard.fronts.http2.sweep import look_at
 from steelyard.fronts.http2.trailing import TrailingFields
-from steelyard.fronts.tls import ServedTls
 from steelyard.rpc.calls import Method, ServerCall
 from steelyard.rpc.compression import GZIP, TooMuch, deflate, inflate
 from steelyard.rpc.limits import Limits, TotalLimits
 from steelyard.rpc.server import ServerConnection
 from steelyard.serving.engine import Engine
 from steelyard.serving.methods import BidiStream, Methods, ServerStream, Unary
-
-Listener = tuple[socket.socket, ServedTls | None]
 
 # A message that inflates from more than so much does so on a thread: at zlib's 300 MB/s and a usual ratio this is a
 # millisecond of the loop.
@@ -42,15 +38,14 @@ INFLATING_THREADS = 2
 # Connections that one pass of the loop looks at: some hundred microseconds.
 SWEPT_AT_ONCE = 256
 
-# Connections that may wait to be accepted. With fewer, of clients that all come at once after a restart some would try
-# again only a second later. The system has a bound of its own beside it (net.core.somaxconn).
-BACKLOG = 4096
-
 # Read from a connection at once: what fits into the cache beside the frames that are made of it.
 READ_BYTES = 64 << 10
 
 # A round trip, and time for calls that were on their way when the peer was told to begin no more.
 NOTICE_S = 0.2
+
+# The same where nobody may be refused who heard of it late.
+HAND_OVER_NOTICE_S = 1.0
 
 
 class Http2Front:
@@ -85,7 +80,7 @@ class Http2Front:
         self._connections: dict[Http2Connection, None] = {}
         self._reserved: set[Http2Connection] = set()
         self._dirty: list[Http2Connection] = []
-        self._servers: list[asyncio.Server | SecureListener] = []
+        self.accepting = Accepting(self)
         self._connection = CompressingConnection if compress else Http2Connection
         self._compressing_bytes = 0
         self._inflating = concurrent.futures.ThreadPoolExecutor(INFLATING_THREADS, "inflate")
@@ -96,28 +91,25 @@ class Http2Front:
 
     async def start(self, listeners: Sequence[Listener]) -> None:
         """Serves on sockets that listen already; they are the front's from now on."""
-        for listener, tls in listeners:
-            if tls is not None:
-                self._servers.append(SecureListener(self, listener, tls, BACKLOG))
-                continue
-            begin: Any = self._loop.create_server
-            if listener.family == socket.AF_UNIX:
-                begin = self._loop.create_unix_server
-            self._servers.append(await begin(lambda: self._connection(self), sock=listener, backlog=BACKLOG))
+        await self.accepting.begin(listeners)
         self._sweeping = self._loop.create_task(self._sweep())
 
-    async def stop(self, grace_s: float) -> None:
+    async def hand_over(self, grace_s: float) -> None:
+        """Stops where another process accepts from the same listeners, and has nobody see it: whoever was accepted is
+        taken, told to come anew, and answered what it asks until it has heard of that. Calls get `grace_s` seconds."""
+        await self.accepting.finish()
+        await self.stop(grace_s, HAND_OVER_NOTICE_S)
+
+    async def stop(self, grace_s: float, notice_s: float = NOTICE_S) -> None:
         """Takes no new connections and calls, and gives the calls that are open `grace_s` seconds. May be asked again,
-        for an end that is nearer."""
+        for an end that is nearer. notice_s: after it, calls of those who were told to begin none are not taken."""
         # What was accepted already is no connection yet, and would hear of nothing.
         self._stopping = True
-        servers, self._servers = self._servers, []
-        for server in servers:
-            server.close()
+        self.accepting.close()
         for connection in list(self._connections):
             connection.leave()
         if self._connections and grace_s:
-            await self._emptied(min(NOTICE_S, grace_s))
+            await self._emptied(min(notice_s, grace_s))
             for connection in list(self._connections):
                 connection.leave_now()
             await self._emptied(grace_s)
@@ -172,6 +164,10 @@ class Http2Front:
     def connections(self) -> list[Http2Connection]:
         """Those that there are."""
         return list(self._connections)
+
+    def connection(self) -> Http2Connection:
+        """A connection that is to be made."""
+        return self._connection(self)
 
     # What connections ask.
 

@@ -37,13 +37,29 @@ class SecureListener:
         listener.listen(backlog)
         self._resume()
 
-    def close(self) -> None:
-        """Accepts no more, and ends the connections whose handshakes are under way."""
+    def rest(self) -> None:
+        """Accepts no more."""
+        if self._listener.fileno() < 0:
+            return
         if self._pause is None:
             self._loop.remove_reader(self._listener)
         else:
             self._pause.cancel()
         self._listener.close()
+
+    @property
+    def is_agreeing(self) -> bool:
+        """Whether a handshake is under way."""
+        return bool(self._agreeing)
+
+    async def agreed(self, within_s: float) -> None:
+        """Returns when the handshakes that are under way are over, or after so many seconds."""
+        if self._agreeing:
+            await asyncio.wait(self._agreeing, timeout=within_s)
+
+    def close(self) -> None:
+        """Accepts no more, and ends the connections whose handshakes are under way."""
+        self.rest()
         for task in self._agreeing:
             task.cancel()
 

@@ -3,7 +3,7 @@
 
 from steelyard.wire.pool import add_file, message
 
-SOURCE_SHA256 = "016e7e968f98d36c69c92ecb01cb7124dca8113ad74a3cdb09d0e0b73a8f2db8"
+SOURCE_SHA256 = "45df03f53ce35acf7afdd4374887e26f0b8dadc45fd868a0f289be6b2aec3916"
 SERIALIZED = (
     b'\n\x18steelyard/v1/admin.proto\x12\x0csteelyard.v1"3\n\x03Who\x12\x14\n\x05actor\x18\x01 \x01(\tR\x05'
     b'actor\x12\x16\n\x06reason\x18\x02 \x01(\tR\x06reason":\n\x06Holder\x12\x18\n\x07version\x18\x01 \x01(\x03R\x07versio'
@@ -40,21 +40,26 @@ SERIALIZED = (
     b'.steelyard.v1.WhoR\x03who"\x88\x01\n\x10CalibrateRequest\x12\x14\n\x05model\x18\x01 \x01(\tR\x05mode'
     b'l\x12\x1a\n\x08requests\x18\x02 \x01(\x03R\x08requests\x12\x1d\n\ntimeout_ms\x18\x03 \x01(\x03R\ttimeoutMs\x12#\n\x03'
     b'who\x18\x04 \x01(\x0b2\x11.steelyard.v1.WhoR\x03who"(\n\x10GetTrialsRequest\x12\x14\n\x05model\x18\x01'
-    b' \x01(\tR\x05model" \n\x06Trials\x12\x16\n\x06status\x18\x01 \x01(\tR\x06status2\xcf\x06\n\x05Admin\x12O\n\nListL'
-    b'abels\x12\x1f.steelyard.v1.ListLabelsRequest\x1a .steelyard.v1.ListLabels'
-    b'Response\x12>\n\x08SetLabel\x12\x1d.steelyard.v1.SetLabelRequest\x1a\x13.steelyard.'
-    b'v1.Event\x12D\n\x0bRemoveLabel\x12 .steelyard.v1.RemoveLabelRequest\x1a\x13.stee'
-    b'lyard.v1.Event\x12>\n\x08Rollback\x12\x1d.steelyard.v1.RollbackRequest\x1a\x13.stee'
-    b'lyard.v1.Event\x12O\n\nListEvents\x12\x1f.steelyard.v1.ListEventsRequest\x1a .'
-    b'steelyard.v1.ListEventsResponse\x12D\n\x0bStartCanary\x12 .steelyard.v1.St'
-    b'artCanaryRequest\x1a\x13.steelyard.v1.Event\x12B\n\nStopCanary\x12\x1f.steelyard.'
-    b'v1.StopCanaryRequest\x1a\x13.steelyard.v1.Event\x12E\n\rPromoteCanary\x12\x1f.ste'
-    b'elyard.v1.StopCanaryRequest\x1a\x13.steelyard.v1.Event\x12D\n\x0bStartShadow\x12'
-    b' .steelyard.v1.StartShadowRequest\x1a\x13.steelyard.v1.Event\x12B\n\nStopSh'
-    b'adow\x12\x1f.steelyard.v1.StopShadowRequest\x1a\x13.steelyard.v1.Event\x12@\n\tCa'
-    b'librate\x12\x1e.steelyard.v1.CalibrateRequest\x1a\x13.steelyard.v1.Event\x12A\n\t'
-    b'GetTrials\x12\x1e.steelyard.v1.GetTrialsRequest\x1a\x14.steelyard.v1.Trialsb'
-    b'\x06proto3'
+    b' \x01(\tR\x05model" \n\x06Trials\x12\x16\n\x06status\x18\x01 \x01(\tR\x06status"-\n\x15RestartWorkersR'
+    b'equest\x12\x14\n\x05actor\x18\x01 \x01(\tR\x05actor"r\n\x0eReplacedWorker\x12\x16\n\x06worker\x18\x01 \x01(\x05R\x06'
+    b'worker\x12\x1d\n\nbefore_pid\x18\x02 \x01(\x03R\tbeforePid\x12\x10\n\x03pid\x18\x03 \x01(\x03R\x03pid\x12\x17\n\x07took_'
+    b'ms\x18\x04 \x01(\x03R\x06tookMs"R\n\x16RestartWorkersResponse\x128\n\x08replaced\x18\x01 \x03(\x0b2\x1c.s'
+    b'teelyard.v1.ReplacedWorkerR\x08replaced2\xac\x07\n\x05Admin\x12O\n\nListLabels\x12\x1f.s'
+    b'teelyard.v1.ListLabelsRequest\x1a .steelyard.v1.ListLabelsResponse\x12'
+    b'>\n\x08SetLabel\x12\x1d.steelyard.v1.SetLabelRequest\x1a\x13.steelyard.v1.Event\x12'
+    b'D\n\x0bRemoveLabel\x12 .steelyard.v1.RemoveLabelRequest\x1a\x13.steelyard.v1.'
+    b'Event\x12>\n\x08Rollback\x12\x1d.steelyard.v1.RollbackRequest\x1a\x13.steelyard.v1.'
+    b'Event\x12O\n\nListEvents\x12\x1f.steelyard.v1.ListEventsRequest\x1a .steelyard'
+    b'.v1.ListEventsResponse\x12D\n\x0bStartCanary\x12 .steelyard.v1.StartCanary'
+    b'Request\x1a\x13.steelyard.v1.Event\x12B\n\nStopCanary\x12\x1f.steelyard.v1.StopCa'
+    b'naryRequest\x1a\x13.steelyard.v1.Event\x12E\n\rPromoteCanary\x12\x1f.steelyard.v1'
+    b'.StopCanaryRequest\x1a\x13.steelyard.v1.Event\x12D\n\x0bStartShadow\x12 .steelya'
+    b'rd.v1.StartShadowRequest\x1a\x13.steelyard.v1.Event\x12B\n\nStopShadow\x12\x1f.st'
+    b'eelyard.v1.StopShadowRequest\x1a\x13.steelyard.v1.Event\x12@\n\tCalibrate\x12\x1e'
+    b'.steelyard.v1.CalibrateRequest\x1a\x13.steelyard.v1.Event\x12A\n\tGetTrials'
+    b'\x12\x1e.steelyard.v1.GetTrialsRequest\x1a\x14.steelyard.v1.Trials\x12[\n\x0eRestar'
+    b'tWorkers\x12#.steelyard.v1.RestartWorkersRequest\x1a$.steelyard.v1.Res'
+    b'tartWorkersResponseb\x06proto3'
 )
 
 DESCRIPTOR = add_file(SERIALIZED)
@@ -78,3 +83,6 @@ StopShadowRequest = message(DESCRIPTOR, "StopShadowRequest")
 CalibrateRequest = message(DESCRIPTOR, "CalibrateRequest")
 GetTrialsRequest = message(DESCRIPTOR, "GetTrialsRequest")
 Trials = message(DESCRIPTOR, "Trials")
+RestartWorkersRequest = message(DESCRIPTOR, "RestartWorkersRequest")
+ReplacedWorker = message(DESCRIPTOR, "ReplacedWorker")
+RestartWorkersResponse = message(DESCRIPTOR, "RestartWorkersResponse")

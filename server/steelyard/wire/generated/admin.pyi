@@ -219,3 +219,27 @@ class Trials(_message.Message):
     STATUS_FIELD_NUMBER: _ClassVar[int]
     status: str
     def __init__(self, status: _Optional[str] = ...) -> None: ...
+
+class RestartWorkersRequest(_message.Message):
+    __slots__ = ("actor",)
+    ACTOR_FIELD_NUMBER: _ClassVar[int]
+    actor: str
+    def __init__(self, actor: _Optional[str] = ...) -> None: ...
+
+class ReplacedWorker(_message.Message):
+    __slots__ = ("worker", "before_pid", "pid", "took_ms")
+    WORKER_FIELD_NUMBER: _ClassVar[int]
+    BEFORE_PID_FIELD_NUMBER: _ClassVar[int]
+    PID_FIELD_NUMBER: _ClassVar[int]
+    TOOK_MS_FIELD_NUMBER: _ClassVar[int]
+    worker: int
+    before_pid: int
+    pid: int
+    took_ms: int
+    def __init__(self, worker: _Optional[int] = ..., before_pid: _Optional[int] = ..., pid: _Optional[int] = ..., took_ms: _Optional[int] = ...) -> None: ...
+
+class RestartWorkersResponse(_message.Message):
+    __slots__ = ("replaced",)
+    REPLACED_FIELD_NUMBER: _ClassVar[int]
+    replaced: _containers.RepeatedCompositeFieldContainer[ReplacedWorker]
+    def __init__(self, replaced: _Optional[_Iterable[_Union[ReplacedWorker, _Mapping[str, _Any]]]] = ...) -> None: ...
