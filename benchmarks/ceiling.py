@@ -1,7 +1,7 @@
 """What a transport alone can do, and what it leaves of ONNX Runtime: servers with nothing else in them.
 
 `python -m benchmarks.ceiling grpcio`                 every ModelInfer gets the same bytes
-`python -m benchmarks.ceiling grpcio MODEL TENSOR`    every ModelInfer is one run of the model on one row, by a thread
+`python -m benchmarks.ceiling grpcio MODEL`           every ModelInfer is one run of the model, by a thread
 `python -m benchmarks.ceiling http2`                  the same bytes, by as little as speaks HTTP/2: asyncio and ngh2
 `python -m benchmarks.ceiling front`                  the same bytes, by our own front with nothing behind it
 `python -m benchmarks.ceiling grpcio|front BYTES`     so many bytes of zeros instead
@@ -29,11 +29,14 @@ from steelyard.fronts.http2.front import Http2Front
 from steelyard.rpc.framing import frame
 from steelyard.rpc.limits import Limits
 from steelyard.serving.methods import Methods
-from steelyard.wire import encode_response
+from steelyard.wire import decode_request, encode_response
 
 ANSWER = encode_response(
     "tiny", "1", "", {}, [("Y", "FP32", (1, 4), memoryview(np.zeros(4, np.float32)).cast("B"))]
 )
+
+
+DTYPES = {"FP32": np.float32, "INT32": np.int32, "INT64": np.int64}
 
 
 async def serve(infer: Any) -> None:
@@ -58,21 +61,21 @@ def fixed(answer: bytes) -> Any:
     return infer
 
 
-def one_run(model: str, tensor: str) -> Any:
-    """A handler that decodes nothing but the row, which is the end of the body, and encodes nothing."""
+def one_run(model: str) -> Any:
+    """A handler that checks and encodes nothing: the request's tensors go into one run, by a thread."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
     session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    wanted = next(value for value in session.get_inputs() if value.name == tensor)
-    shape = (1, *wanted.shape[1:])
-    dtype = np.dtype({"tensor(float)": np.float32, "tensor(int32)": np.int32}[wanted.type])
-    size = int(np.prod(shape)) * dtype.itemsize
     pool = ThreadPoolExecutor(len(os.sched_getaffinity(0)))
 
     def run(body: bytes) -> None:
-        row = np.frombuffer(body[len(body) - size :], dtype).reshape(shape)
-        session.run(None, {tensor: row})
+        tensors = decode_request(body).inputs
+        inputs = {
+            tensor.name: np.frombuffer(tensor.data, DTYPES[tensor.datatype]).reshape(tensor.shape)
+            for tensor in tensors
+        }
+        session.run(None, inputs)
 
     async def infer(body: bytes, context: object) -> bytes:
         await asyncio.get_running_loop().run_in_executor(pool, run, body)
@@ -137,16 +140,16 @@ async def serve_http2(kind: str, answer: bytes) -> None:
     await asyncio.Event().wait()
 
 
-def main(kind: str, *arguments: str) -> None:
+def main(kind: str, argument: str = "") -> None:
     """Serves until it is ended."""
-    answer = bytes(int(arguments[0])) if len(arguments) == 1 else ANSWER
+    answer = bytes(int(argument)) if argument.isdigit() else ANSWER
     if kind == "grpcio":
-        uvloop.run(serve(one_run(*arguments) if len(arguments) == 2 else fixed(answer)))
+        uvloop.run(serve(one_run(argument) if argument and not argument.isdigit() else fixed(answer)))
     else:
         uvloop.run(serve_http2(kind, answer))
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] not in (["http2"], ["front"], ["grpcio"]):
-        sys.exit("usage: python -m benchmarks.ceiling http2|front|grpcio [BYTES | MODEL TENSOR]")
+        sys.exit("usage: python -m benchmarks.ceiling http2|front|grpcio [BYTES | MODEL]")
     main(*sys.argv[1:])

@@ -189,3 +189,12 @@ def cpu_s(pid: int) -> float:
     """CPU seconds that a process has used."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def scheduled_s(pid: int) -> float:
+    """CPU seconds that the threads of a process have used that live still; to the nanosecond, `cpu_s` has ticks."""
+    spent_ns = 0
+    for file in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            spent_ns += int(file.read_text().split()[0])
+    return spent_ns / 1e9
