@@ -24,6 +24,7 @@ from benchmarks import (
     wire,
 )
 from benchmarks.benchmark import Benchmark, Group
+from benchmarks.peers import compare
 
 BENCHMARKS = (
     Benchmark(
@@ -174,6 +175,15 @@ BENCHMARKS = (
         soak.run,
         partial(soak.run, 300_000),
         soak.report,
+    ),
+    Benchmark(
+        "peers",
+        "tiny, served by others",
+        Group.PEERS,
+        compare.run,
+        partial(compare.run, rounds=1, seconds=0.5),
+        compare.report,
+        compare.charts,
     ),
 )
 
