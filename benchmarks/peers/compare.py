@@ -131,7 +131,7 @@ def run(
                     with running(peer, python, model) as port:
                         found[peer.name] = asking.peer(peer, port, rounds, seconds)
                 except (NotInstalled, NotServing) as error:
-                    reason = f"{type(error).__name__}: {error}"
+                    reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
                     found[peer.name] = {"title": peer.title, "spoken": peer.spoken.value, "reason": reason}
     return found
 

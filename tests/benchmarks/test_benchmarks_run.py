@@ -134,7 +134,7 @@ def test_a_soak_with_callers_who_go_away() -> None:
 
 
 def test_many_models_have_no_threads_and_little_memory_of_their_own() -> None:
-    found = many.run(300)
+    found = many.run(150)
     assert found["threads"] <= 64
     assert found["worker_mib"] < 300
 

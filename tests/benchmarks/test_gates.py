@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from benchmarks import wire
 from benchmarks.gates import rooms, served, thresholds
-from benchmarks.gates.command import GATES, gates, judged
+from benchmarks.gates.command import GATES, gates
 from benchmarks.gates.gate import Gate
 from benchmarks.gates.judging import FALSE_ALARM, Verdict, upper_bound
 from steelyard.observe import plain as plain_counting
@@ -98,7 +98,7 @@ SLOWED = {
 
 @pytest.mark.parametrize("name", SLOWED)
 def test_a_gate_fails_where_something_slower_stands_in_the_place_of_ours(name: str) -> None:
-    verdict = judged(Gate(name, "", SLOWED[name]), LEAST[name])
+    verdict = Verdict(tuple(Gate(name, "", SLOWED[name]).measure()), LEAST[name])
     assert not verdict.passed
     assert verdict.highest < LEAST[name]
 

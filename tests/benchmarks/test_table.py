@@ -26,15 +26,18 @@ def test_names_are_one_benchmark_each_and_groups_are_told_from_them() -> None:
 def test_the_command_prints_a_table_and_writes_json_with_the_host_and_a_picture(tmp_path: Path) -> None:
     from benchmarks.__main__ import measure
 
-    found = CliRunner().invoke(measure, ["rooms", "--quick", "--out", str(tmp_path)])
+    names = ("wire", "observe", "rooms")
+    found = CliRunner().invoke(measure, [*names, "--quick", "--out", str(tmp_path)])
     assert found.exit_code == 0, found.output
-    assert "decision id" in found.output
-    document = json.loads((tmp_path / "results" / "rooms.json").read_text())
-    assert document["quick"] is True
-    assert document["host"]["cores"] >= 1
-    assert document["host"]["onnxruntime"]
-    assert document["found"]
-    assert (tmp_path / "plots" / "rooms.svg").read_text().endswith("</svg>\n")
+    for line in ("| BYTES [8] |", "six observations, prometheus_client", "| admission and queue |"):
+        assert line in found.output
+    for name in names:
+        document = json.loads((tmp_path / "results" / f"{name}.json").read_text())
+        assert document["quick"] is True
+        assert document["host"]["cores"] >= 1
+        assert document["host"]["onnxruntime"]
+        assert document["found"]
+        assert (tmp_path / "plots" / f"{name}.svg").read_text().endswith("</svg>\n")
 
 
 def test_an_unknown_name_is_wrong_usage_and_the_list_runs_nothing(tmp_path: Path) -> None:

@@ -1,5 +1,8 @@
 """Runs inside Ray's environment: MODEL GRPC_PORT HTTP_PORT."""
 
+# Ray sends the deployment to its workers with its annotations, and messages' classes cannot be sent.
+from __future__ import annotations
+
 import sys
 import threading
 
@@ -57,7 +60,4 @@ def main(file: str, grpc_port: str, http_port: str) -> None:
 
 
 if __name__ == "__main__":
-    # By its name, so that Ray's workers import the deployment and need not have it serialized.
-    from ray_server import main as named
-
-    named(*sys.argv[1:])
+    main(*sys.argv[1:])
