@@ -17,7 +17,7 @@ from matplotlib.figure import Figure  # noqa: E402  # after the backend was chos
 INCHES_A_BAR = 0.34
 INCHES_A_CHART = 0.9
 WIDTH_INCHES = 9.0
-# Bars whose lengths differ by more than this are told apart on a logarithmic scale only.
+# Figures that differ by more than this factor are told apart on a logarithmic scale only.
 LINEAR_UP_TO = 50
 
 
@@ -29,19 +29,27 @@ def draw(charts: Sequence[Chart], file: Path) -> None:
     for chart, panel in zip(charts, panels[:, 0], strict=True):
         names = list(chart.bars)
         medians = [statistics.median(chart.bars[name]) for name in names]
-        panel.barh(names, medians, height=0.6, color="#c8d6e5")
+        if min(medians) > 0 and max(medians) > LINEAR_UP_TO * min(medians):
+            # No bars: their lengths mean nothing where the axis has no nought.
+            panel.set_xscale("log")
+            panel.set_yticks(range(len(names)), names)
+            panel.plot(medians, range(len(names)), "|", color="#1f3a5f", markersize=14)
+        else:
+            panel.barh(names, medians, height=0.6, color="#c8d6e5")
         for row, name in enumerate(names):
             rounds = chart.bars[name]
             panel.plot([min(rounds), max(rounds)], [row, row], color="#1f3a5f", linewidth=1)
             panel.plot(rounds, [row] * len(rounds), ".", color="#1f3a5f", markersize=4)
             panel.annotate(
-                f"{medians[row]:,.4g}", (medians[row], row), (4, 6), textcoords="offset points", fontsize=7
+                _figure(medians[row]), (medians[row], row), (4, 6), textcoords="offset points", fontsize=7
             )
         panel.invert_yaxis()
         panel.set_title(chart.title, fontsize=10, loc="left")
         panel.set_xlabel(chart.unit, fontsize=8)
         panel.tick_params(labelsize=8)
-        if min(medians) > 0 and max(medians) > LINEAR_UP_TO * min(medians):
-            panel.set_xscale("log")
         panel.spines[["top", "right"]].set_visible(False)
     figure.savefig(file, metadata={"Date": None} if file.suffix == ".svg" else None)
+
+
+def _figure(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"

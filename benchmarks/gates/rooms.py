@@ -76,8 +76,8 @@ def running(burden: Callable[[], object] | None = None) -> Iterator[Sides]:
         bench, _ = loop.run_until_complete(work.__aenter__())
         try:
             reference = ReferenceLoop(save_tiny(Path(temporary)) / "model.onnx", tiny_request())
-            # Four µs each, about as long as a round of the other side.
-            requests = int(ROUND_S / 4e-6)
+            # Two µs each, about as long as a round of the other side.
+            requests = int(ROUND_S / 2e-6)
 
             def ours() -> float:
                 began = time.process_time()
