@@ -163,11 +163,6 @@ class FixedEngine:
         for call, _, _ in arrivals:
             call.answer(self._answer, DECISION, ())
 
-    def submit_all(self, arrivals: Any, size_bytes: int) -> None:
-        """Answers all at once."""
-        for call, body, _ in arrivals:
-            self.submit(call, body)
-
     def cancel(self, call: Any) -> None:
         """Never needed: every call has been answered."""
 
