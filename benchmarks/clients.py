@@ -13,13 +13,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import uvloop
 
+from benchmarks.benchmark import Chart
 from benchmarks.processes import METHOD, steelyard
 from benchmarks.tiny import save_tiny, tiny_request
 from steelyard.wire.generated.grpc_service import ModelInferRequest, ModelInferResponse
@@ -35,7 +36,12 @@ LOOPS = ("asyncio", "uvloop")
 SYNC = ("Client", "grpcio")
 
 
-def run(rounds: int = 5, seconds: float = 2.0) -> dict[str, Any]:
+def run(
+    rounds: int = 5,
+    seconds: float = 2.0,
+    loops: Sequence[str] = LOOPS,
+    in_flights: Sequence[int] = IN_FLIGHT,
+) -> dict[str, Any]:
     """By what is compared, the loop and the calls in flight: calls a second and p50 of both, and each round's ratio."""
     found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as temporary:
@@ -43,8 +49,8 @@ def run(rounds: int = 5, seconds: float = 2.0) -> dict[str, Any]:
         save_tiny(repository)
         with steelyard(repository) as server:
             for what, pair in ASYNC.items():
-                for loop in LOOPS:
-                    for in_flight in IN_FLIGHT:
+                for loop in loops:
+                    for in_flight in in_flights:
                         key = f"{what}, {loop}, {in_flight} in flight"
                         found[key] = _compare(pair, loop, in_flight, server.port, rounds, seconds)
             found["arrays, one thread, 1 in flight"] = _compare(SYNC, "none", 1, server.port, rounds, seconds)
@@ -65,6 +71,10 @@ def _compare(
         "other": _medians(other),
         "ratio": statistics.median(ratios),
         "ratios": ratios,
+        "rounds_per_s": {
+            "ours": [run["calls_per_s"] for run in own],
+            "grpcio's": [run["calls_per_s"] for run in other],
+        },
     }
 
 
@@ -104,6 +114,11 @@ def report(found: dict[str, Any]) -> list[str]:
             f"| {own['p50_us']:,.0f} | {other['p50_us']:,.0f} |"
         )
     return lines
+
+
+def charts(found: dict[str, Any]) -> list[Chart]:
+    """A chart a line of the table."""
+    return [Chart(name, "calls/s", row["rounds_per_s"]) for name, row in found.items()]
 
 
 # What users of grpcio write.
@@ -229,7 +244,4 @@ def main(kind: str, loop: str, in_flight: str, port: str, seconds: str) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        main(*sys.argv[1:])
-    else:
-        print("\n".join(report(run())))
+    main(*sys.argv[1:])

@@ -7,10 +7,12 @@ server that may be used can be as fast.
 
 import statistics
 import tempfile
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from benchmarks.benchmark import Chart
 from benchmarks.processes import Load, ceiling, cpu_s, h2load, steelyard
 from benchmarks.tiny import framed, save_tiny, tiny_request
 from tests.support.certificates import Authority
@@ -24,7 +26,9 @@ SLOW = {"grpc.aio": 10}
 """So many times fewer requests, that a round does not wait for one of them."""
 
 
-def run(rounds: int = 5, requests: int = 100_000) -> dict[str, Any]:
+def run(
+    rounds: int = 5, requests: int = 100_000, shapes: Mapping[str, tuple[int, int]] = SHAPES
+) -> dict[str, Any]:
     """By shape: each server's requests a second, p50 and p99 of every round, and the server's CPU a request."""
     found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as temporary, ExitStack() as stack:
@@ -43,7 +47,7 @@ def run(rounds: int = 5, requests: int = 100_000) -> dict[str, Any]:
             "grpc.aio": stack.enter_context(ceiling("grpcio")),
         }
         sent = 0
-        for shape, (connections, streams) in SHAPES.items():
+        for shape, (connections, streams) in shapes.items():
             names = (*SERVERS, "TLS") if shape in ENCRYPTED else SERVERS
             loads: dict[str, list[Load]] = {name: [] for name in names}
             used = 0.0
@@ -77,7 +81,7 @@ def report(found: dict[str, Any]) -> list[str]:
         "| TLS ÷ plaintext | p50 ms: server, sketch, grpc.aio | p99 ms: server, sketch | server's CPU µs |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
-    for shape in SHAPES:
+    for shape in found:
         loads = found[shape]["loads"]
         rate = {name: statistics.median(load.requests_per_s for load in loads[name]) for name in SERVERS}
         p50 = {name: statistics.median(load.p50_ms for load in loads[name]) for name in SERVERS}
@@ -92,5 +96,13 @@ def report(found: dict[str, Any]) -> list[str]:
     return lines
 
 
-if __name__ == "__main__":
-    print("\n".join(report(run())))
+def charts(found: dict[str, Any]) -> list[Chart]:
+    """A chart a shape."""
+    return [
+        Chart(
+            f"tiny, {shape}",
+            "requests/s",
+            {name: [load.requests_per_s for load in loads] for name, loads in found[shape]["loads"].items()},
+        )
+        for shape in found
+    ]

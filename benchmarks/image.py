@@ -1,4 +1,4 @@
-"""From a JPEG, or from decoded pixels, to a normalised float32 tensor: `python -m benchmarks.image [--quick]`.
+"""From a JPEG, or from decoded pixels, to a normalised float32 tensor: `python -m benchmarks image`.
 
 One process on one core, the chains in turn, medians of rounds. It favours us in that the tensor's memory is there
 already, as the batch's is, while the others make theirs; and the others in that ours reads the header and checks
@@ -9,7 +9,6 @@ decoding depends on what is in it: most photos of these sides and quality have 1
 import io
 import os
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -19,6 +18,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from benchmarks.benchmark import Chart
 from benchmarks.photo import HEIGHT, WIDTH, picture
 from steelyard._native.image import INSTRUCTIONS, Renderer
 from steelyard.pipelines.image.decode import DecodeOptions, Decoder
@@ -89,8 +89,8 @@ def opencv_chain(data: bytes, flags: int) -> np.ndarray[Any, Any]:
     return opencv_tensor(cv2.imdecode(np.frombuffer(data, np.uint8), flags), swap=True)
 
 
-def timed_ms(chains: dict[str, Chain], rounds: int) -> dict[str, tuple[float, float]]:
-    """Median and quartile distance of each chain, ms; the chains take turns, so that noise meets them alike."""
+def timed_ms(chains: dict[str, Chain], rounds: int) -> dict[str, list[float]]:
+    """ms of each chain in every round; the chains take turns, so that noise meets them alike."""
     times: dict[str, list[float]] = {name: [] for name in chains}
     for chain in chains.values():
         chain()
@@ -99,11 +99,7 @@ def timed_ms(chains: dict[str, Chain], rounds: int) -> dict[str, tuple[float, fl
             began = time.perf_counter_ns()
             chain()
             times[name].append((time.perf_counter_ns() - began) / 1e6)
-    found = {}
-    for name, values in times.items():
-        low, _, high = statistics.quantiles(values, n=4)
-        found[name] = (statistics.median(values), high - low)
-    return found
+    return times
 
 
 def kinds(data: bytes) -> dict[str, dict[str, Chain]]:
@@ -184,17 +180,17 @@ def report(found: dict[str, Any]) -> list[str]:
         ]
         for kind, rows in result["ms"].items():
             lines.append(kind)
-            first = next(iter(rows.values()))[0]
-            lines += [
-                f"  {name:32}{median:10.2f}{spread:11.2f}{median / first:8.2f}"
-                for name, (median, spread) in rows.items()
-            ]
+            first = statistics.median(next(iter(rows.values())))
+            for name, times in rows.items():
+                median, (low, _, high) = statistics.median(times), statistics.quantiles(times, n=4)
+                lines.append(f"  {name:32}{median:10.2f}{high - low:11.2f}{median / first:8.2f}")
     return lines
 
 
-def main() -> None:
-    print("\n".join(report(run(5 if "--quick" in sys.argv else ROUNDS))))
-
-
-if __name__ == "__main__":
-    main()
+def charts(found: dict[str, Any]) -> list[Chart]:
+    """A chart a picture and kind."""
+    return [
+        Chart(f"{kind}, {size}", "ms", rows)
+        for size, result in found.items()
+        for kind, rows in result["ms"].items()
+    ]

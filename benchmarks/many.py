@@ -46,7 +46,3 @@ def report(found: dict[str, Any]) -> list[str]:
         f"{found['models']} models: ready after {found['ready_after_s']:.1f} s, {found['threads']} threads, "
         f"{found['worker_mib']:.0f} MiB in the worker, {found['supervisor_mib']:.0f} MiB in the supervisor"
     ]
-
-
-if __name__ == "__main__":
-    print("\n".join(report(run())))

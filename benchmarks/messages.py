@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.benchmark import Chart
 from benchmarks.processes import ceiling_process, forget_peak, h2load, peak_mib, resident_mib
 from benchmarks.tiny import framed
 
@@ -90,3 +91,8 @@ def report(found: dict[str, Any]) -> list[str]:
             f"| {held['front']:.1f}, {held['grpcio']:.1f} |"
         )
     return lines
+
+
+def charts(found: dict[str, Any]) -> list[Chart]:
+    """A chart a size and direction."""
+    return [Chart(name, "MiB/s", row["mib_per_s"]) for name, row in found.items()]

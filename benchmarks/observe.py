@@ -1,4 +1,4 @@
-"""What counting costs a request: `python -m benchmarks.observe`.
+"""What counting costs a request: `python -m benchmarks observe`.
 
 It favours us: our six observations are made for a whole batch in one call, as the server makes them, and in a
 loop that keeps every cache warm; `prometheus_client` has no such call and is asked once an observation. A
@@ -7,13 +7,14 @@ batch of 1 shows what our call costs without that.
 
 import os
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from types import ModuleType
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Histogram
 
+from benchmarks.benchmark import Chart
 from steelyard._native import decision
 from steelyard._native import observe as native
 from steelyard.observe import decision_ids, plain
@@ -24,32 +25,36 @@ ROUNDS = 15
 BATCH = 64
 
 
-def median_ns(work: Callable[[], object], per_call: int, budget_ns: int = 20_000_000) -> float:
-    """The median over ROUNDS of the time of `work`, in ns for each of its `per_call` units."""
+def rounds_ns(
+    work: Callable[[], object], per_call: int, rounds: int, budget_ns: int = 20_000_000
+) -> list[float]:
+    """The time of `work` in every round, in ns for each of its `per_call` units."""
     work()
     began = time.perf_counter_ns()
     work()
     calls = max(1, budget_ns // max(1, time.perf_counter_ns() - began))
-    rounds = []
-    for _ in range(ROUNDS):
+    took = []
+    for _ in range(rounds):
         began = time.perf_counter_ns()
         for _ in range(calls):
             work()
-        rounds.append((time.perf_counter_ns() - began) / (calls * per_call))
-    return statistics.median(rounds)
+        took.append((time.perf_counter_ns() - began) / (calls * per_call))
+    return took
 
 
-def six_observations(module: ModuleType, batch: int) -> float:
+def six_observations(module: ModuleType, batch: int, rounds: int) -> list[float]:
     """ns a request for all six stages and the counters beside them, in batches of `batch`."""
     fd = create_segment("benchmark")
     slot = module.Segment(fd, os.getpid(), time.time_ns()).slot("tiny", "1")
     tickets = [module.Ticket(None, None, 1, None, 977 * i, 977 * i + 800, 0, 0, 64) for i in range(batch)]
-    ns = median_ns(lambda: slot.record_batch(tickets, batch, 90_000, 91_000, 121_000, 124_000, 7), batch)
+    ns = rounds_ns(
+        lambda: slot.record_batch(tickets, batch, 90_000, 91_000, 121_000, 124_000, 7), batch, rounds
+    )
     os.close(fd)
     return ns
 
 
-def prometheus_observations() -> float:
+def prometheus_observations(rounds: int) -> list[float]:
     """ns a request for six `Histogram.observe`, on children that were looked up beforehand."""
     histogram = Histogram("stage_seconds", "The same stages.", ["stage"], registry=CollectorRegistry())
     stages = [
@@ -60,10 +65,10 @@ def prometheus_observations() -> float:
         for stage in stages:
             stage.observe(0.000_081)
 
-    return median_ns(observe, 1)
+    return rounds_ns(observe, 1, rounds)
 
 
-def scrape_ms(asked: int, idle: int) -> float:
+def scrape_ms(asked: int, idle: int, rounds: int) -> list[float]:
     """ms for one page over one worker with `asked` models that ran and `idle` ones that did not."""
     fd = create_segment("benchmark")
     segment = native.Segment(fd, os.getpid(), time.time_ns())
@@ -75,43 +80,56 @@ def scrape_ms(asked: int, idle: int) -> float:
             slot.record_batch([ticket], 1, 90_000, 91_000, 121_000, 124_000, 7)
     view = WorkerView(0, SegmentReader(fd), True, 0)
     registry = metrics_registry(lambda: [view])
-    ns = median_ns(lambda: exposition(registry, ""), 1)
+    took = rounds_ns(lambda: exposition(registry, ""), 1, rounds)
     os.close(fd)
-    return ns / 1e6
+    return [ns / 1e6 for ns in took]
 
 
-def measure() -> list[tuple[str, float, str]]:
-    """Every measurement as (what, figure, unit), made one after the other in this process."""
+def measure(rounds: int = ROUNDS) -> dict[str, dict[str, Any]]:
+    """Every measurement, one after the other in this process: its unit, and the figure of each round."""
     ids = decision_ids.IdSource(os.urandom(32))
     ticket = native.Ticket
+    in_ns = {
+        f"six observations, native, batch of {BATCH}": six_observations(native, BATCH, rounds),
+        "six observations, native, batch of 8": six_observations(native, 8, rounds),
+        "six observations, native, batch of 1": six_observations(native, 1, rounds),
+        f"six observations, plain twin, batch of {BATCH}": six_observations(plain, BATCH, rounds),
+        "six observations, prometheus_client": prometheus_observations(rounds),
+        "ticket, native": rounds_ns(lambda: ticket(None, None, 1, None, 0, 800, 0, 0, 64), 1, rounds),
+        f"decision id, native, {BATCH} at a time": rounds_ns(
+            lambda: decision.new_ids(BATCH, 7), BATCH, rounds
+        ),
+        "decision id, native, one at a time": rounds_ns(lambda: decision.new_ids(1, 7), 1, rounds),
+        f"decision id, plain twin, {BATCH} at a time": rounds_ns(
+            lambda: ids.new_ids(BATCH, 7), BATCH, rounds
+        ),
+    }
+    in_ms = {
+        "scrape, 10 models asked, 1,500 idle": scrape_ms(10, 1_500, rounds),
+        "scrape, 300 models asked": scrape_ms(300, 0, rounds),
+    }
+    return {
+        **{what: {"unit": "ns", "rounds": took} for what, took in in_ns.items()},
+        **{what: {"unit": "ms", "rounds": took} for what, took in in_ms.items()},
+    }
+
+
+def report(found: dict[str, Any]) -> list[str]:
+    """A line a measurement: the median and the spread of its rounds, for a request, an id or a page."""
     return [
-        (f"six observations, native, batch of {BATCH}", six_observations(native, BATCH), "ns/request"),
-        ("six observations, native, batch of 8", six_observations(native, 8), "ns/request"),
-        ("six observations, native, batch of 1", six_observations(native, 1), "ns/request"),
-        (f"six observations, plain twin, batch of {BATCH}", six_observations(plain, BATCH), "ns/request"),
-        ("six observations, prometheus_client", prometheus_observations(), "ns/request"),
-        ("ticket, native", median_ns(lambda: ticket(None, None, 1, None, 0, 800, 0, 0, 64), 1), "ns"),
-        (
-            f"decision id, native, {BATCH} at a time",
-            median_ns(lambda: decision.new_ids(BATCH, 7), BATCH),
-            "ns/id",
-        ),
-        ("decision id, native, one at a time", median_ns(lambda: decision.new_ids(1, 7), 1), "ns/id"),
-        (
-            f"decision id, plain twin, {BATCH} at a time",
-            median_ns(lambda: ids.new_ids(BATCH, 7), BATCH),
-            "ns/id",
-        ),
-        ("scrape, 10 models asked, 1,500 idle", scrape_ms(10, 1_500), "ms"),
-        ("scrape, 300 models asked", scrape_ms(300, 0), "ms"),
+        f"{what:<48} {statistics.median(row['rounds']):>10.1f} {row['unit']} "
+        f"({min(row['rounds']):.1f}–{max(row['rounds']):.1f})"
+        for what, row in found.items()
     ]
 
 
-def main() -> None:
-    print(f"Python {sys.version.split()[0]}, medians of {ROUNDS} rounds")
-    for what, figure, unit in measure():
-        print(f"{what:<48} {figure:>10.1f} {unit}")
-
-
-if __name__ == "__main__":
-    main()
+def charts(found: dict[str, Any]) -> list[Chart]:
+    """A chart a unit."""
+    return [
+        Chart(
+            f"counting, {unit}",
+            unit,
+            {what: row["rounds"] for what, row in found.items() if row["unit"] == unit},
+        )
+        for unit in ("ns", "ms")
+    ]

@@ -9,10 +9,10 @@ tables of its resize are computed once.
 
 import json
 import statistics
-import sys
 import tempfile
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ import onnxruntime as ort
 import uvloop
 
 from benchmarks import timeline
+from benchmarks.benchmark import Chart
 from benchmarks.pictures import PictureModel, picture_models
 from benchmarks.processes import cpu_s, h2load, steelyard
 from benchmarks.tiny import framed
@@ -110,12 +111,17 @@ def compare(model: PictureModel, runs: int, threads: int, rounds: int, seconds: 
     }
 
 
-def run(rounds: int = 5, seconds: float = 4.0) -> dict[str, Any]:
+def run(
+    rounds: int = 5,
+    seconds: float = 4.0,
+    models: Sequence[PictureModel] | None = None,
+    ways: Sequence[tuple[int, int]] = WAYS,
+) -> dict[str, Any]:
     """For each model and way to use the cores: the comparison, and a timeline of the engine without a transport."""
     found: dict[str, Any] = {}
     kept = {}
-    for model in picture_models():
-        for runs, threads in WAYS:
+    for model in picture_models() if models is None else models:
+        for runs, threads in ways:
             name = f"{model.name}, {runs} x {threads}"
             found[name] = compare(model, runs, threads, rounds, seconds)
             requests = max(IN_FLIGHT * 2, int(found[name]["served"] * seconds / 2))
@@ -159,5 +165,7 @@ def report(found: dict[str, Any]) -> list[str]:
     return lines
 
 
-if __name__ == "__main__":
-    print("\n".join(report(run(2, 1.0) if "--quick" in sys.argv else run())))
+def charts(found: dict[str, Any]) -> list[Chart]:
+    """The ratios of every row, and what the cores would allow."""
+    ratios = {name: row["ratios"] for name, row in found.items()}
+    return [Chart("image files served ÷ bare ONNX Runtime on tensors", "ratio", ratios)]

@@ -121,6 +121,8 @@ class Load:
     requests_per_s: float
     p50_ms: float
     p99_ms: float
+    data_bytes: int
+    """Of all answers' bodies, with gRPC's prefixes: an answer that carries a gRPC error has none."""
 
 
 def h2load(
@@ -131,8 +133,11 @@ def h2load(
     streams: int,
     tls: bool = False,
     method: str = METHOD,
+    http1: bool = False,
 ) -> Load:
     """`requests` calls of a method with `body` (framed), closed loop, `connections` x `streams` in flight.
+
+    http1: the method is a path, and the body JSON, over HTTP/1.1.
 
     h2load takes an answer that carries a gRPC error for a success: whoever calls this compares with the server's own
     count of good answers.
@@ -152,16 +157,21 @@ def h2load(
             "-d",
             str(body),
         ]
-        command += ["-H", "content-type: application/grpc", "-H", "te: trailers", f"--log-file={log.name}"]
+        if http1:
+            command += ["--h1", "-H", "content-type: application/json"]
+        else:
+            command += ["-H", "content-type: application/grpc", "-H", "te: trailers"]
+        command.append(f"--log-file={log.name}")
         command += [f"{'https' if tls else 'http'}://127.0.0.1:{port}/{method}"]
         output = subprocess.run(command, capture_output=True, text=True, check=True, timeout=900).stdout
         took_us = [int(line.split("\t")[2]) for line in Path(log.name).read_text().splitlines()]
     rate = re.search(r"finished in .*?, ([0-9.]+) req/s", output)
     failed = re.search(r"requests: .* (\d+) failed", output)
-    if rate is None or failed is None or failed.group(1) != "0":
+    data = re.search(r"traffic: .* \((\d+)\) data", output)
+    if rate is None or failed is None or failed.group(1) != "0" or data is None:
         raise RuntimeError(output[-2000:])
     quantiles = statistics.quantiles(took_us, n=100)
-    return Load(float(rate.group(1)), quantiles[49] / 1000, quantiles[98] / 1000)
+    return Load(float(rate.group(1)), quantiles[49] / 1000, quantiles[98] / 1000, int(data.group(1)))
 
 
 def resident_mib(pid: int) -> float:
@@ -189,3 +199,12 @@ def cpu_s(pid: int) -> float:
     """CPU seconds that a process has used."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def scheduled_s(pid: int) -> float:
+    """CPU seconds that the threads of a process have used that live still; to the nanosecond, `cpu_s` has ticks."""
+    spent_ns = 0
+    for file in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            spent_ns += int(file.read_text().split()[0])
+    return spent_ns / 1e9

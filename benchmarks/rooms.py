@@ -1,4 +1,4 @@
-"""What each room of the engine costs a request of `tiny`, in batches of 64: `python -m benchmarks.rooms`.
+"""What each room of the engine costs a request of `tiny`, in batches of 64: `python -m benchmarks rooms`.
 
 What it favours: each room is run in a loop of its own, so its code and data are in the caches; beside a front they
 are not, and a room costs up to twice as much there. The last line is the whole engine, measured as one.
@@ -12,9 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import uvloop
-
 from benchmarks import engine
+from benchmarks.benchmark import Chart
 from benchmarks.tiny import save_tiny, tiny_request
 from steelyard._native.decision import new_ids
 from steelyard._native.observe import Segment, Ticket
@@ -45,21 +44,21 @@ def served_tiny(repository: Path) -> ServedVersion:
     return version
 
 
-def median_us(work: Callable[[], object]) -> float:
-    """µs a request of `work`, which does BATCH of them; the median of ROUNDS."""
+def rounds_us(work: Callable[[], object], rounds: int) -> list[float]:
+    """µs a request of `work`, which does BATCH of them, in every round."""
     work()
     taken = []
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         calls, started = 0, time.perf_counter()
         while (now := time.perf_counter()) - started < ROUND_S:
             work()
             calls += 1
         taken.append((now - started) / calls / BATCH * 1e6)
-    return statistics.median(taken)
+    return taken
 
 
-def run() -> dict[str, float]:
-    """µs a request of each room."""
+def run(rounds: int = ROUNDS) -> dict[str, list[float]]:
+    """µs a request of each room in every round."""
     body = tiny_request()
     with tempfile.TemporaryDirectory() as temporary:
         version = served_tiny(Path(temporary))
@@ -89,17 +88,18 @@ def run() -> dict[str, float]:
     def observe() -> None:
         version.slot.record_batch(tickets, BATCH, 10, 20, 30, 40, 1)
 
-    return {
-        "decode and check": median_us(decode),
-        "admission and queue": median_us(queue),
-        "fill the batch": median_us(lambda: runner.fill(requests, BATCH, ())),
-        "ONNX Runtime's call, a share of": median_us(lambda: runner.run(shape, arrays, BATCH)),
-        "split and encode": median_us(
-            lambda: version.encoder.encode_batch(requests, rows, ids, outputs, row_shapes, True)
+    works: dict[str, Callable[[], object]] = {
+        "decode and check": decode,
+        "admission and queue": queue,
+        "fill the batch": lambda: runner.fill(requests, BATCH, ()),
+        "ONNX Runtime's call, a share of": lambda: runner.run(shape, arrays, BATCH),
+        "split and encode": lambda: version.encoder.encode_batch(
+            requests, rows, ids, outputs, row_shapes, True
         ),
-        "six histograms and counters": median_us(observe),
-        "decision id": median_us(lambda: new_ids(BATCH, 1)),
+        "six histograms and counters": observe,
+        "decision id": lambda: new_ids(BATCH, 1),
     }
+    return {name: rounds_us(work, rounds) for name, work in works.items()}
 
 
 # What the design allows each of them, µs.
@@ -114,20 +114,25 @@ BUDGET = {
 }
 
 
-def report(found: dict[str, float], whole: dict[str, Any]) -> list[str]:
+def measure(rounds: int = ROUNDS) -> dict[str, Any]:
+    """The rooms, and the CPU µs a request of the engine as a whole."""
+    return {
+        "rooms": run(rounds),
+        "whole_cpu_us": engine.measure(min(rounds, engine.ROUNDS))["cpu_us_per_request"],
+    }
+
+
+def report(found: dict[str, Any]) -> list[str]:
     """The table, line by line."""
-    lines = ["| room | µs a request | budget |", "|---|---|---|"]
-    for name, us in found.items():
-        lines.append(f"| {name} | {us:.2f} | {BUDGET[name]} |")
-    lines.append(f"| sum | {sum(found.values()):.2f} | |")
-    lines.append(f"| the engine as a whole, CPU | {whole['cpu_us_per_request']:.2f} | 4.0 |")
+    lines = ["| room | µs a request (spread) | budget |", "|---|---|---|"]
+    medians = {name: statistics.median(took) for name, took in found["rooms"].items()}
+    for name, took in found["rooms"].items():
+        lines.append(f"| {name} | {medians[name]:.2f} ({min(took):.2f}–{max(took):.2f}) | {BUDGET[name]} |")
+    lines.append(f"| sum | {sum(medians.values()):.2f} | |")
+    lines.append(f"| the engine as a whole, CPU | {found['whole_cpu_us']:.2f} | 4.0 |")
     return lines
 
 
-def measure() -> list[str]:
-    """Runs both and gives the table."""
-    return report(run(), uvloop.run(engine.run()))
-
-
-if __name__ == "__main__":
-    print("\n".join(measure()))
+def charts(found: dict[str, Any]) -> list[Chart]:
+    """All rooms beside one another."""
+    return [Chart("the engine, room by room", "µs a request", found["rooms"])]

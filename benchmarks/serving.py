@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from benchmarks.benchmark import Chart
 from benchmarks.processes import Load, ceiling, cpu_s, h2load, steelyard
 from benchmarks.tiny import framed, save_tiny, tiny_request
 
@@ -44,6 +45,10 @@ def run(rounds: int = 5, requests: int = 20_000) -> dict[str, Any]:
                 ratios = [a.requests_per_s / b.requests_per_s for a, b in zip(own, other, strict=True)]
                 found[name] = {
                     "steelyard": _medians(own),
+                    "rounds_per_s": {
+                        "steelyard": [load.requests_per_s for load in own],
+                        "fixed-bytes grpc.aio": [load.requests_per_s for load in other],
+                    },
                     "ceiling": _medians(other),
                     "ratio": statistics.median(ratios),
                     "ratios": ratios,
@@ -82,5 +87,6 @@ def report(found: dict[str, Any]) -> list[str]:
     return lines
 
 
-if __name__ == "__main__":
-    print("\n".join(report(run())))
+def charts(found: dict[str, Any]) -> list[Chart]:
+    """A chart a number of requests in flight."""
+    return [Chart(f"{name} in flight", "requests/s", found[name]["rounds_per_s"]) for name in SHAPES]

@@ -129,10 +129,10 @@ def run(rounds: int = 7, seconds: float = 8.0) -> dict[str, Any]:
             AdminClient(server.data, 60.0) as admin,
         ):
             shadowed = Shadowed(server, admin, body)
-            with closed_loop(server.port, body, IN_FLIGHT, 5.0) as load:
+            with closed_loop(server.port, body, IN_FLIGHT, seconds * 5 / 8) as load:
                 capacity = load.calls().rate
             rate = capacity / 2
-            shadowed.p99_ms(rate, 2.0)
+            shadowed.p99_ms(rate, seconds / 4)
             results: dict[str, list[tuple[float, float, int]]] = {"alone": [], "healthy": [], "hung": []}
             shares: list[float] = []
             for _ in range(rounds):

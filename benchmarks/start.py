@@ -3,7 +3,6 @@
 What it favours: a small model, warm files, and a client that is there already and asks again every few milliseconds.
 """
 
-import os
 import signal
 import socket
 import statistics
@@ -115,8 +114,3 @@ def report(found: dict[str, Any]) -> list[str]:
         f"the worker after it: {found['worker_mib']:.0f} MiB, bare ONNX Runtime {found['bare_mib']:.0f} MiB: "
         f"{over:.0f} MiB over it; aim {AIM_MIB:.0f}",
     ]
-
-
-if __name__ == "__main__":
-    os.environ.setdefault("PYTHONHASHSEED", "0")
-    print("\n".join(report(run())))

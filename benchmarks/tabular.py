@@ -1,4 +1,4 @@
-"""Rows to features, against scikit-learn: `python -m benchmarks.tabular`.
+"""Rows to features, against scikit-learn: `python -m benchmarks tabular`.
 
 Flights go through impute, scale and one-hot: a fitted ColumnTransformer on one side, the steps that were read from it
 on the other, whose outputs are first seen to be equal bit for bit. One core, in turn. "Columns" starts from what each
@@ -31,6 +31,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from benchmarks import flights
+from benchmarks.benchmark import Chart
 from steelyard import wire
 from steelyard.pipelines.tabular.arrow_source import ArrowSource
 from steelyard.pipelines.tabular.columns import Columns
@@ -160,8 +161,8 @@ def rounds_us(runs: dict[str, Callable[[], object]], rounds: int, round_ns: int)
     return took
 
 
-def measure(quick: bool = False) -> dict[str, dict[str, dict[str, float]]]:
-    """Median, least and greatest microseconds a call, by rows and contender; pinned to one core."""
+def measure(quick: bool = False) -> dict[str, dict[str, list[float]]]:
+    """Microseconds a call in every round, by rows and contender; pinned to one core."""
     cores = os.sched_getaffinity(0)
     both = sides(20_000 if quick else flights.ROWS)
     os.sched_setaffinity(0, {min(cores)})
@@ -170,36 +171,29 @@ def measure(quick: bool = False) -> dict[str, dict[str, dict[str, float]]]:
         for rows in (1000, 1):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                took = rounds_us(
+                found[f"{rows:,}"] = rounds_us(
                     contenders(both, rows), 3 if quick else ROUNDS, ROUND_NS // 10 if quick else ROUND_NS
                 )
-            found[f"{rows:,}"] = {
-                name: {"median_us": statistics.median(us), "min_us": min(us), "max_us": max(us)}
-                for name, us in took.items()
-            }
         return found
     finally:
         os.sched_setaffinity(0, cores)
 
 
-def report(found: dict[str, dict[str, dict[str, float]]]) -> list[str]:
+def report(found: dict[str, dict[str, list[float]]]) -> list[str]:
     """A line for each kind of input and number of rows."""
     lines = [f"{'rows':>6}  {'from':10}{'µs a call':>12}{'spread':>18}{'scikit-learn':>15}{'ratio':>8}"]
     for rows, by_name in found.items():
         for name in ("columns", "tensors", "Arrow", "JSON"):
             mine = by_name[name]
             other = by_name["JSON, scikit-learn" if name == "JSON" else "columns, scikit-learn"]
-            spread = f"{mine['min_us']:,.1f}–{mine['max_us']:,.1f}"
+            spread = f"{min(mine):,.1f}–{max(mine):,.1f}"
+            median, others = statistics.median(mine), statistics.median(other)
             lines.append(
-                f"{rows:>6}  {name:10}{mine['median_us']:12,.1f}{spread:>18}{other['median_us']:15,.0f}"
-                f"{other['median_us'] / mine['median_us']:8.0f}"
+                f"{rows:>6}  {name:10}{median:12,.1f}{spread:>18}{others:15,.0f}{others / median:8.0f}"
             )
     return lines
 
 
-def main(quick: bool = False) -> None:
-    print("\n".join(report(measure(quick))))
-
-
-if __name__ == "__main__":
-    main()
+def charts(found: dict[str, dict[str, list[float]]]) -> list[Chart]:
+    """A chart a number of rows."""
+    return [Chart(f"rows to features, {rows} a call", "µs a call", took) for rows, took in found.items()]

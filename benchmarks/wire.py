@@ -1,4 +1,4 @@
-"""Decoding and encoding, native against generated protobuf messages: `python -m benchmarks.wire`.
+"""Decoding and encoding, native against generated protobuf messages: `python -m benchmarks wire`.
 
 Both do the same work: from bytes to name, datatype, shape and a content ready for NumPy, held against
 the model's signature; and from a batch's output arrays to response bytes. It favours the native codec in
@@ -13,9 +13,11 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from benchmarks.benchmark import Chart
 from steelyard import wire
 from steelyard.wire.generated.grpc_service import ModelInferRequest, ModelInferResponse
 
@@ -157,48 +159,54 @@ def repetitions(run: Callable[[], object]) -> int:
         count *= 4
 
 
-def compare_ns(runs: dict[str, Callable[[], object]]) -> dict[str, float]:
-    """Median nanoseconds a call of each, measured in turn so that what disturbs one disturbs the others."""
+def compare_ns(runs: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+    """Nanoseconds a call of each in every round, in turn so that what disturbs one disturbs the others."""
     counts = {name: repetitions(run) for name, run in runs.items()}
-    rounds: dict[str, list[float]] = {name: [] for name in runs}
+    took: dict[str, list[float]] = {name: [] for name in runs}
     gc.collect()
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         for name, run in runs.items():
             repeated = range(counts[name])
             started = time.perf_counter_ns()
             for _ in repeated:
                 run()
-            rounds[name].append((time.perf_counter_ns() - started) / counts[name])
-    return {name: statistics.median(took) for name, took in rounds.items()}
+            took[name].append((time.perf_counter_ns() - started) / counts[name])
+    return took
 
 
-def measure() -> dict[str, dict[str, float]]:
-    """Nanoseconds a request or response, and how many times faster native is, by case."""
-    results: dict[str, dict[str, float]] = {}
+def measure(rounds: int = ROUNDS) -> dict[str, dict[str, list[float]]]:
+    """By case: nanoseconds a request or response in every round, of both."""
+    found: dict[str, dict[str, list[float]]] = {}
     for case in CASES:
-        decode = compare_ns({"native": native_decode(case), "generated": generated_decode(case)})
-        encode = compare_ns({"native": native_encode(case), "generated": generated_encode(case)})
-        results[case.name] = {
-            "decode_native_ns": decode["native"],
-            "decode_generated_ns": decode["generated"],
-            "decode_ratio": decode["generated"] / decode["native"],
-            "encode_native_ns": encode["native"] / case.batch,
-            "encode_generated_ns": encode["generated"] / case.batch,
-            "encode_ratio": encode["generated"] / encode["native"],
+        decode = compare_ns({"native": native_decode(case), "generated": generated_decode(case)}, rounds)
+        encode = compare_ns({"native": native_encode(case), "generated": generated_encode(case)}, rounds)
+        found[case.name] = {
+            **{f"decode, {name}": took for name, took in decode.items()},
+            **{f"encode, {name}": [ns / case.batch for ns in took] for name, took in encode.items()},
         }
-    return results
+    return found
 
 
-def main() -> None:
-    print(f"ns a request (decode, bind) and a response (of a batch), medians of {ROUNDS} rounds")
-    print(f"{'':20}{'decode':>9}{'messages':>10}{'ratio':>7}{'encode':>11}{'messages':>10}{'ratio':>7}")
-    for name, numbers in measure().items():
-        print(
-            f"{name:20}{numbers['decode_native_ns']:9,.0f}{numbers['decode_generated_ns']:10,.0f}"
-            f"{numbers['decode_ratio']:7.1f}{numbers['encode_native_ns']:11,.0f}"
-            f"{numbers['encode_generated_ns']:10,.0f}{numbers['encode_ratio']:7.1f}"
-        )
+def report(found: dict[str, Any]) -> list[str]:
+    """ns a request (decode, bind) and a response (of a batch), medians, and the ratio of each round."""
+    lines = [
+        "| tensor | decode, ns | messages | times (spread) | encode, ns | messages | times (spread) |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, took in found.items():
+        cells = [name]
+        for way in ("decode", "encode"):
+            native, generated = took[f"{way}, native"], took[f"{way}, generated"]
+            ratios = [slow / fast for fast, slow in zip(native, generated, strict=True)]
+            cells += [
+                f"{statistics.median(native):,.0f}",
+                f"{statistics.median(generated):,.0f}",
+                f"{statistics.median(ratios):.1f} ({min(ratios):.1f}–{max(ratios):.1f})",
+            ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
 
 
-if __name__ == "__main__":
-    main()
+def charts(found: dict[str, Any]) -> list[Chart]:
+    """A chart a tensor."""
+    return [Chart(name, "ns a message", took) for name, took in found.items()]

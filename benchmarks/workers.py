@@ -97,7 +97,3 @@ def report(found: dict[str, Any]) -> list[str]:
             f"| {middle['p99_ms'][0]:.2f}, {middle['p99_ms'][1]:.2f} | {middle['busiest'][1]:.2f} |"
         )
     return lines
-
-
-if __name__ == "__main__":
-    print("\n".join(report(run())))
