@@ -1,5 +1,6 @@
 """`steelyard models`: what a server serves and how much, or what a stopped one would."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -36,6 +37,8 @@ class Row:
     rows: int | None = None
     mean_batch_rows: float | None = None
     mean_ms: float | None = None
+    cost: dict[str, Any] | None = None
+    """What batches were learned to cost: see docs/batching.md."""
 
 
 @click.command(
@@ -48,11 +51,13 @@ class Row:
     type=click.Path(path_type=Path),
     help="Where a stopped server's models are; not given: the settings', else what holds the data directory.",
 )
+@click.option("--cost", is_flag=True, help="Show what a running server has learned of what batches cost.")
 @settings_options("data")
 @server_options()
 @json_option
 def models(
     repository: Path | None,
+    cost: bool,
     config_file: Path | None,
     data: Path | None,
     way: Way,
@@ -72,7 +77,10 @@ def models(
         )
         return
     click.echo(f"Server at {asked.address}" if asked is not None else "No server is running; on disk:")
-    _print(rows, counted=asked is not None)
+    if cost:
+        _print_costs(rows)
+    else:
+        _print(rows, counted=asked is not None)
 
 
 def _from_server(server: Reached) -> Iterator[Row]:
@@ -92,6 +100,7 @@ def _from_server(server: Reached) -> Iterator[Row]:
                 row |= {
                     "digest": properties.get("digest", ""),
                     "batching": properties.get("batching_reason", ""),
+                    "cost": _cost(properties.get("batch_cost")),
                 }
             if (count := counted.get((state.name, state.version))) is not None:
                 row |= {
@@ -168,6 +177,31 @@ def _print(rows: list[Row], counted: bool) -> None:
     for note, whose in notes.items():
         more = f" and {len(whose) - NAMES_SHOWN} more" if len(whose) > NAMES_SHOWN else ""
         click.echo(printable(f"{', '.join(whose[:NAMES_SHOWN])}{more}: {note}"))
+
+
+def _cost(text: str | None) -> dict[str, Any] | None:
+    try:
+        found = json.loads(text or "null")
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _print_costs(rows: list[Row]) -> None:
+    """A line for each size of each shape."""
+    cells = []
+    for row in rows:
+        for shape in (row.cost or {}).get("shapes", ()):
+            where = [row.name, str(row.version or ""), "x".join(map(str, shape["shape"]))]
+            for size, us in shape["us"].items():
+                waiting = int(size)
+                first = shape["first"][waiting - 1] if waiting <= len(shape["first"]) else None
+                cells.append([*where, size, _number(us), _number(us / waiting, 1), _number(first)])
+    print_table(
+        ["model", "version", "shape", "rows", "us", "us a row", "run first"],
+        cells,
+        right=("version", "rows", "us", "us a row", "run first"),
+    )
 
 
 def _number(value: float | None, decimals: int = 0) -> str:

@@ -1,42 +1,112 @@
-"""What a batch of n rows costs a version, learned at warm-up and kept up to date by live batches."""
+"""What a batch of n rows costs a version, by shape: learned at warm-up and from live batches."""
 
-# A size counts as efficient while its cost per row is within this share of the best one met: less than the
-# noise of a shared machine, more than what a larger batch saves elsewhere (fewer hand-overs).
-EFFICIENT_WITHIN = 0.03
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+from steelyard.scheduling.curve import EFFICIENT_WITHIN, Curve
 
 # What a batch costs beside its run: the way to a thread and back, filling, waking the loop. Measured beside a front.
 HAND_OVER_NS = 100_000
 
-# Weight of one live batch in the running mean of its size.
-LIVE_WEIGHT = 0.1
+# Shapes whose costs are kept: real traffic has few or endless ones, and for the endless nothing is learned. The one
+# that was made first goes first.
+SHAPES_KEPT = 64
+
+# Weight of one run beside others in what it says of how runs slow each other, and the most that is believed: more than
+# four at a time on one core would be a budget that is wrong.
+BESIDE_WEIGHT = 0.02
+BESIDE_MOST = 4.0
+
+# What is kept of costs of an earlier run of the server counts only within these bounds: ratios to what was measured.
+KEPT_RATIO_MOST = 20.0
+KEPT_POINTS = 256
+
+# What is shown goes into an answer of some kilobytes: the last shapes, and of each the first sizes and choices.
+SHOWN_SHAPES = 8
+SHOWN_POINTS = 24
+SHOWN_ROWS = 16
+
+
+class Company(IntEnum):
+    """Whether other runs went on at the same time."""
+
+    ALONE = 0
+    SOME = 1
+    BESIDE = 2
+
+
+ALONE, SOME, BESIDE = (company.value for company in Company)
+
+
+@dataclass(frozen=True, slots=True)
+class KeptCurve:
+    """One shape's costs as they are kept: rows, nanoseconds when first measured, and as they were at last."""
+
+    shape: tuple[int, ...]
+    points: tuple[tuple[int, float, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class KeptCosts:
+    """What was learned, as it is kept from one run of the server to the next."""
+
+    beside: float
+    curves: tuple[KeptCurve, ...]
 
 
 class CostModel:
-    """Nanoseconds that one run takes, by rows.
+    """Nanoseconds that one run takes, by the shape of its rows and their number.
 
-    Warm-up sets the sizes that were measured and, with them, the largest size worth forming. Live batches refine
-    the prediction only, so that one noisy minute cannot talk the batcher out of a good size for ever.
+    Warm-up sets the sizes that were measured and, with them, the largest size worth forming. Live batches refine the
+    figures and with them which of the sizes up to that are used.
+
+    `beside` is how many times as long a run takes while others go on, `observed` how many live runs were learned from.
     """
 
-    __slots__ = ("_mean_ns", "_measured", "efficient_rows")
+    __slots__ = (
+        "_base",
+        "_base_shape",
+        "_curves",
+        "_limit",
+        "_measured",
+        "_overhead_ns",
+        "beside",
+        "efficient_rows",
+        "observed",
+    )
 
     def __init__(self) -> None:
         self._measured: list[tuple[int, int]] = []
-        self._mean_ns: dict[int, float] = {}
+        self._curves: dict[object, Curve] = {}
+        self._base: Curve | None = None
+        self._base_shape: object = ()
+        self._limit = 1
+        self._overhead_ns = float(HAND_OVER_NS)
+        self.beside = 1.0
         self.efficient_rows: int | None = None
+        self.observed = 0
 
-    def learn(self, measured: dict[int, int], inline_below_ns: int = 0) -> None:
-        """Takes warm-up's measurements: rows to nanoseconds of one run.
+    def learn(self, measured: Mapping[int, int], inline_below_ns: int = 0, shape: object = ()) -> None:
+        """Takes warm-up's measurements: rows to nanoseconds of one run, of inputs of `shape`.
 
         Sets `efficient_rows` to the largest measured size whose cost per row is within `EFFICIENT_WITHIN` of the best:
         no batch is formed larger than a smaller one that is cheaper by the row. The cost is that of the run alone
         where such a batch stays below `inline_below_ns` and so is run without a hand-over, else the hand-over is in it.
         """
+        if not measured:
+            return
         self._measured = sorted(measured.items())
-        self._mean_ns.update({rows: float(ns) for rows, ns in measured.items()})
-        if measured:
-            rows = self._efficient(0)
-            self.efficient_rows = rows if measured[rows] < inline_below_ns else self._efficient(HAND_OVER_NS)
+        rows = self._efficient(0)
+        inline = measured[rows] < inline_below_ns
+        self._overhead_ns = 0.0 if inline else float(HAND_OVER_NS)
+        self.efficient_rows = self._limit = rows if inline else self._efficient(HAND_OVER_NS)
+        self._base = Curve(
+            [(rows, float(ns)) for rows, ns in self._measured if rows], self._limit, self._overhead_ns
+        )
+        self._base_shape = shape
+        self._curves[shape] = self._base
 
     def _efficient(self, beside_ns: int) -> int:
         """The largest measured size that is about as cheap by the row as any, where each run costs `beside_ns` more."""
@@ -44,23 +114,67 @@ class CostModel:
         enough = min(per_row.values()) * (1 + EFFICIENT_WITHIN)
         return max(rows for rows, cost in per_row.items() if cost <= enough)
 
-    def observe(self, rows: int, ns: int) -> None:
-        """Takes one live run of `rows` rows that took `ns`."""
-        bucket = 1 << (rows.bit_length() - 1) if rows else 0
-        per_bucket = ns * bucket / rows if rows else float(ns)
-        mean = self._mean_ns.get(bucket)
-        self._mean_ns[bucket] = per_bucket if mean is None else mean + LIVE_WEIGHT * (per_bucket - mean)
+    def set_limit(self, rows: int) -> None:
+        """The most rows that batches may have."""
+        self._limit = rows
+        for curve in self._curves.values():
+            curve.set_limit(rows)
 
-    def predict_ns(self, rows: int) -> int | None:
-        """Nanoseconds that a run of `rows` is expected to take, or None where nothing is known."""
-        bucket = 1 << (rows.bit_length() - 1) if rows else 0
-        mean = self._mean_ns.get(bucket)
-        if mean is not None:
-            return int(mean * rows / bucket) if bucket else int(mean)
-        if not self._mean_ns:
-            return None
-        near = min(self._mean_ns, key=lambda known: abs(known - rows))
-        return int(self._mean_ns[near] * max(rows, 1) / max(near, 1))
+    def curves(self) -> list[tuple[object, Curve]]:
+        """All shapes of which anything is known."""
+        return list(self._curves.items())
+
+    def curve(self, shape: object) -> Curve | None:
+        """What is known of a shape, or None."""
+        return self._curves.get(shape)
+
+    def observe(self, rows: int, ns: int, shape: object = (), company: int = ALONE) -> None:
+        """Takes one live run of `rows` rows of `shape` that took `ns`, in the company of others or not."""
+        self.observed += 1
+        curve = self._curves.get(shape)
+        if company:
+            if company == BESIDE and curve is not None:
+                ratio = min(ns / curve.predict(rows), BESIDE_MOST)
+                self.beside = max(1.0, self.beside + (ratio - self.beside) * BESIDE_WEIGHT)
+                ns = int(ns / self.beside)
+            else:
+                ns = int(2 * ns / (1 + self.beside))
+        if curve is None:
+            if not rows:
+                return
+            curve = self._first_of(shape, rows, float(ns))
+        curve.observe(rows, ns)
+
+    def _first_of(self, shape: object, rows: int, ns: float) -> Curve:
+        """The curve of a shape that is met for the first time: as warm-up's, and as high as this run says."""
+        base = self._base
+        if base is None:
+            curve = Curve([(rows, ns)], self._limit, self._overhead_ns, tried=False)
+            if shape == self._base_shape:
+                self._base = curve
+        else:
+            ratio = ns / base.predict(rows)
+            points = [(size, live * ratio) for size, _, live in base.points]
+            curve = Curve(points, self._limit, self._overhead_ns, tried=False)
+        if len(self._curves) >= SHAPES_KEPT:
+            oldest = next(key for key in self._curves if key != self._base_shape)
+            del self._curves[oldest]
+        self._curves[shape] = curve
+        return curve
+
+    def predict_ns(self, rows: int, shape: object = None) -> int | None:
+        """Nanoseconds that a run of `rows` is expected to take where it is alone; None where nothing is known.
+
+        A shape that was not met is taken to cost as much as warm-up's.
+        """
+        curve = self._curves.get(shape) if shape is not None else None
+        curve = curve or self._base
+        return None if curve is None else int(curve.predict(rows))
+
+    def shortest_ns(self, rows: int, shape: object) -> int:
+        """Less than any run of `rows` of this shape takes; 0 where the shape was never met."""
+        curve = self._curves.get(shape)
+        return 0 if curve is None else int(curve.shortest(rows))
 
     def floor_ns(self, rows: int) -> int | None:
         """The least that a run of at least `rows` rows took at warm-up, or None where none was measured.
@@ -76,3 +190,87 @@ class CostModel:
     def measured(self) -> dict[int, int]:
         """Rows to nanoseconds, as warm-up measured them."""
         return dict(self._measured)
+
+    def kept(self) -> KeptCosts:
+        """What was learned, to be kept; shapes that are no tuples of dimensions are left out."""
+        shapes = ((shape, curve) for shape, curve in self._curves.items() if isinstance(shape, tuple))
+        return KeptCosts(self.beside, tuple(KeptCurve(shape, tuple(curve.points)) for shape, curve in shapes))
+
+    def restore(self, kept: KeptCosts) -> None:
+        """Takes up what was kept, after `learn`: figures count in proportion to what was measured this time.
+
+        So a machine that has become faster or slower is not taken for the one that it was.
+        """
+        base = self._base
+        if base is None:
+            return
+        before = next((one for one in kept.curves if one.shape == self._base_shape), None)
+        if before is None:
+            return
+        now = dict(self._measured)
+        both = [now[rows] / ns for rows, ns, _ in before.points if rows in now]
+        if not both:
+            return
+        faster = math.exp(sum(map(math.log, both)) / len(both))
+        base.restore((rows, bounded(live / ns)) for rows, ns, live in before.points)
+        self.beside = min(max(kept.beside, 1.0), BESIDE_MOST)
+        for one in kept.curves[-SHAPES_KEPT + 1 :]:
+            if one is not before:
+                points = [(rows, ns * faster) for rows, ns, _ in one.points]
+                curve = self._curves[one.shape] = Curve(points, self._limit, self._overhead_ns)
+                curve.restore((rows, bounded(live / ns)) for rows, ns, live in one.points)
+
+
+def shown_costs(cost: CostModel) -> dict[str, object]:
+    """What is known, for people: microseconds of one run by rows for each shape, and the plan for rows that wait."""
+    shapes = [
+        {
+            "shape": list(shape) if isinstance(shape, tuple) else [],
+            "limit": curve.limit,
+            "us": {str(rows): round(live / 1000, 1) for rows, _, live in curve.points[:SHOWN_POINTS]},
+            "first": [curve.planned(waiting) for waiting in range(1, min(curve.limit, SHOWN_ROWS) + 1)],
+        }
+        for shape, curve in cost.curves()[-SHOWN_SHAPES:]
+    ]
+    return {"beside": round(cost.beside, 3), "shapes": shapes}
+
+
+def bounded(ratio: float) -> float:
+    """A kept ratio, within what is believed."""
+    return min(max(ratio, 1 / KEPT_RATIO_MOST), KEPT_RATIO_MOST)
+
+
+def read_kept(document: object) -> KeptCosts:
+    """What `written` gave, checked. Raises ValueError, KeyError or TypeError for anything else."""
+    if not isinstance(document, dict):
+        raise TypeError("expected an object")
+    curves = []
+    listed = document["curves"]
+    if not isinstance(listed, list) or len(listed) > SHAPES_KEPT:
+        raise ValueError(f"expected a list of at most {SHAPES_KEPT} curves")
+    for one in listed:
+        shape = tuple(_whole(dim) for dim in one["shape"])
+        points = tuple((_whole(rows), _time(base), _time(live)) for rows, base, live in one["points"])
+        if not 0 < len(points) <= KEPT_POINTS or any(rows < 1 for rows, _, _ in points):
+            raise ValueError(f"expected 1 to {KEPT_POINTS} points of at least one row")
+        curves.append(KeptCurve(shape, points))
+    return KeptCosts(_time(document["beside"]), tuple(curves))
+
+
+def written(kept: KeptCosts) -> dict[str, object]:
+    """The same as an object for JSON."""
+    curves: Sequence[object] = [{"shape": one.shape, "points": one.points} for one in kept.curves]
+    return {"beside": kept.beside, "curves": curves}
+
+
+def _whole(value: object) -> int:
+    if type(value) is not int or not 0 <= value < 1 << 31:
+        raise ValueError(f"expected a whole number, came {value!r:.40}")
+    return value
+
+
+def _time(value: object) -> float:
+    number = float(value) if isinstance(value, int | float) else math.nan
+    if not 0 < number < 1e15:
+        raise ValueError(f"expected a number above 0, came {value!r:.40}")
+    return number

@@ -7,6 +7,7 @@ from typing import Any
 
 from steelyard.errors import Overloaded
 from steelyard.scheduling.cost import CostModel
+from steelyard.scheduling.curve import Curve
 from steelyard.scheduling.ticket import DONE, QUEUED, RUNNING, Ticket
 
 # Callers' priorities: 1 is the most urgent. 0 means "no opinion" and lies in the middle, so that one can ask for
@@ -21,6 +22,14 @@ DEAD_SWEPT_ABOVE = 1024
 # Entries of the heap of fronts outlive their deques. At twice what was alive at the last count, and above this, it is
 # made anew: nothing by the request, and its memory stays in proportion to what waits.
 FRONTS_KEPT_BELOW = 64
+
+
+# Later than any time.
+NEVER_NS = 1 << 63
+
+# A run is expected to take so many times as long as its size usually does where a deadline hangs on it, since that
+# figure is one of the lower ones that were seen.
+LATE_MARGIN = 1.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +55,10 @@ class LanePolicy:
 
 @dataclass(slots=True)
 class Batch:
-    """Tickets of one lane and one group that run together; `permits` of the thread budget are theirs meanwhile."""
+    """Tickets of one lane and one group that run together; `permits` of the thread budget are theirs meanwhile.
+
+    in_company: whether other runs held permits when it began. `begun`: how many runs had begun before it.
+    """
 
     lane: "Lane"
     tickets: list[Ticket]
@@ -54,6 +66,8 @@ class Batch:
     taken_ns: int
     inline: bool = False
     permits: int = 0
+    in_company: bool = False
+    begun: int = 0
 
 
 class Lane:
@@ -76,6 +90,7 @@ class Lane:
         "_groups",
         "_sequence",
         "cost",
+        "deadlines_until_ns",
         "feeds",
         "inline",
         "limit_rows",
@@ -98,6 +113,8 @@ class Lane:
         self.queued_bytes = 0
         self.running = 0
         self.inline: bool | None = None
+        # The latest deadline that anything offered had: past it, none of what waits has one.
+        self.deadlines_until_ns = 0
         self.slow_inline = 0.0
         self._groups: dict[object, dict[int, deque[Ticket]]] = {}
         self._fronts: list[tuple[int, int, int, object]] = []
@@ -106,6 +123,7 @@ class Lane:
         self._dead = 0
         efficient = cost.efficient_rows
         self.limit_rows = policy.max_batch if efficient is None else max(1, min(policy.max_batch, efficient))
+        cost.set_limit(self.limit_rows)
 
     def offer(self, ticket: Ticket, group: object) -> None:
         """Queues a ticket; raises `Overloaded` where a bound of the lane would be passed."""
@@ -195,7 +213,11 @@ class Lane:
         return max(1, min(10_000, int(runs * per_run_ns / 1e6)))
 
     def ready_at_ns(self) -> int | None:
-        """When the lane's next batch may leave: 0 is at once, None is never as things stand."""
+        """When the lane's next batch may leave: 0 is at once, None is never as things stand.
+
+        It waits, where its policy has it wait, as long as a larger batch would be cheaper by the row, and no longer
+        than the deadlines of what waits allow.
+        """
         if not self.queued:
             return None
         delay_ns = self.policy.max_queue_delay_ns
@@ -207,27 +229,51 @@ class Lane:
         # Sums only up to the first size that is worth leaving with.
         worth = self._worth_rows()
         rows = 0
-        oldest = None
+        oldest = earliest = NEVER_NS
+        shape: object = ()
         for waiting in self._groups[group].values():
             for ticket in waiting:
                 if ticket.state == QUEUED:
+                    shape = ticket.key
                     rows += ticket.rows
-                    oldest = ticket.received_ns if oldest is None else min(oldest, ticket.received_ns)
+                    oldest = min(oldest, ticket.received_ns)
+                    if ticket.deadline_ns:
+                        earliest = min(earliest, ticket.deadline_ns)
                     if rows >= worth:
                         return 0
-        return None if oldest is None else oldest + delay_ns
+        if oldest == NEVER_NS:
+            return None
+        curve = self.cost.curve(shape)
+        if curve is None:
+            return min(oldest + delay_ns, earliest)
+        if not self.policy.preferred and not curve.pays_to_wait(rows):
+            return 0
+        if earliest < NEVER_NS:
+            earliest -= int(self.expected_ns(curve, rows, True))
+        return max(0, min(oldest + delay_ns, earliest))
 
-    def take(self, now_ns: int) -> Batch | None:
+    def expected_ns(self, curve: Curve, rows: int, in_company: bool) -> float:
+        """The longest that a run of `rows` should take, the hand-over included, where a deadline hangs on it."""
+        run_ns = curve.predict(rows) * (self.cost.beside if in_company else 1.0)
+        return run_ns * LATE_MARGIN + curve.overhead_ns
+
+    def take(self, now_ns: int, idle: int = 1, in_company: bool = False) -> Batch | None:
         """Takes the batch to run next, or None where nothing waits.
 
-        The group is the one whose front ticket is the most urgent, then the oldest. Rows are taken in order until
-        the next ticket would pass the limit; one ticket larger than the limit runs alone.
+        idle: runs of this lane that could begin now, this one among them. in_company: whether others go on.
+
+        The group is the one whose front ticket is the most urgent, then the oldest. Rows are taken in order: as many as
+        run best together, fewer where they would miss a deadline that fewer meet, and never past the limit; one
+        ticket larger than the limit runs alone.
         """
         group = self._next_group()
         if group is None:
             return None
         levels = self._groups[group]
         limit = self._departing_rows(levels) if self.policy.preferred else self.limit_rows
+        curve = self.cost.curve(group)
+        if curve is not None and (idle > 1 or not curve.greedy or now_ns < self.deadlines_until_ns):
+            limit = self._best_rows(levels, curve, limit, now_ns, idle, in_company)
         tickets: list[Ticket] = []
         rows = 0
         full = False
@@ -328,6 +374,49 @@ class Lane:
         if not levels:
             del self._groups[group]
         return None
+
+    def _best_rows(
+        self,
+        levels: dict[int, deque[Ticket]],
+        curve: Curve,
+        limit: int,
+        now_ns: int,
+        idle: int,
+        in_company: bool,
+    ) -> int:
+        """Rows of the first tickets, in order, that are best run together, at most `limit`."""
+        tickets: list[Ticket] = []
+        waiting = 0
+        most = limit * max(idle, 2)
+        for level in sorted(levels):
+            for ticket in levels[level]:
+                if ticket.state == QUEUED:
+                    tickets.append(ticket)
+                    waiting += ticket.rows
+                    if waiting >= most:
+                        break
+        if not tickets:
+            return limit
+        target = limit
+        if not self.policy.preferred:
+            target = min(
+                limit, curve.share(waiting, idle, self.cost.beside) if idle > 1 else curve.first(waiting)
+            )
+        alone_by_ns = now_ns + int(self.expected_ns(curve, tickets[0].rows, in_company))
+        rows = best = 0
+        earliest = NEVER_NS
+        for ticket in tickets:
+            rows += ticket.rows
+            if best and rows > target:
+                break
+            if ticket.deadline_ns >= alone_by_ns:
+                earliest = min(earliest, ticket.deadline_ns)
+            # Who would be late even alone is no reason to make the batch smaller.
+            if best and earliest < NEVER_NS and now_ns + self.expected_ns(curve, rows, in_company) > earliest:
+                break
+            if not best or self.policy.preferred or curve.allows(rows):
+                best = rows
+        return best
 
     def _worth_rows(self) -> int:
         preferred = [size for size in self.policy.preferred if size <= self.limit_rows]

@@ -4,6 +4,7 @@ import heapq
 from collections import OrderedDict
 
 from steelyard.errors import Overloaded
+from steelyard.scheduling.cost import ALONE, BESIDE, SOME
 from steelyard.scheduling.lane import Batch, Lane
 from steelyard.scheduling.ticket import QUEUED, RUNNING, Ticket
 
@@ -54,6 +55,7 @@ class Scheduler:
         self._deadlines: list[tuple[int, int, Lane, Ticket]] = []
         self._deadlines_limit = DEADLINES_KEPT_BELOW
         self._sequence = 0
+        self._begun = 0
 
     def offer(self, lane: Lane, ticket: Ticket, group: object) -> None:
         """Queues `ticket`; raises `Overloaded` where the lane's bounds or the server's bound on bytes are met."""
@@ -71,9 +73,13 @@ class Scheduler:
             self._watch(lane, ticket)
 
     def _watch(self, lane: Lane, ticket: Ticket) -> None:
-        """Has a ticket expire at its deadline."""
+        """Has a ticket expire when it can no longer be answered in time, whatever runs."""
+        deadline_ns = ticket.deadline_ns
+        if deadline_ns > lane.deadlines_until_ns:
+            lane.deadlines_until_ns = deadline_ns
+        latest_ns = deadline_ns - lane.cost.shortest_ns(ticket.rows, ticket.key)
         self._sequence += 1
-        heapq.heappush(self._deadlines, (ticket.deadline_ns, self._sequence, lane, ticket))
+        heapq.heappush(self._deadlines, (latest_ns, self._sequence, lane, ticket))
         if len(self._deadlines) > self._deadlines_limit:
             self._deadlines = [entry for entry in self._deadlines if entry[3].state == QUEUED]
             heapq.heapify(self._deadlines)
@@ -96,6 +102,9 @@ class Scheduler:
         one, to be run inline. None where that is not so."""
         if self._waiting or not self._is_inline(lane) or not lane.takes_whole(rows):
             return None
+        curve = lane.cost.curve(tickets[0].key)
+        if curve is not None and not curve.greedy:
+            return None
         for ticket in tickets:
             ticket.state = RUNNING
         lane.running += 1
@@ -110,7 +119,10 @@ class Scheduler:
         return True
 
     def expire(self, now_ns: int) -> list[Ticket]:
-        """Withdraws the tickets whose deadline has passed while they waited, and returns them."""
+        """Withdraws the tickets that wait and can no longer be answered in time, and returns them.
+
+        Those are the ones whose deadline has passed or is nearer than the shortest run of their size that was seen.
+        """
         expired = []
         deadlines = self._deadlines
         while deadlines and deadlines[0][0] <= now_ns:
@@ -147,13 +159,18 @@ class Scheduler:
                     continue
                 permits = 0
             before = lane.queued_bytes
-            batch = lane.take(now_ns)
+            in_company = self.free_threads < self.threads
+            batch = lane.take(now_ns, self._idle(lane, permits) if permits else 1, in_company)
             if batch is None:
                 self._waiting.pop(lane, None)
                 continue
             lane.running += 1
             batch.inline = inline
             batch.permits = permits
+            if not inline:
+                batch.in_company = in_company
+                self._begun += 1
+                batch.begun = self._begun
             self.free_threads -= permits
             self._preparing += policy.prepares
             self._left(lane, before - lane.queued_bytes)
@@ -188,8 +205,13 @@ class Scheduler:
         lane.running -= 1
         self.free_threads += batch.permits
         self._preparing -= lane.policy.prepares
-        if execute_ns:
-            lane.cost.observe(batch.rows, execute_ns)
+        if execute_ns and batch.tickets:
+            company = ALONE
+            if batch.in_company:
+                company = BESIDE if self.free_threads < self.threads else SOME
+            elif self._begun != batch.begun and not batch.inline:
+                company = SOME
+            lane.cost.observe(batch.rows, execute_ns, batch.tickets[0].key, company)
             if batch.inline:
                 slow = execute_ns > SLOW_INLINE * self._inline_below_ns
                 lane.slow_inline = lane.slow_inline * SCORE_KEPT + slow
@@ -209,6 +231,13 @@ class Scheduler:
                 ):
                     wakeup = ready_at_ns
         return wakeup
+
+    def _idle(self, lane: Lane, permits: int) -> int:
+        """Runs of `lane` that could begin now; 1 where another lane waits as well, which has the next turn."""
+        spare = lane.policy.instances - lane.running
+        if spare < 2 or len(self._waiting) > 1 or lane.policy.prepares:
+            return 1
+        return min(spare, self.free_threads // permits)
 
     def _is_inline(self, lane: Lane) -> bool:
         """Decided once, by what warm-up measured for the lane's largest batch; `finished` may take it back."""

@@ -1,6 +1,7 @@
 """The inference service's RPCs other than inference: liveness, metadata, configuration, statistics, repository."""
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
@@ -13,6 +14,7 @@ from steelyard.models.golden import show_failing
 from steelyard.models.spec import TensorSpec
 from steelyard.observe.segment import SegmentReader
 from steelyard.observe.statistics import Duration, model_statistics
+from steelyard.scheduling.cost import shown_costs
 from steelyard.serving.catalog import Catalog
 from steelyard.serving.lifecycle import Lifecycle
 from steelyard.serving.loader import Loader
@@ -117,6 +119,7 @@ class Control:
                 "device": served.device,
                 "batched": str(served.batching.allowed).lower(),
                 "batching_reason": served.batching.reason,
+                "batch_cost": json.dumps(shown_costs(served.lane.cost)),
                 "labels": ", ".join(
                     sorted(label for label, version in entry.labelled().items() if version is served)
                 ),

@@ -200,8 +200,10 @@ class Engine:
                 self._ledger.left(version)
                 self._ledger.released(version)
                 waited_ms = (now_ns - ticket.received_ns) / 1e6
+                left_ms = (ticket.deadline_ns - now_ns) / 1e6
+                passed = "passed" if left_ms <= 0 else f"is in {left_ms:.1f} ms, less than the model takes,"
                 error = DeadlineExpired(
-                    f"model {version.model!r}: the deadline passed after {waited_ms:.1f} ms in the queue"
+                    f"model {version.model!r}: the deadline {passed} after {waited_ms:.1f} ms in the queue"
                 )
                 self._ledger.refuse(
                     ticket.call, version.slot, error, ticket.received_ns, version.model, version.name

@@ -41,6 +41,7 @@ def enter(
         default_timeout_ns=manifest.serving.default_timeout_ms * 1_000_000,
         golden_passed=loaded.golden_passed,
         failing=loaded.failing,
+        cost_conditions=loaded.cost_conditions,
     )
     served.lane.owner = served
     if served.prepare_lane is not None:

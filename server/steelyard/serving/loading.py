@@ -5,7 +5,7 @@ Everything here may take long and runs on a loading thread; what it makes touche
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +30,7 @@ from steelyard.runtime.session import open_session, providers_available
 from steelyard.runtime.warmup import measure
 from steelyard.scheduling.cost import CostModel
 from steelyard.scheduling.lane import LanePolicy
+from steelyard.serving.costs import Costs
 from steelyard.serving.golden import Inputs, check_golden, real_rows
 from steelyard.serving.takes import Takes
 from steelyard.serving.verdicts import Verdicts
@@ -52,6 +53,7 @@ class Environment:
     profile: str
     verdicts: Verdicts
     inline_below_ns: int = 0
+    costs: Costs = field(default_factory=lambda: Costs(None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,8 @@ class LoadedVersion:
     golden_passed: int
     failing: dict[str, str]
     """Golden examples that failed, and what is wrong with each; empty where such a version is refused."""
+    cost_conditions: tuple[str, ...] = ()
+    """What the costs of batches depend on, to keep them by."""
 
 
 @dataclass(slots=True)
@@ -138,13 +142,17 @@ def load_version(
     pace.pause()
     max_batch = serving.max_batch if batching.allowed else 1
     cost = CostModel()
+    conditions = (digest, *_conditions(manifest, device.name, threads))
     bindable = False
     if trial.inputs is not None:
         # Rows that may not be put together may also come out as more or fewer than went in.
         bindable = (batching.allowed or not spec.batched) and trial.binding_agrees()
         if serving.warmup:
             measured = measure(trial.runner_of(max_batch, bindable), max_batch, serving.warmup - 1, pace=pace)
-            cost.learn(measured, environment.inline_below_ns)
+            cost.learn(measured, environment.inline_below_ns, trial.shape(pipeline is not None))
+            kept = environment.costs.find(conditions)
+            if kept is not None:
+                cost.restore(kept)
     # Whoever asks for larger batches than the runtime is fastest with gets them by naming preferred sizes.
     if serving.preferred_batch_sizes:
         cost.efficient_rows = max_batch
@@ -170,7 +178,14 @@ def load_version(
         bindable,
         golden.passed,
         golden.failing,
+        conditions,
     )
+
+
+def _conditions(manifest: ModelManifest, device: str, threads: int) -> tuple[str, ...]:
+    """What runs of one content depend on besides it."""
+    options = manifest.serving.session_options.model_dump_json()
+    return f"onnxruntime {ort.__version__}", f"{device}, {threads} threads, {options}"
 
 
 def _refuse_unbindable(spec: ModelSpec) -> None:
@@ -206,6 +221,19 @@ class Trial:
     @property
     def spec(self) -> ModelSpec:
         return self._spec
+
+    def shape(self, prepared: bool) -> tuple[int, ...]:
+        """What requests that are like `inputs` have as their key; prepared: whether a pipeline makes them."""
+        assert self.inputs is not None
+        start = 1 if self._spec.batched else 0
+        dims = [
+            (dim, size)
+            for tensor in self._spec.inputs
+            for dim, size in zip(tensor.dims[start:], self.inputs[tensor.name].shape[start:], strict=True)
+        ]
+        if prepared:
+            return tuple(size for _, size in dims) if any(dim < 0 for dim, _ in dims) else ()
+        return tuple(size for dim, size in dims if dim < 0)
 
     def run(self, inputs: Mapping[str, Array]) -> Sequence[Array]:
         """One run by a runner that keeps nothing and binds nothing."""
@@ -295,8 +323,7 @@ def decide_batching(
     conditions = (
         digest,
         f"{tolerance.absolute!r},{tolerance.relative!r}",
-        f"onnxruntime {ort.__version__}",
-        f"{device}, {threads} threads, {manifest.serving.session_options.model_dump_json()}",
+        *_conditions(manifest, device, threads),
         f"check {CHECK_VERSION}, rows {trial.rows_digest}",
     )
     verdict = verdicts.find(*conditions)

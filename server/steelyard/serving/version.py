@@ -72,6 +72,8 @@ class ServedVersion:
     retired: bool = False
     canary: Any = None
     """Where a canary takes a share of this version's requests: its `CanaryRoute`."""
+    cost_conditions: tuple[str, ...] = ()
+    """What the costs of its batches are kept by."""
     in_canary: bool = False
     """Whether it is one of a canary's arms."""
 

@@ -28,6 +28,8 @@ from steelyard.serving import reflection, streams
 from steelyard.serving.canary import Canaries
 from steelyard.serving.catalog import Catalog
 from steelyard.serving.control import Control
+from steelyard.serving.cost_keeping import CostKeeping
+from steelyard.serving.costs import Costs
 from steelyard.serving.engine import Engine
 from steelyard.serving.golden_rounds import GoldenRounds
 from steelyard.serving.health import Health
@@ -76,11 +78,14 @@ async def serve(control: socket.socket, segment_fd: int) -> int:
     scheduler = Scheduler(threads, settings.max_queue_bytes, inline_below_ns)
     request_log: RequestLog | None = _log_request if settings.log_requests else None
     engine = Engine(loop, clock, catalog, scheduler, segment.unknown, request_log, settings.max_message_bytes)
+    costs = Costs(settings.data / "costs")
+    verdicts = Verdicts(settings.data / "verdicts")
+    keeping = CostKeeping(catalog, costs)
     loader = Loader(
         settings.repository,
         catalog,
         segment,
-        Environment(threads, settings.profile, Verdicts(settings.data / "verdicts"), inline_below_ns),
+        Environment(threads, settings.profile, verdicts, inline_below_ns, costs),
         settings.load_threads or threads,
         frozenset(first["kept_out"]),
         lambda names: channel.send({"kept_out": sorted(names)}),
@@ -130,6 +135,7 @@ async def serve(control: socket.socket, segment_fd: int) -> int:
         orders.tell_counts_now()
         for task in background:
             task.cancel()
+        await keeping.keep(1)
         taps.close()
         engine.close(wait=drained)
         rounds.close()
@@ -158,6 +164,7 @@ async def serve(control: socket.socket, segment_fd: int) -> int:
         channel.send({"ready": True})
         background.add(loop.create_task(rounds.run()))
         background.add(loop.create_task(orders.tell_counts()))
+        background.add(loop.create_task(keeping.run()))
         if tls is not None:
             background.add(
                 loop.create_task(keep_current(tls, lambda taken: channel.send({"tls_taken": taken})))

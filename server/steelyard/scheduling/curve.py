@@ -1,0 +1,240 @@
+"""What one run costs by its rows, for inputs of one shape, and how rows that wait are best cut into runs."""
+
+from collections.abc import Iterable
+
+# A size counts as efficient while its cost per row is within this share of the best smaller one: less than the
+# noise of a shared machine, more than what a larger batch saves elsewhere (fewer hand-overs). Rows that wait are cut
+# otherwise than greedily only where that saves more than this.
+EFFICIENT_WITHIN = 0.03
+
+# Sizes up to this are learned one by one, larger ones by powers of two: a curve has at most some 150 points.
+EXACT_ROWS = 128
+
+# A live run moves its size's figure by so much of the difference, down faster than up, so that the figure settles at
+# about the lower fifth of what was seen: what disturbs a run can only slow it, and a slow minute passes.
+WEIGHT_DOWN = 0.2
+WEIGHT_UP = 0.05
+
+# A run counts for at most so many times what was expected: one that lost its core for a second teaches nothing.
+OUTLIER = 3.0
+
+# After so many runs the figures of sizes that did not run follow those that did by a part, and the plan is made anew.
+# So a size that looked slow in a bad minute is tried again, and a machine that has become slower changes no choice.
+SETTLED_RUNS = 16
+RELAXED = 0.125
+
+# No plan is made anew for less, as a share of any figure.
+REPLANNED_ABOVE = 0.02
+
+# Plans reach so many rows; where more are allowed, batches of more are as large as allowed.
+PLANNED_ROWS = 256
+
+
+class Curve:
+    """Nanoseconds by rows: measured or met sizes, and straight lines between them.
+
+    `greedy`: whether taking all that waits, up to `limit` rows, is the best that can be done with it.
+    `overhead_ns`: what a batch costs beside its run.
+    """
+
+    __slots__ = (
+        "_allowed",
+        "_base",
+        "_costs",
+        "_first",
+        "_live",
+        "_planned",
+        "_recent",
+        "_runs",
+        "_sizes",
+        "_total",
+        "_untried",
+        "greedy",
+        "limit",
+        "overhead_ns",
+    )
+
+    def __init__(
+        self, points: Iterable[tuple[int, float]], limit: int, overhead_ns: float, tried: bool = True
+    ) -> None:
+        """points: rows, at least 1, and nanoseconds; at least one. tried: whether they were measured at this shape."""
+        self._base: dict[int, float] = dict(sorted(points))
+        self._live = dict(self._base)
+        self._recent: set[int] = set()
+        self._runs = 0
+        self.limit = max(1, limit)
+        # Sizes that are to be run once, so that a shape which was not measured shows whether its sizes compare as
+        # those of another did.
+        self._untried = set() if tried else {1 << power for power in range((self.limit - 1).bit_length())}
+        self.overhead_ns = overhead_ns
+        self._plan()
+
+    @property
+    def points(self) -> list[tuple[int, float, float]]:
+        """Rows, nanoseconds as first measured or met, and as they stand now; ascending."""
+        return [(rows, self._base[rows], self._live[rows]) for rows in self._sizes]
+
+    def restore(self, ratios: Iterable[tuple[int, float]]) -> None:
+        """Takes what was kept of each size: how it stood to the first measurement of that run of the server."""
+        for rows, ratio in ratios:
+            base = self._base.setdefault(rows, self.predict(rows))
+            self._live[rows] = base * ratio
+        self._plan()
+
+    def set_limit(self, limit: int) -> None:
+        """The most rows that batches may have from now on."""
+        if limit != self.limit:
+            self.limit = max(1, limit)
+            self._plan()
+
+    def predict(self, rows: int) -> float:
+        """Nanoseconds that a run of `rows` is expected to take; of none, as of one."""
+        costs = self._costs
+        if rows < len(costs):
+            return costs[rows]
+        sizes, live = self._sizes, self._live
+        last = sizes[-1]
+        if rows >= last:
+            return live[last] * rows / last
+        return _between(sizes, live, rows)
+
+    def shortest(self, rows: int) -> float:
+        """Less than a run of `rows` was ever seen to take, nanoseconds: nothing that could be done is given up by it."""
+        known = [size for size in self._sizes if size <= rows]
+        if not known:
+            return 0.0
+        return 0.8 * min(self._base[known[-1]], self._live[known[-1]])
+
+    def observe(self, rows: int, ns: float) -> None:
+        """Takes one live run."""
+        if rows < 1:
+            return
+        size = rows
+        if rows > EXACT_ROWS:
+            size = 1 << (rows.bit_length() - 1)
+            ns = ns * size / rows
+        live = self._live
+        known = live.get(size)
+        if known is None:
+            known = self._base[size] = live[size] = self.predict(size)
+            self._sizes.append(size)
+            self._sizes.sort()
+        if ns > known * OUTLIER:
+            ns = known * OUTLIER
+        live[size] = known + (ns - known) * (WEIGHT_DOWN if ns < known else WEIGHT_UP)
+        self._recent.add(size)
+        self._untried.discard(size)
+        self._runs += 1
+        if self._runs >= SETTLED_RUNS:
+            self._settle()
+
+    def allows(self, rows: int) -> bool:
+        """Whether a batch of `rows` is no dearer by the row than a smaller one."""
+        return rows < 2 or (rows <= self.limit and (rows >= len(self._allowed) or self._allowed[rows]))
+
+    def pays_to_wait(self, rows: int) -> bool:
+        """Whether a larger batch than `rows` would be cheaper by the row."""
+        if rows >= self.limit:
+            return False
+        own = (self.predict(rows) + self.overhead_ns) / max(rows, 1)
+        full = (self.predict(self.limit) + self.overhead_ns) / self.limit
+        return full < own * (1 - EFFICIENT_WITHIN)
+
+    def planned(self, waiting: int) -> int:
+        """How many of `waiting` rows to run first, so that all of them take the least time one batch after another."""
+        return self._first[waiting] if waiting < len(self._first) else self.limit
+
+    def first(self, waiting: int) -> int:
+        """The same where they are about to run: once each, smaller sizes of a shape that was not measured are tried."""
+        target = self.planned(waiting)
+        untried = self._untried
+        if untried:
+            half = 1 << ((target - 1).bit_length() - 1) if target > 1 else 0
+            if half in untried:
+                untried.discard(half)
+                return half
+        return target
+
+    def share(self, waiting: int, idle: int, beside: float) -> int:
+        """How many of `waiting` rows to run first where `idle` runs could begin at once.
+
+        beside: how many times as long runs take that go on at the same time.
+        """
+        if waiting > self.limit * idle or waiting < 2:
+            return self.first(waiting)
+        best = self.first(waiting)
+        least = self._total[waiting] if waiting < len(self._total) else self.predict(waiting)
+        least *= 1 - EFFICIENT_WITHIN
+        for runs in range(2, min(idle, waiting) + 1):
+            rows = -(-waiting // runs)
+            together = (self.predict(rows) + self.overhead_ns) * beside
+            if self.allows(rows) and together < least:
+                best, least = rows, together
+        return best
+
+    def _settle(self) -> None:
+        recent, live, base = self._recent, self._live, self._base
+        drift = sum(live[size] / base[size] for size in recent) / len(recent)
+        for size in live:
+            if size not in recent:
+                live[size] += (base[size] * drift - live[size]) * RELAXED
+        recent.clear()
+        self._runs = 0
+        planned = self._planned
+        if any(abs(ns - planned.get(size, 0.0)) > REPLANNED_ABOVE * ns for size, ns in live.items()):
+            self._plan()
+
+    def _plan(self) -> None:
+        """Costs of all sizes, which of them are efficient, and for any rows that wait the best first batch."""
+        self._sizes = sizes = sorted(self._live)
+        live, limit = self._live, min(self.limit, PLANNED_ROWS)
+        self._planned = dict(live)
+        costs = [live[sizes[0]] / sizes[0]]
+        costs += [_between(sizes, live, rows) for rows in range(1, limit + 1)]
+        costs[0] = costs[1]
+        self._costs = costs
+        whole = [ns + self.overhead_ns for ns in costs]
+        allowed = [True] * (limit + 1)
+        least = whole[1]
+        for rows in range(2, limit + 1):
+            per_row = whole[rows] / rows
+            allowed[rows] = per_row <= least * (1 + EFFICIENT_WITHIN)
+            if per_row < least:
+                least = per_row
+        cuts = [rows for rows in reversed(sizes) if rows <= limit and allowed[rows]]
+        if 1 not in live:
+            cuts.append(1)
+        first, total = [0], [0.0]
+        for waiting in range(1, 2 * limit + 1):
+            rows = min(waiting, limit)
+            while not allowed[rows]:
+                rows -= 1
+            most = whole[rows] + total[waiting - rows]
+            best, found = most * (1 - EFFICIENT_WITHIN), rows
+            for cut in cuts:
+                if cut < waiting and whole[cut] + total[waiting - cut] < best:
+                    best, found = whole[cut] + total[waiting - cut], cut
+            first.append(found)
+            total.append(whole[found] + total[waiting - found])
+        self._first, self._total, self._allowed = first, total, allowed
+        self.greedy = not self._untried and all(
+            rows == min(waiting, limit) for waiting, rows in enumerate(first)
+        )
+
+
+def _between(sizes: list[int], live: dict[int, float], rows: int) -> float:
+    """On the line between the sizes beside `rows`; before the first as cheap as that, after the last in proportion."""
+    known = live.get(rows)
+    if known is not None:
+        return known
+    below = above = 0
+    for size in sizes:
+        if size > rows:
+            above = size
+            break
+        below = size
+    if not below:
+        return live[above]
+    if not above:
+        return live[below] * rows / below
+    return live[below] + (live[above] - live[below]) * (rows - below) / (above - below)
