@@ -16,11 +16,13 @@ SHAPES_KEPT = 64
 
 # Weight of one run beside others in what it says of how runs slow each other, and the most that is believed: more than
 # four at a time on one core would be a budget that is wrong.
-BESIDE_WEIGHT = 0.02
+BESIDE_WEIGHT = 0.1
 BESIDE_MOST = 4.0
 
-# What is kept of costs of an earlier run of the server counts only within these bounds: ratios to what was measured.
-KEPT_RATIO_MOST = 20.0
+# What a run says of its size by `Company`: how much of its time is that of the others is itself only learned.
+COMPANY_WEIGHTS = (1.0, 0.5, 0.2)
+
+# Sizes of one shape that a file may hold: more than a curve has.
 KEPT_POINTS = 256
 
 # What is shown goes into an answer of some kilobytes: the last shapes, and of each the first sizes and choices.
@@ -132,6 +134,7 @@ class CostModel:
         """Takes one live run of `rows` rows of `shape` that took `ns`, in the company of others or not."""
         self.observed += 1
         curve = self._curves.get(shape)
+        weight = COMPANY_WEIGHTS[company]
         if company:
             if company == BESIDE and curve is not None:
                 ratio = min(ns / curve.predict(rows), BESIDE_MOST)
@@ -143,7 +146,7 @@ class CostModel:
             if not rows:
                 return
             curve = self._first_of(shape, rows, float(ns))
-        curve.observe(rows, ns)
+        curve.observe(rows, ns, weight)
 
     def _first_of(self, shape: object, rows: int, ns: float) -> Curve:
         """The curve of a shape that is met for the first time: as warm-up's, and as high as this run says."""
@@ -212,13 +215,13 @@ class CostModel:
         if not both:
             return
         faster = math.exp(sum(map(math.log, both)) / len(both))
-        base.restore((rows, bounded(live / ns)) for rows, ns, live in before.points)
+        base.restore(before.points, faster)
         self.beside = min(max(kept.beside, 1.0), BESIDE_MOST)
         for one in kept.curves[-SHAPES_KEPT + 1 :]:
             if one is not before:
                 points = [(rows, ns * faster) for rows, ns, _ in one.points]
                 curve = self._curves[one.shape] = Curve(points, self._limit, self._overhead_ns)
-                curve.restore((rows, bounded(live / ns)) for rows, ns, live in one.points)
+                curve.restore(one.points, faster)
 
 
 def shown_costs(cost: CostModel) -> dict[str, object]:
@@ -233,11 +236,6 @@ def shown_costs(cost: CostModel) -> dict[str, object]:
         for shape, curve in cost.curves()[-SHOWN_SHAPES:]
     ]
     return {"beside": round(cost.beside, 3), "shapes": shapes}
-
-
-def bounded(ratio: float) -> float:
-    """A kept ratio, within what is believed."""
-    return min(max(ratio, 1 / KEPT_RATIO_MOST), KEPT_RATIO_MOST)
 
 
 def read_kept(document: object) -> KeptCosts:

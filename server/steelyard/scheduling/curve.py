@@ -15,13 +15,20 @@ EXACT_ROWS = 128
 WEIGHT_DOWN = 0.2
 WEIGHT_UP = 0.05
 
+# The first run of a size whose figure was only guessed, from those of other sizes or shapes.
+WEIGHT_FIRST = 0.5
+
 # A run counts for at most so many times what was expected: one that lost its core for a second teaches nothing.
 OUTLIER = 3.0
 
 # After so many runs the figures of sizes that did not run follow those that did by a part, and the plan is made anew.
 # So a size that looked slow in a bad minute is tried again, and a machine that has become slower changes no choice.
 SETTLED_RUNS = 16
-RELAXED = 0.125
+# Slowly, since such a trial costs what it costs: a size that is dearer for good runs once in a thousand times.
+RELAXED = 1 / 64
+
+# What is kept of costs of an earlier run of the server counts only within these bounds: a ratio to what was measured.
+KEPT_RATIO_MOST = 20.0
 
 # No plan is made anew for less, as a share of any figure.
 REPLANNED_ABOVE = 0.02
@@ -42,6 +49,7 @@ class Curve:
         "_base",
         "_costs",
         "_first",
+        "_guessed",
         "_live",
         "_planned",
         "_recent",
@@ -60,6 +68,7 @@ class Curve:
         """points: rows, at least 1, and nanoseconds; at least one. tried: whether they were measured at this shape."""
         self._base: dict[int, float] = dict(sorted(points))
         self._live = dict(self._base)
+        self._guessed = set() if tried else set(self._base)
         self._recent: set[int] = set()
         self._runs = 0
         self.limit = max(1, limit)
@@ -74,11 +83,16 @@ class Curve:
         """Rows, nanoseconds as first measured or met, and as they stand now; ascending."""
         return [(rows, self._base[rows], self._live[rows]) for rows in self._sizes]
 
-    def restore(self, ratios: Iterable[tuple[int, float]]) -> None:
-        """Takes what was kept of each size: how it stood to the first measurement of that run of the server."""
-        for rows, ratio in ratios:
-            base = self._base.setdefault(rows, self.predict(rows))
-            self._live[rows] = base * ratio
+    def restore(self, points: Iterable[tuple[int, float, float]], faster: float) -> None:
+        """Takes what was kept of each size: rows, nanoseconds as first measured then, and as they stood at last.
+
+        Sizes that were measured again stand to that as they did then; others count for `faster` times as much.
+        """
+        for rows, base, live in points:
+            if rows not in self._base:
+                self._base[rows] = base * faster
+            ratio = min(max(live / base, 1 / KEPT_RATIO_MOST), KEPT_RATIO_MOST)
+            self._live[rows] = self._base[rows] * ratio
         self._plan()
 
     def set_limit(self, limit: int) -> None:
@@ -99,14 +113,14 @@ class Curve:
         return _between(sizes, live, rows)
 
     def shortest(self, rows: int) -> float:
-        """Less than a run of `rows` was ever seen to take, nanoseconds: nothing that could be done is given up by it."""
+        """Less than a run of `rows` was ever seen to take, nanoseconds: by it nothing is given up that could be."""
         known = [size for size in self._sizes if size <= rows]
         if not known:
             return 0.0
         return 0.8 * min(self._base[known[-1]], self._live[known[-1]])
 
-    def observe(self, rows: int, ns: float) -> None:
-        """Takes one live run."""
+    def observe(self, rows: int, ns: float, weight: float = 1.0) -> None:
+        """Takes one live run. weight: what it counts beside one that nothing disturbed."""
         if rows < 1:
             return
         size = rows
@@ -117,11 +131,16 @@ class Curve:
         known = live.get(size)
         if known is None:
             known = self._base[size] = live[size] = self.predict(size)
+            self._guessed.add(size)
             self._sizes.append(size)
             self._sizes.sort()
         if ns > known * OUTLIER:
             ns = known * OUTLIER
-        live[size] = known + (ns - known) * (WEIGHT_DOWN if ns < known else WEIGHT_UP)
+        if size in self._guessed:
+            self._guessed.discard(size)
+            live[size] = self._base[size] = known + (ns - known) * WEIGHT_FIRST
+        else:
+            live[size] = known + (ns - known) * (WEIGHT_DOWN if ns < known else WEIGHT_UP) * weight
         self._recent.add(size)
         self._untried.discard(size)
         self._runs += 1
@@ -142,7 +161,9 @@ class Curve:
 
     def planned(self, waiting: int) -> int:
         """How many of `waiting` rows to run first, so that all of them take the least time one batch after another."""
-        return self._first[waiting] if waiting < len(self._first) else self.limit
+        if waiting < len(self._first):
+            return self._first[waiting]
+        return self.limit if self.greedy else self._first[-1]
 
     def first(self, waiting: int) -> int:
         """The same where they are about to run: once each, smaller sizes of a shape that was not measured are tried."""
