@@ -5,7 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
-from steelyard.scheduling.curve import EFFICIENT_WITHIN, Curve
+from steelyard.scheduling.curve import Curve
+
+# The largest size that is ever used costs by the row at most so much more than the best, as warm-up saw them: a
+# disturbed warm-up must not rule out for good what live batches would show to be as cheap. Which of the sizes up to it
+# are used is the curve's to say.
+TRIED_WITHIN = 0.15
 
 # What a batch costs beside its run: the way to a thread and back, filling, waking the loop. Measured beside a front.
 HAND_OVER_NS = 100_000
@@ -93,9 +98,9 @@ class CostModel:
     def learn(self, measured: Mapping[int, int], inline_below_ns: int = 0, shape: object = ()) -> None:
         """Takes warm-up's measurements: rows to nanoseconds of one run, of inputs of `shape`.
 
-        Sets `efficient_rows` to the largest measured size whose cost per row is within `EFFICIENT_WITHIN` of the best:
-        no batch is formed larger than a smaller one that is cheaper by the row. The cost is that of the run alone
-        where such a batch stays below `inline_below_ns` and so is run without a hand-over, else the hand-over is in it.
+        Sets `efficient_rows` to the largest measured size whose cost per row is within `TRIED_WITHIN` of the best. The
+        cost is that of the run alone where such a batch stays below `inline_below_ns` and so is run without a
+        hand-over, else the hand-over is in it.
         """
         if not measured:
             return
@@ -111,9 +116,9 @@ class CostModel:
         self._curves[shape] = self._base
 
     def _efficient(self, beside_ns: int) -> int:
-        """The largest measured size that is about as cheap by the row as any, where each run costs `beside_ns` more."""
+        """The largest measured size that is about as cheap by the row as any, each run costing `beside_ns` more."""
         per_row = {rows: (ns + beside_ns) / rows for rows, ns in self._measured}
-        enough = min(per_row.values()) * (1 + EFFICIENT_WITHIN)
+        enough = min(per_row.values()) * (1 + TRIED_WITHIN)
         return max(rows for rows, cost in per_row.items() if cost <= enough)
 
     def set_limit(self, rows: int) -> None:

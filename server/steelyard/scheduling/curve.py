@@ -83,6 +83,11 @@ class Curve:
         """Rows, nanoseconds as first measured or met, and as they stand now; ascending."""
         return [(rows, self._base[rows], self._live[rows]) for rows in self._sizes]
 
+    @property
+    def best(self) -> int:
+        """How many rows to run at a time where there is no end of them."""
+        return self.planned(1 << 30)
+
     def restore(self, points: Iterable[tuple[int, float, float]], faster: float) -> None:
         """Takes what was kept of each size: rows, nanoseconds as first measured then, and as they stood at last.
 
@@ -153,10 +158,11 @@ class Curve:
 
     def pays_to_wait(self, rows: int) -> bool:
         """Whether a larger batch than `rows` would be cheaper by the row."""
-        if rows >= self.limit:
+        best = self.best
+        if rows >= best:
             return False
         own = (self.predict(rows) + self.overhead_ns) / max(rows, 1)
-        full = (self.predict(self.limit) + self.overhead_ns) / self.limit
+        full = (self.predict(best) + self.overhead_ns) / best
         return full < own * (1 - EFFICIENT_WITHIN)
 
     def planned(self, waiting: int) -> int:

@@ -227,14 +227,13 @@ class Lane:
         if group is None:
             return None
         # Sums only up to the first size that is worth leaving with.
-        worth = self._worth_rows()
+        curve = self.cost.curve(group)
+        worth = self._worth_rows() if curve is None or self.policy.preferred else curve.best
         rows = 0
         oldest = earliest = NEVER_NS
-        shape: object = ()
         for waiting in self._groups[group].values():
             for ticket in waiting:
                 if ticket.state == QUEUED:
-                    shape = ticket.key
                     rows += ticket.rows
                     oldest = min(oldest, ticket.received_ns)
                     if ticket.deadline_ns:
@@ -243,7 +242,6 @@ class Lane:
                         return 0
         if oldest == NEVER_NS:
             return None
-        curve = self.cost.curve(shape)
         if curve is None:
             return min(oldest + delay_ns, earliest)
         if not self.policy.preferred and not curve.pays_to_wait(rows):

@@ -1,0 +1,236 @@
+"""Batching on against off at any concurrency, and the tail at 70 % of capacity against an ideal queue's.
+
+What it favours: every request has one row, and callers of the closed loop ask again at once, so that requests wait
+together as often as they can. The two versions are served by one process, asked in turn. The ideal queue of the open
+loop knows what batches cost, as the server has measured them, and nothing of what is still to come; a lone request's
+way over the front is added to its latencies, and everything else that the machine does is against us.
+"""
+
+import shutil
+import statistics
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import tomli_w
+
+from benchmarks.open_loop import open_loop
+from benchmarks.processes import Served, h2load, steelyard
+from benchmarks.queue_simulation import Asked, Cost, Ideal, simulate
+from benchmarks.real import RealModel, real_models
+from benchmarks.tiny import framed, tiny_model, tiny_request
+from steelyard.client import Client
+from steelyard.runtime.threads import thread_budget
+from steelyard.wire.generated import grpc_service as pb
+
+CONCURRENCY = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
+SECONDS = 2.0
+ROUNDS = 5
+SHARE_OF_CAPACITY = 0.7
+ON, OFF = "on", "off"
+
+
+@dataclass(frozen=True, slots=True)
+class Benched:
+    """A model and a request of one row for it."""
+
+    name: str
+    content: bytes
+    tensor: str
+    datatype: str
+    row: np.ndarray[Any, Any]
+
+    def request(self, model: str) -> bytes:
+        """The request, for the version that is batched or the one that is not."""
+        request = pb.ModelInferRequest(model_name=model)
+        request.inputs.add(name=self.tensor, datatype=self.datatype, shape=self.row.shape)
+        request.raw_input_contents.append(self.row.tobytes())
+        body: bytes = request.SerializeToString()
+        return body
+
+
+def benched(names: tuple[str, ...] = ()) -> list[Benched]:
+    """`tiny`, and the real models whose packages are installed; those of `names` where any are given."""
+    asked = pb.ModelInferRequest.FromString(tiny_request())
+    row = np.frombuffer(asked.raw_input_contents[0], np.float32).reshape(1, 16)
+    found = [Benched("tiny", tiny_model().SerializeToString(), "X", "FP32", row)]
+    found += [_of(model) for model in real_models() if not names or model.name in names]
+    return [model for model in found if not names or model.name in names]
+
+
+def _of(model: RealModel) -> Benched:
+    return Benched(model.name, model.path().read_bytes(), model.tensor, model.datatype, model.row)
+
+
+def repository(model: Benched, root: Path) -> Path:
+    """The model twice: as it is, and never batched."""
+    for name in (ON, OFF):
+        version = root / name / "1"
+        version.mkdir(parents=True)
+        (version / "model.onnx").write_bytes(model.content)
+    (root / OFF / "model.toml").write_text(tomli_w.dumps({"serving": {"batching": False}}))
+    return root
+
+
+def run(
+    names: tuple[str, ...] = (),
+    rounds: int = ROUNDS,
+    seconds: float = SECONDS,
+    concurrency: tuple[int, ...] = CONCURRENCY,
+) -> dict[str, Any]:
+    """For each model: requests/s on ÷ off at each concurrency, and both tails at a share of the capacity."""
+    found: dict[str, Any] = {}
+    for model in benched(names):
+        with tempfile.TemporaryDirectory() as temporary:
+            root = repository(model, Path(temporary) / "models")
+            bodies = {name: Path(temporary) / name for name in (ON, OFF)}
+            for name, path in bodies.items():
+                path.write_bytes(framed(model.request(name)))
+            with steelyard(root) as server:
+                closed = {
+                    str(flights): _on_and_off(server, bodies, flights, rounds, seconds)
+                    for flights in concurrency
+                }
+                capacity = max(statistics.median(row[ON]) for row in closed.values())
+                bodies[ON].write_bytes(model.request(ON))
+                opened = _open(
+                    server, bodies[ON], SHARE_OF_CAPACITY * capacity, rounds, max(2 * seconds, 2.0)
+                )
+        ratios = [ratio for row in closed.values() for ratio in row["ratios"]]
+        found[model.name] = {
+            "closed": closed,
+            "median": statistics.median(ratios),
+            "low": lower_bound([statistics.median(row["ratios"]) for row in closed.values()]),
+            "capacity": capacity,
+            "open": opened,
+        }
+    return found
+
+
+def lower_bound(ratios: list[float]) -> float:
+    """The lower 95 % bound of the ratios' median, by resampling (Efron, 1979)."""
+    rng = np.random.default_rng(0)
+    medians = np.median(rng.choice(ratios, (2000, len(ratios))), axis=1)
+    return float(np.quantile(medians, 0.05))
+
+
+def _on_and_off(
+    server: Served, bodies: dict[str, Path], flights: int, rounds: int, seconds: float
+) -> dict[str, list[float]]:
+    connections = min(flights, 4)
+    flights = -(-flights // connections)
+    rates: dict[str, list[float]] = {ON: [], OFF: []}
+    # How many requests fill the time; more is learned while nothing is measured.
+    some = {
+        name: h2load(server.port, body, 50 * flights, connections, flights) for name, body in bodies.items()
+    }
+    for turn in range(rounds):
+        # In turn first, so that neither has the better half of a minute that gets worse.
+        for name in (ON, OFF) if turn % 2 else (OFF, ON):
+            requests = max(int(some[name].requests_per_s * seconds), 2 * connections * flights)
+            rates[name].append(
+                h2load(server.port, bodies[name], requests, connections, flights).requests_per_s
+            )
+    return {**rates, "ratios": [on / off for on, off in zip(rates[ON], rates[OFF], strict=True)]}
+
+
+def _open(server: Served, body: Path, rate: float, rounds: int, seconds: float) -> dict[str, Any]:
+    before = _batches(server)
+    way_ms, ours, ideals, failed = _way_ms(server, body), [], [], 0
+    for _ in range(rounds):
+        with open_loop(server.port, body, rate, seconds) as running:
+            outcome = running.outcome()
+        failed += outcome.failed
+        ours.append(outcome.percentile(99))
+        cost, most = _cost(server, before)
+        due_ns = ((outcome.due_s - outcome.due_s[0]) * 1e9).astype(int)
+        ideal = simulate(Ideal(cost, most, thread_budget()), [Asked(int(at)) for at in due_ns], cost)
+        ideals.append(ideal.p(0.99) / 1e6 + way_ms)
+    return {
+        "rate": rate,
+        "p99_ms": ours,
+        "ideal_p99_ms": ideals,
+        "ratio": statistics.median(own / other for own, other in zip(ours, ideals, strict=True)),
+        "way_ms": way_ms,
+        "failed": failed,
+    }
+
+
+def _way_ms(server: Served, body: Path) -> float:
+    """What a lone request takes beside its run, ms: to the server and back, decoding, encoding."""
+    with Client(f"127.0.0.1:{server.port}") as client:
+        (before,) = client.statistics(ON)
+    with open_loop(server.port, body, 20.0, 2.0) as running:
+        outcome = running.outcome()
+    with Client(f"127.0.0.1:{server.port}") as client:
+        (after,) = client.statistics(ON)
+    mean_ms = (after.mean_ms * after.requests - before.mean_ms * before.requests) / (
+        after.requests - before.requests
+    )
+    return max(outcome.percentile(50) - mean_ms, 0.0)
+
+
+def _batches(server: Served) -> dict[int, tuple[int, int]]:
+    """Batches of each size so far, and the nanoseconds that they took from filling to encoded answers."""
+    with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+        call = channel.unary_unary(
+            "/inference.GRPCInferenceService/ModelStatistics",
+            request_serializer=pb.ModelStatisticsRequest.SerializeToString,
+            response_deserializer=pb.ModelStatisticsResponse.FromString,
+        )
+        (found,) = call(pb.ModelStatisticsRequest(name=ON)).model_stats
+    return {
+        batch.batch_size: (
+            batch.compute_infer.count,
+            batch.compute_input.ns + batch.compute_infer.ns + batch.compute_output.ns,
+        )
+        for batch in found.batch_stats
+    }
+
+
+def _cost(server: Served, before: dict[int, tuple[int, int]]) -> tuple[Cost, int]:
+    """What batches cost while the load ran, by their sizes, straight between those met; and the largest worth it."""
+    after = _batches(server)
+    met: dict[int, float] = {}
+    for rows, (count, ns) in sorted(after.items()):
+        earlier = before.get(rows, (0, 0))
+        if rows and count > earlier[0]:
+            met[rows] = (ns - earlier[1]) / (count - earlier[0])
+    sizes, times = list(met), list(met.values())
+
+    def cost(rows: int) -> int:
+        if rows > sizes[-1]:
+            return int(times[-1] * rows / sizes[-1])
+        return int(np.interp(rows, sizes, times))
+
+    return cost, sizes[-1]
+
+
+def report(found: dict[str, Any]) -> list[str]:
+    """The tables, line by line."""
+    lines = [
+        "| model | requests/s on ÷ off, median | lower 95 % bound | worst concurrency |",
+        "|---|---|---|---|",
+    ]
+    for name, row in found.items():
+        medians = {flights: statistics.median(at["ratios"]) for flights, at in row["closed"].items()}
+        worst = min(medians, key=lambda flights: medians[flights])
+        lines.append(f"| {name} | {row['median']:.3f} | {row['low']:.3f} | {worst}: {medians[worst]:.3f} |")
+    lines += ["", "| model | requests/s | p99, ms | ideal queue's | ratio |", "|---|---|---|---|---|"]
+    for name, row in found.items():
+        at = row["open"]
+        ours, ideal = statistics.median(at["p99_ms"]), statistics.median(at["ideal_p99_ms"])
+        lines.append(f"| {name} | {at['rate']:.0f} | {ours:.2f} | {ideal:.2f} | {at['ratio']:.2f} |")
+    return lines
+
+
+if __name__ == "__main__":
+    if shutil.which("h2load") is None:
+        sys.exit("h2load is not installed (Debian's package nghttp2-client)")
+    words = [word for word in sys.argv[1:] if not word.startswith("-")]
+    quick = {"rounds": 2, "seconds": 0.5, "concurrency": (1, 2, 4, 8, 32)} if "--quick" in sys.argv else {}
+    print("\n".join(report(run(tuple(words), **quick))))  # type: ignore[arg-type]
