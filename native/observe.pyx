@@ -31,7 +31,7 @@ cdef extern from "segment.h":
         uint64_t used, model_length, version_length
         char *model
         char *version
-        uint64_t steps
+        uint64_t steps, ragged_places, ragged_padding
         uint64_t received, answered, failed, cancelled, lost
         uint64_t rows, batches, last_inference_unix_ms, failed_ns
         uint64_t golden_passed, golden_failed, golden_last_unix_ms
@@ -94,6 +94,7 @@ cdef class Ticket:
         self.deadline_ns = deadline_ns
         self.priority = priority
         self.size_bytes = size_bytes
+        self.length = 0
         self.state = 0
 
 
@@ -183,6 +184,11 @@ cdef class Slot:
         sy_add(&self._entry.golden_passed, sy_not_negative(passed))
         sy_add(&self._entry.golden_failed, sy_not_negative(failed))
         sy_store(&self._entry.golden_last_unix_ms, sy_not_negative(unix_ms))
+
+    def padded(self, int64_t places, int64_t padding):
+        """Counts the places of a batch whose rows differ in length, and how many of them are padding."""
+        sy_add(&self._entry.ragged_places, sy_not_negative(places))
+        sy_add(&self._entry.ragged_padding, sy_not_negative(padding))
 
     def set_failing(self, int64_t examples):
         """Says how many golden examples fail as things stand."""

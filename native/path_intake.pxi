@@ -115,7 +115,10 @@ cdef class Intake:
         version = <object>found
         if version is self._version:
             return True
-        if version.canary is not None or version.pipeline is not None or self._suspects:
+        if (
+            version.canary is not None or version.pipeline is not None or version.ragged is not None
+            or self._suspects
+        ):
             return False
         self._queue()
         self._version = version

@@ -35,7 +35,7 @@ typedef struct {
     uint64_t used, model_length, version_length, reserved;
     char model[SY_MODEL_BYTES];
     char version[SY_VERSION_BYTES];
-    uint64_t steps, pad_labels[3];
+    uint64_t steps, ragged_places, ragged_padding, pad_labels[1];
     uint64_t received, answered, failed, cancelled, lost;
     uint64_t rows, batches, last_inference_unix_ms, failed_ns;
     uint64_t golden_passed, golden_failed, golden_last_unix_ms;

@@ -249,6 +249,7 @@ def test_the_document_gives_each_family_its_type_and_labels(worker) -> None:
     slot.record_steps([5], [1], [1])
     slot.record_rule(0, 0)
     slot.examined(1, 0, 1)
+    slot.padded(10, 2)
     rows = re.findall(r"^\| `(\w+)` \| (\w+) \| ([^|]*) \|", WORKERS_PART, re.MULTILINE)
     documented = {name: (kind, set(re.findall(r"\w+", labels))) for name, kind, labels in rows}
     for family in page(view, accept=OPENMETRICS).values():

@@ -13,4 +13,5 @@ cdef class Ticket:
     cdef public int64_t deadline_ns
     cdef public int64_t size_bytes
     cdef public int64_t priority
+    cdef public int64_t length
     cdef public int state

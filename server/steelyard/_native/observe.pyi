@@ -6,7 +6,8 @@ from typing import Any, final
 class Ticket:
     """One request on its way through the server; times are monotonic ns, 0 in `deadline_ns` means none.
 
-    `decode_ns` is a duration: whatever else passes between `received_ns` and the run is time in the queue.
+    `decode_ns` is a duration: whatever else passes between `received_ns` and the run is time in the queue. `length` is
+    that of its rows where a version's rows differ in it, else 0.
     """
 
     call: Any
@@ -18,6 +19,7 @@ class Ticket:
     deadline_ns: int
     size_bytes: int
     priority: int
+    length: int
     state: int
     def __init__(
         self,
@@ -72,6 +74,9 @@ class Slot:
 
     def examined(self, passed: int, failed: int, unix_ms: int) -> None:
         """Counts golden examples that were run, the last of them at `unix_ms`."""
+
+    def padded(self, places: int, padding: int) -> None:
+        """Counts the places of a batch whose rows differ in length, and how many of them are padding."""
 
     def set_failing(self, examples: int) -> None:
         """Says how many golden examples fail as things stand."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -60,6 +60,15 @@ class InputManifest(TensorManifest):
     to: TensorName | None = Field(
         default=None,
         description="The model's tensor that the steps make; not given: the one of this name, or the only one.",
+    )
+    ragged: bool = Field(
+        default=False,
+        description="Whether its rows differ in length, along the one open dimension beside the rows, and may be "
+        "padded to share a batch.",
+    )
+    pad: float | int = Field(default=0, description="What a ragged input is padded with.")
+    pad_side: Literal["left", "right"] = Field(
+        default="right", description="On which side of a row a ragged input is padded."
     )
     required: bool = Field(
         default=True,

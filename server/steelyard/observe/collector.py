@@ -93,6 +93,7 @@ class SegmentCollector(Collector):
         yield from _requests(asked)
         yield from _gauges(asked)
         yield from _batches([slot for slot in asked if slot.batches])
+        yield from _padding([slot for slot in asked if slot.ragged_places])
         yield from _pipelines([slot for slot in asked if slot.steps])
         yield from _golden([slot for slot in counts.values() if slot.golden_last_unix_ms])
         yield from _worker_states(views, snapshots, others)
@@ -174,6 +175,28 @@ def _batches(slots: Sequence[SlotCounts]) -> Iterator[Metric]:
         batches.add_metric(labels, slot.batches)
         last.add_metric(labels, slot.last_inference_unix_ms / 1e3)
     return iter((stages, sizes, rows, batches, last))
+
+
+def _padding(slots: Sequence[SlotCounts]) -> Iterator[Metric]:
+    places = CounterMetricFamily(
+        "steelyard_ragged_places",
+        "Places in batches whose rows may differ in length, padding included.",
+        labels=MODEL_LABELS,
+    )
+    padding = CounterMetricFamily(
+        "steelyard_ragged_padding", "Those of the places that were padding.", labels=MODEL_LABELS
+    )
+    ratio = GaugeMetricFamily(
+        "steelyard_padding_ratio",
+        "Padding as a share of all places, since counting began; 0 is none.",
+        labels=MODEL_LABELS,
+    )
+    for slot in slots:
+        labels = [slot.model, slot.version]
+        places.add_metric(labels, slot.ragged_places)
+        padding.add_metric(labels, slot.ragged_padding)
+        ratio.add_metric(labels, slot.ragged_padding / slot.ragged_places)
+    return iter((places, padding, ratio))
 
 
 def _pipelines(slots: Sequence[SlotCounts]) -> Iterator[Metric]:

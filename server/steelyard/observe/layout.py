@@ -109,6 +109,8 @@ class Entry(IntEnum):
     MODEL = 4
     VERSION = 36
     STEPS = 44
+    RAGGED_PLACES = 45
+    RAGGED_PADDING = 46
     RECEIVED = 48
     ANSWERED = 49
     FAILED = 50

@@ -3,7 +3,7 @@
 import mmap
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from steelyard.observe.histogram import bucket_of
@@ -54,6 +54,7 @@ class Ticket:
     deadline_ns: int = 0
     priority: int = 0
     size_bytes: int = 0
+    length: int = field(default=0, init=False)
     state: int = 0
 
 
@@ -130,6 +131,10 @@ class Slot:
         self._words[self._entry + Entry.GOLDEN_PASSED] += max(passed, 0)
         self._words[self._entry + Entry.GOLDEN_FAILED] += max(failed, 0)
         self._words[self._entry + Entry.GOLDEN_LAST_UNIX_MS] = max(unix_ms, 0)
+
+    def padded(self, places: int, padding: int) -> None:
+        self._words[self._entry + Entry.RAGGED_PLACES] += max(places, 0)
+        self._words[self._entry + Entry.RAGGED_PADDING] += max(padding, 0)
 
     def set_failing(self, examples: int) -> None:
         self._words[self._entry + Entry.GOLDEN_FAILING] = max(examples, 0)

@@ -115,6 +115,9 @@ class SlotCounts:
     golden_failed: int = 0
     golden_last_unix_ms: int = 0
     golden_failing: int = 0
+    ragged_places: int = 0
+    """Places of batches whose rows may differ in length, padding included."""
+    ragged_padding: int = 0
     refused: dict[Refusal, int] = field(default_factory=dict)
     stages: tuple[HistogramCounts, ...] = NOTHING_RAN
     batch_sizes: Words = field(default_factory=lambda: NO_BATCHES)
@@ -154,6 +157,8 @@ class SlotCounts:
             golden_failed=self.golden_failed + other.golden_failed,
             golden_last_unix_ms=max(self.golden_last_unix_ms, other.golden_last_unix_ms),
             golden_failing=self.golden_failing + other.golden_failing,
+            ragged_places=self.ragged_places + other.ragged_places,
+            ragged_padding=self.ragged_padding + other.ragged_padding,
             refused={r: self.refused.get(r, 0) + other.refused.get(r, 0) for r in Refusal},
             stages=tuple(a + b for a, b in zip(self.stages, other.stages, strict=True)),
             batch_sizes=self.batch_sizes + other.batch_sizes,
@@ -287,6 +292,8 @@ class SegmentReader:
             golden_failed=words[Entry.GOLDEN_FAILED],
             golden_last_unix_ms=words[Entry.GOLDEN_LAST_UNIX_MS],
             golden_failing=words[Entry.GOLDEN_FAILING],
+            ragged_places=words[Entry.RAGGED_PLACES],
+            ragged_padding=words[Entry.RAGGED_PADDING],
             refused={reason: words[Entry.REFUSED + reason] for reason in Refusal},
             stages=stages,
             batch_sizes=batch_sizes,

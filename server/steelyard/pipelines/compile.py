@@ -31,6 +31,7 @@ from steelyard.pipelines.prepared import Preparer
 from steelyard.pipelines.tabular.step import TableStep, compile_table
 from steelyard.pipelines.text.compile import compile_tokenize
 from steelyard.pipelines.text.declaration import TokenizeStep
+from steelyard.pipelines.text.tokenize import TokenizePreparer
 from steelyard.toml import describe_problems, did_you_mean
 
 InputStep = Annotated[
@@ -98,7 +99,13 @@ def compile_pipeline(manifest: VersionManifest, model: ModelSpec, directory: Pat
             if isinstance(preparer, ImagePreparer)
         }
         outputs = _outputs(manifest, shown, model, directory, images)
-        pipeline = Pipeline(model, inputs, stages, outputs, contracts, optional)
+        pads = {
+            name: pad
+            for preparer in (stage.preparer for stage in stages)
+            if isinstance(preparer, TokenizePreparer)
+            for name, pad in preparer.pads.items()
+        }
+        pipeline = Pipeline(model, inputs, stages, outputs, contracts, optional, pads)
         if pipeline.marks and any(tensor.name == ROW_STATUS.name for tensor in outputs.outputs):
             raise ManifestError(
                 f"output '{ROW_STATUS.name}': the name is that of the output which says what rows were marked"

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from steelyard.errors import InvalidRequest
 from steelyard.models.contract import OnBreach
+from steelyard.models.ragged import Pad
 from steelyard.models.spec import DYNAMIC, ModelSpec, TensorSpec
 from steelyard.pipelines.answers import ROW_STATUS
 from steelyard.pipelines.contract.tensors import GivenTensor, TensorContract
@@ -116,8 +117,10 @@ class Pipeline:
         outputs: OutputPlan,
         contracts: Sequence[TensorContract] = (),
         optional: Collection[str] = (),
+        pads: Mapping[str, Pad] | None = None,
     ) -> None:
-        """optional: the names of inputs that requests may leave out."""
+        """optional: the names of inputs that requests may leave out. pads: what the model's inputs that steps make of
+        texts are padded with, by their names."""
         actions = {action for stage in stages for action in (stage.on_breach, *stage.by_column.values())}
         self.marks = "mark" in actions.union(contract.action for contract in contracts)
         """Whether rows may be left unanswered, so that there is an output that says which."""
@@ -126,6 +129,7 @@ class Pipeline:
         """What callers send and get."""
         self.outputs = outputs
         self.optional = frozenset(optional)
+        self.pads = dict(pads or {})
         self._model = model
         self._stages = tuple(stages)
         self._contracts = tuple(contracts)

@@ -14,6 +14,7 @@ import onnxruntime as ort
 from steelyard._native.batch import gather
 from steelyard.errors import ExecutionFailed, InvalidRequest
 from steelyard.models.spec import ModelSpec, TensorSpec
+from steelyard.runtime.ragged import Ragged, fill_ragged
 from steelyard.wire import decode_bytes_tensor
 from steelyard.wire.refusals import shown
 from steelyard.wire.types import InferRequest, InputTensor
@@ -75,7 +76,7 @@ class Runner:
     that depend on values) goes through plain runs.
 
     Where it is not `shared`, each run holds one request, whose outputs may have any number of rows. Where requests are
-    `prepared`, each writes its own rows into the batch.
+    `prepared`, each writes its own rows into the batch. Where they are `ragged`, those of different length are padded.
     """
 
     def __init__(
@@ -85,12 +86,14 @@ class Runner:
         capacity: int,
         shared: bool = True,
         prepared: bool = False,
+        ragged: Ragged | None = None,
     ) -> None:
         self._session = session
         self._spec = spec
         self._capacity = capacity
         self._shared = shared
         self._prepared = prepared
+        self._ragged = ragged
         self._output_names = [tensor.name for tensor in spec.outputs]
         self._has_strings = any(t.datatype == "BYTES" for t in (*spec.inputs, *spec.outputs))
         self._needs_binding = any(t.datatype == "BF16" for t in (*spec.inputs, *spec.outputs))
@@ -101,18 +104,23 @@ class Runner:
         self._kept_bytes = 0
 
     def fill(
-        self, requests: Sequence[InferRequest], rows: int, key: object
+        self, requests: Sequence[InferRequest], rows: int, key: Any, longest: int = 0
     ) -> tuple[Shape | None, list[Array]]:
         """Assembles the inputs of `requests`, which share `key` (their dynamic dimensions) and hold `rows` rows.
 
+        longest: where their lengths differ, the one that all are padded to; `key` is then the first one's.
         Returns the buffers that were used, where they are the kept ones, and the inputs as arrays of `rows` rows.
         """
         spec = self._spec
         first = requests[0]
         shape = None
         if not self._has_strings and 0 < rows <= self._capacity:
-            shape = self._shapes.get(key) or self._make_shape(first, key)
-            if shape is not None and not self._prepared:
+            shape_key: object = key
+            if longest:
+                assert self._ragged is not None
+                shape_key = ("ragged", longest, self._ragged.rest(key))
+            shape = self._shapes.get(shape_key) or self._make_shape(first, shape_key, longest)
+            if shape is not None and not self._prepared and not longest:
                 for index, row_bytes in enumerate(shape.row_bytes):
                     gather(shape.inputs[index], requests, index, rows * row_bytes)
                 filled = shape.filled.get(rows)
@@ -122,14 +130,19 @@ class Runner:
                 return shape, filled
         arrays: list[Array] = []
         for index, tensor in enumerate(spec.inputs):
-            dims = row_dims(tensor, first.inputs[index].shape, spec.batched)
+            dims = self._dims(tensor, index, first, longest)
             full = (rows, *dims) if spec.batched else dims
             if tensor.datatype == "BYTES":
                 arrays.append(_strings(requests, index, full))
                 continue
             dtype = tensor.element.dtype
             target = np.empty(full, dtype) if shape is None else shape.inputs[index]
-            if self._prepared:
+            if longest:
+                assert self._ragged is not None
+                began_ns = time.monotonic_ns()
+                fill_ragged(self._ragged, index, dtype, target, requests, self._prepared)
+                self.filled_ns[index] = time.monotonic_ns() - began_ns
+            elif self._prepared:
                 began_ns = time.monotonic_ns()
                 _fill(target, requests, index)
                 self.filled_ns[index] = time.monotonic_ns() - began_ns
@@ -204,12 +217,19 @@ class Runner:
     def _sized(self, array: Array, rows: int) -> tuple[int, ...]:
         return (rows, *array.shape[1:]) if self._spec.batched else array.shape
 
-    def _make_shape(self, first: InferRequest, key: object) -> Shape | None:
+    def _dims(self, tensor: TensorSpec, index: int, first: InferRequest, longest: int) -> tuple[int, ...]:
+        """The dimensions of one row of an input in a batch of requests like `first`."""
+        shape = first.inputs[index].shape
+        if longest and self._ragged is not None:
+            return self._ragged.dims(index, shape, longest)
+        return row_dims(tensor, shape, self._spec.batched)
+
+    def _make_shape(self, first: InferRequest, key: object, longest: int) -> Shape | None:
         """Buffers for the dynamic dimensions of `first`, or None where they would be too large to keep."""
         spec = self._spec
         sized = []
         for index, tensor in enumerate(spec.inputs):
-            dims = row_dims(tensor, first.inputs[index].shape, spec.batched)
+            dims = self._dims(tensor, index, first, longest)
             sized.append(((self._capacity, *dims) if spec.batched else dims, tensor.element.dtype))
         produced = []
         if self.may_bind:

@@ -26,12 +26,14 @@ def measure(
     extra_runs: int = 0,
     now_ns: Callable[[], int] = time.monotonic_ns,
     pace: Pace | None = None,
+    budget_ns: int = BUDGET_NS,
 ) -> dict[int, int]:
     """Runs batches of 1, 2, 4, … up to `max_batch` rows and returns rows to nanoseconds of one run.
 
     run: runs a batch of so many rows to its end.
     extra_runs: further runs of one row that are not measured, first.
     pace: pauses between runs, which count for nothing.
+    budget_ns: what the measurements may take in all.
     """
     pace = Pace() if pace is None else pace
 
@@ -52,14 +54,14 @@ def measure(
         timed(rows)
         fastest[rows] = timed(rows)
         # Runs that are cheap, or look dear beside those of fewer rows, are timed again: one disturbance ends nothing.
-        affordable = busy_ns() - started_ns + ROUNDS * fastest[rows] <= BUDGET_NS
+        affordable = busy_ns() - started_ns + ROUNDS * fastest[rows] <= budget_ns
         if fastest[rows] < CHEAP_NS or (affordable and _by_row(fastest, rows) > WORSE_BY):
             fastest[rows] = min(fastest[rows], *(timed(rows) for _ in range(ROUNDS)))
         spent_ns = busy_ns() - started_ns
         # The next size costs about twice this one, and every size is run ROUNDS times more.
         ahead_ns = 2 * fastest[rows] + (ROUNDS - 1) * (sum(fastest.values()) + 2 * fastest[rows])
         worse = fastest[rows] >= CHEAP_NS and _by_row(fastest, rows) > WORSE_BY
-        if worse or spent_ns + ahead_ns > BUDGET_NS:
+        if worse or spent_ns + ahead_ns > budget_ns:
             break
     rounds_started_ns = busy_ns()
     rounds = 1

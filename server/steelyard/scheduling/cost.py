@@ -76,6 +76,7 @@ class CostModel:
         "_base",
         "_base_shape",
         "_curves",
+        "_lengths",
         "_limit",
         "_measured",
         "_overhead_ns",
@@ -87,6 +88,7 @@ class CostModel:
     def __init__(self) -> None:
         self._measured: list[tuple[int, int]] = []
         self._curves: dict[object, Curve] = {}
+        self._lengths: list[int] | None = None
         self._base: Curve | None = None
         self._base_shape: object = ()
         self._limit = 1
@@ -114,6 +116,14 @@ class CostModel:
         )
         self._base_shape = shape
         self._curves[shape] = self._base
+        self._lengths = None
+
+    def learn_more(self, measured: Mapping[int, float], shape: object, tried: bool = True) -> None:
+        """Takes figures of another shape than the first: measured, or where they were not `tried`, guessed."""
+        points = [(rows, float(ns)) for rows, ns in measured.items() if rows]
+        if points:
+            self._curves[shape] = Curve(points, self._limit, self._overhead_ns, tried)
+            self._lengths = None
 
     def _efficient(self, beside_ns: int) -> int:
         """The largest measured size that is about as cheap by the row as any, each run costing `beside_ns` more."""
@@ -130,6 +140,19 @@ class CostModel:
     def curves(self) -> list[tuple[object, Curve]]:
         """All shapes of which anything is known."""
         return list(self._curves.items())
+
+    def lengths(self) -> list[int]:
+        """The shapes of one dimension of which anything is known, as that dimension; ascending."""
+        if self._lengths is None:
+            self._lengths = sorted(
+                shape[0] for shape in self._curves if isinstance(shape, tuple) and len(shape) == 1
+            )
+        return self._lengths
+
+    @property
+    def overhead_ns(self) -> float:
+        """What a batch costs beside its run."""
+        return self._overhead_ns
 
     def curve(self, shape: object) -> Curve | None:
         """What is known of a shape, or None."""
@@ -168,6 +191,7 @@ class CostModel:
             oldest = next(key for key in self._curves if key != self._base_shape)
             del self._curves[oldest]
         self._curves[shape] = curve
+        self._lengths = None
         return curve
 
     def predict_ns(self, rows: int, shape: object = None) -> int | None:
@@ -219,6 +243,7 @@ class CostModel:
         both = [now[rows] / ns for rows, ns, _ in before.points if rows in now]
         if not both:
             return
+        self._lengths = None
         faster = math.exp(sum(map(math.log, both)) / len(both))
         base.restore(before.points, faster)
         self.beside = min(max(kept.beside, 1.0), BESIDE_MOST)

@@ -15,8 +15,9 @@ EXACT_ROWS = 128
 WEIGHT_DOWN = 0.2
 WEIGHT_UP = 0.05
 
-# The first run of a size whose figure was only guessed, from those of other sizes or shapes.
-WEIGHT_FIRST = 0.5
+# The same for the first run of a size whose figure was only guessed, from those of other sizes or shapes.
+FIRST_DOWN = 0.6
+FIRST_UP = 0.2
 
 # A run counts for at most so many times what was expected: one that lost its core for a second teaches nothing.
 OUTLIER = 3.0
@@ -143,7 +144,7 @@ class Curve:
             ns = known * OUTLIER
         if size in self._guessed:
             self._guessed.discard(size)
-            live[size] = self._base[size] = known + (ns - known) * WEIGHT_FIRST
+            live[size] = self._base[size] = known + (ns - known) * (FIRST_DOWN if ns < known else FIRST_UP)
         else:
             live[size] = known + (ns - known) * (WEIGHT_DOWN if ns < known else WEIGHT_UP) * weight
         self._recent.add(size)

@@ -199,6 +199,14 @@ class Lane:
         if self._dead > DEAD_SWEPT_ABOVE and self._dead > self.queued:
             self._sweep()
 
+    def learn(self, batch: Batch, execute_ns: int, company: int) -> None:
+        """Takes what a run of `batch` took."""
+        self.cost.observe(batch.rows, execute_ns, batch.tickets[0].key, company)
+
+    def shortest_ns(self, ticket: Ticket) -> int:
+        """Less than any run of the ticket takes, by what is known; 0 where nothing is."""
+        return self.cost.shortest_ns(ticket.rows, ticket.key)
+
     def is_half_full(self) -> bool:
         """Whether something waits, and has reached half of one of the lane's bounds."""
         policy = self.policy
@@ -227,7 +235,7 @@ class Lane:
         if group is None:
             return None
         # Sums only up to the first size that is worth leaving with.
-        curve = self.cost.curve(group)
+        curve = self.curve_of(group)
         worth = self._worth_rows() if curve is None or self.policy.preferred else curve.best
         rows = 0
         oldest = earliest = NEVER_NS
@@ -249,6 +257,10 @@ class Lane:
         if earliest < NEVER_NS:
             earliest -= int(self.expected_ns(curve, rows, True))
         return max(0, min(oldest + delay_ns, earliest))
+
+    def curve_of(self, group: object) -> Curve | None:
+        """What is known of runs of a group's shape."""
+        return self.cost.curve(group)
 
     def expected_ns(self, curve: Curve, rows: int, in_company: bool) -> float:
         """The longest that a run of `rows` should take, the hand-over included, where a deadline hangs on it."""

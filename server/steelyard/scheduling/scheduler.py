@@ -77,7 +77,7 @@ class Scheduler:
         deadline_ns = ticket.deadline_ns
         if deadline_ns > lane.deadlines_until_ns:
             lane.deadlines_until_ns = deadline_ns
-        latest_ns = deadline_ns - lane.cost.shortest_ns(ticket.rows, ticket.key)
+        latest_ns = deadline_ns - lane.shortest_ns(ticket)
         self._sequence += 1
         heapq.heappush(self._deadlines, (latest_ns, self._sequence, lane, ticket))
         if len(self._deadlines) > self._deadlines_limit:
@@ -211,7 +211,7 @@ class Scheduler:
                 company = BESIDE if self.free_threads < self.threads else SOME
             elif self._begun != batch.begun and not batch.inline:
                 company = SOME
-            lane.cost.observe(batch.rows, execute_ns, batch.tickets[0].key, company)
+            lane.learn(batch, execute_ns, company)
             if batch.inline:
                 slow = execute_ns > SLOW_INLINE * self._inline_below_ns
                 lane.slow_inline = lane.slow_inline * SCORE_KEPT + slow

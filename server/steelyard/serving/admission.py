@@ -16,6 +16,7 @@ from steelyard.serving.catalog import Catalog
 from steelyard.serving.fit import fit
 from steelyard.serving.ledger import Ledger
 from steelyard.serving.preparing import Direct, count_steps, prepare_request
+from steelyard.serving.raggedness import place
 from steelyard.serving.suspects import Suspects
 from steelyard.serving.version import ServedVersion
 from steelyard.wire import InferRequest, decode_request
@@ -116,6 +117,8 @@ class Admission:
     def queue(self, version: ServedVersion, lane: Lane, ticket: Ticket) -> None:
         """Queues a ticket with others of its key, or by itself where it has no rows or a caller of many culprits."""
         group: object = ticket.key
+        if version.ragged is not None and lane is version.lane:
+            group = place(version.ragged, ticket)
         suspects = self._suspects
         if not ticket.rows or (
             suspects.callers and suspects.is_suspect(ticket.call.peer, ticket.received_ns)

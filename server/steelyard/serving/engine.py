@@ -306,6 +306,8 @@ class Engine:
             self._log_answered(ledger.log_request, job, answered)
         if job.tally is not None:
             count_steps(slot, job.tally)
+        if job.places:
+            slot.padded(job.places, job.padding)
         if answered:
             slot.record_batch(
                 answered,

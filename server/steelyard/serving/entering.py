@@ -5,6 +5,7 @@ from pathlib import Path
 from steelyard._native.observe import Slot
 from steelyard.models.manifest import ModelManifest
 from steelyard.scheduling.lane import Lane
+from steelyard.scheduling.ragged import RaggedLane
 from steelyard.serving.loading import LoadedVersion
 from steelyard.serving.preparing import prepare_lane
 from steelyard.serving.version import ServedVersion
@@ -21,7 +22,7 @@ def enter(
 ) -> ServedVersion:
     """The version, with lanes of its own. slot: where it is counted. threads: the server's budget; 0: requests are
     not prepared on threads."""
-    lane = Lane(name, loaded.policy, loaded.cost)
+    lane = (Lane if loaded.ragged is None else RaggedLane)(name, loaded.policy, loaded.cost)
     served = ServedVersion(
         model=name,
         number=number,
@@ -41,6 +42,7 @@ def enter(
         default_timeout_ns=manifest.serving.default_timeout_ms * 1_000_000,
         golden_passed=loaded.golden_passed,
         failing=loaded.failing,
+        ragged=loaded.ragged,
         cost_conditions=loaded.cost_conditions,
     )
     served.lane.owner = served

@@ -24,7 +24,8 @@ now_ns = time.monotonic_ns
 class Job:
     """One batch on its way through execution: what it was given, what came of it, and when.
 
-    `outcomes` stands in the order of the batch's tickets: an encoded answer, or the error that ticket gets.
+    `outcomes` stands in the order of the batch's tickets: an encoded answer, or the error that ticket gets. `places`
+    are those of a batch whose rows may differ in length, `padding` included.
     """
 
     __slots__ = (
@@ -35,6 +36,8 @@ class Job:
         "executed_ns",
         "failed",
         "outcomes",
+        "padding",
+        "places",
         "runs",
         "tally",
         "version",
@@ -47,6 +50,7 @@ class Job:
         self.outcomes: list[bytes | SteelyardError] = []
         self.assembled_ns = self.executed_ns = self.encoded_ns = 0
         self.runs = 0
+        self.places = self.padding = 0
         self.failed = False
         self.tally = None if version.pipeline is None else version.pipeline.tally()
 
@@ -96,7 +100,8 @@ def run(
     if not rows and version.pipeline is not None and requests[0].kept is not None:
         job.assembled_ns = job.executed_ns = now_ns()
         return encode(version, requests, counts, ids, version.pipeline.nothing())
-    shape, arrays = runner.fill(requests, rows, tickets[0].key)
+    lengths = None if version.ragged is None else measure_lengths(job, tickets)
+    shape, arrays = runner.fill(requests, rows, tickets[0].key, max(lengths) if lengths else 0)
     if job.runs == 1:
         job.assembled_ns = now_ns()
     outputs = runner.run(None if plainly else shape, arrays, rows)
@@ -106,7 +111,17 @@ def run(
         assert job.tally is not None
         version.pipeline.count_fill(runner.filled_ns, job.tally)
         outputs = version.pipeline.finish(outputs, rows, arrays, job.tally, requests)
-    return encode(version, requests, counts, ids, outputs)
+    return encode(version, requests, counts, ids, outputs, lengths)
+
+
+def measure_lengths(job: Job, tickets: list[Ticket]) -> list[int] | None:
+    """The lengths of the tickets' rows, where they differ; counts what is padded in the job's first run."""
+    lengths = [ticket.length for ticket in tickets]
+    longest = max(lengths)
+    if job.runs == 1:
+        job.places = longest * sum(ticket.rows for ticket in tickets)
+        job.padding = job.places - sum(ticket.rows * ticket.length for ticket in tickets)
+    return None if min(lengths) == longest else lengths
 
 
 def take_apart(
@@ -161,9 +176,20 @@ def failure(version: ServedVersion, error: Exception) -> SteelyardError:
 
 
 def encode(
-    version: ServedVersion, requests: list[Any], rows: list[int], ids: list[str], outputs: list[Array]
+    version: ServedVersion,
+    requests: list[Any],
+    rows: list[int],
+    ids: list[str],
+    outputs: list[Array],
+    lengths: list[int] | None = None,
 ) -> list[bytes | SteelyardError]:
-    """One answer a request from the outputs of all of them, which are those that callers get."""
+    """One answer a request from the outputs of all of them, which are those that callers get.
+
+    lengths: of the requests' rows, where these were padded.
+    """
+    ragged = version.ragged if lengths else None
+    if ragged is not None and not any(axis is not None for axis in ragged.cuts):
+        ragged = None
     pipeline = version.pipeline
     prepared = requests
     if pipeline is not None:
@@ -172,14 +198,18 @@ def encode(
     plain = version.plain_outputs and (
         not any_outputs_asked(requests) or not any(wants_classes(request) for request in requests)
     )
-    if plain and (pipeline is None or not any(one.flagged for one in prepared)):
+    if plain and ragged is None and (pipeline is None or not any(one.flagged for one in prepared)):
         shapes = [output.shape[1:] if batched else output.shape for output in outputs]
         return list(version.encoder.encode_batch(requests, rows, ids, outputs, shapes, batched))
     answers: list[bytes | SteelyardError] = []
     start = 0
-    for one, request, count, decision_id in zip(prepared, requests, rows, ids, strict=True):
+    for place, (one, request, count, decision_id) in enumerate(
+        zip(prepared, requests, rows, ids, strict=True)
+    ):
         own = [output[start : start + count] for output in outputs] if batched else outputs
         start += count
+        if ragged is not None and lengths is not None:
+            own = [ragged.cut(at, output, lengths[place]) for at, output in enumerate(own)]
         tensors = answer_tensors(version.offered, request, None if pipeline is None else one, own)
         said = {} if pipeline is None else parameters(one.marked, one.flagged)
         answers.append(encode_generally(version, request, decision_id, tensors, said))

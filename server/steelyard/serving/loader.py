@@ -352,6 +352,11 @@ class Loader:
             batching=served.batching.allowed,
             batching_reason=served.batching.reason,
             max_rows=served.lane.limit_rows,
+            **(
+                {"ragged": loaded.ragged is not None, "ragged_reason": loaded.ragged_reason}
+                if loaded.ragged_reason
+                else {}
+            ),
         )
 
     async def _load_files(self, name: str, path: Path, manifest: ModelManifest) -> LoadedVersion:

@@ -4,6 +4,7 @@ Everything here may take long and runs on a loading thread; what it makes touche
 """
 
 import hashlib
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,11 +20,14 @@ from steelyard.models.manifest import ModelManifest, unowned
 from steelyard.models.repository import GRAPH_FILE
 from steelyard.models.spec import ModelSpec
 from steelyard.models.version_manifest import VERSION_MANIFEST, VersionManifest, read_version_manifest
+from steelyard.observe.logs import log
 from steelyard.pipelines.compile import compile_pipeline
 from steelyard.pipelines.plan import Pipeline
 from steelyard.runtime.devices import installed_distributions, refuse_both_distributions, resolve
 from steelyard.runtime.independence import check
 from steelyard.runtime.pace import Pace
+from steelyard.runtime.padding import resized
+from steelyard.runtime.ragged import Ragged
 from steelyard.runtime.runner import Array, Runner
 from steelyard.runtime.samples import candidates
 from steelyard.runtime.session import open_session, providers_available
@@ -32,6 +36,12 @@ from steelyard.scheduling.cost import CostModel
 from steelyard.scheduling.lane import LanePolicy
 from steelyard.serving.costs import Costs
 from steelyard.serving.golden import Inputs, check_golden, real_rows
+from steelyard.serving.raggedness import (
+    LENGTH_BUDGET_NS,
+    MEASURED_LENGTHS,
+    decide_ragged,
+    declared_pads,
+)
 from steelyard.serving.takes import Takes
 from steelyard.serving.verdicts import Verdicts
 from steelyard.serving.version import Batching
@@ -43,6 +53,9 @@ CHECKED_ROWS = 4
 
 # Goes up with every change of the check or of the inputs made up for it: what was found by another is found anew.
 CHECK_VERSION = 2
+
+# In the place of the digest of rows that are real.
+MADE_UP = "made up"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +88,9 @@ class LoadedVersion:
     """Golden examples that failed, and what is wrong with each; empty where such a version is refused."""
     cost_conditions: tuple[str, ...] = ()
     """What the costs of batches depend on, to keep them by."""
+    ragged: Ragged | None = None
+    ragged_reason: str = ""
+    """Why rows of different length are padded or are not; empty where nothing is ragged."""
 
 
 @dataclass(slots=True)
@@ -127,6 +143,7 @@ def load_version(
     pace.pause()
     spec = describe(session.get_inputs(), session.get_outputs(), version_manifest, path)
     pipeline = compile_pipeline(version_manifest, spec, path)
+    pads = declared_pads(version_manifest, spec, pipeline)
     _refuse_unbindable(spec)
     golden = check_golden(
         path,
@@ -141,6 +158,11 @@ def load_version(
     batching = decide_batching(trial, manifest, digest, device.name, threads, environment.verdicts)
     pace.pause()
     max_batch = serving.max_batch if batching.allowed else 1
+    ragged, ragged_reason = (
+        decide_ragged(trial.run, trial.inputs, trial.rows_digest == MADE_UP, spec, manifest, pads, pipeline)
+        if batching.allowed
+        else (None, "requests are not batched" if pads else "")
+    )
     cost = CostModel()
     conditions = (digest, *_conditions(manifest, device.name, threads))
     bindable = False
@@ -148,11 +170,18 @@ def load_version(
         # Rows that may not be put together may also come out as more or fewer than went in.
         bindable = (batching.allowed or not spec.batched) and trial.binding_agrees()
         if serving.warmup:
-            measured = measure(trial.runner_of(max_batch, bindable), max_batch, serving.warmup - 1, pace=pace)
-            cost.learn(measured, environment.inline_below_ns, trial.shape(pipeline is not None))
             kept = environment.costs.find(conditions)
+            first = None if ragged is None else MEASURED_LENGTHS[0]
+            measured = measure(
+                trial.runner_of(max_batch, bindable, ragged, first), max_batch, serving.warmup - 1, pace=pace
+            )
+            shape = trial.shape(pipeline is not None) if first is None else (first,)
+            cost.learn(measured, environment.inline_below_ns, shape)
             if kept is not None:
                 cost.restore(kept)
+            if ragged is not None:
+                for length in MEASURED_LENGTHS[1:]:
+                    _measure_length(trial, ragged, length, cost, pace)
     # Whoever asks for larger batches than the runtime is fastest with gets them by naming preferred sizes.
     if serving.preferred_batch_sizes:
         cost.efficient_rows = max_batch
@@ -179,7 +208,21 @@ def load_version(
         golden.passed,
         golden.failing,
         conditions,
+        ragged,
+        ragged_reason,
     )
+
+
+def _measure_length(trial: "Trial", ragged: Ragged, length: int, cost: CostModel, pace: Pace) -> None:
+    """Measures rows of another length, unless that is known from an earlier run or the model does not take it."""
+    most = cost.efficient_rows or 1
+    if length in cost.lengths():
+        return
+    try:
+        run = trial.runner_of(most, False, ragged, length)
+        cost.learn_more(measure(run, most, pace=pace, budget_ns=LENGTH_BUDGET_NS), (length,))
+    except Exception as error:  # ONNX Runtime's exceptions have no common base
+        log("warmup.length_refused", level=logging.DEBUG, length=length, reason=str(error)[:300])
 
 
 def _conditions(manifest: ModelManifest, device: str, threads: int) -> tuple[str, ...]:
@@ -206,7 +249,7 @@ class Trial:
         self._spec = spec
         self.inputs: Mapping[str, Array] | None = None
         self.problem = "the model has no inputs"
-        self.rows_digest = "made up"
+        self.rows_digest = MADE_UP
         if real is not None:
             self.rows_digest = digest_of(real)
         for inputs in [real] if real is not None else candidates(spec, CHECKED_ROWS):
@@ -256,12 +299,19 @@ class Trial:
         plain = self.run(self.inputs)
         return all(a.shape == b.shape for a, b in zip(bound, plain, strict=True))
 
-    def runner_of(self, capacity: int, bindable: bool) -> "SizedRuns":
-        """Runs of any number of rows up to `capacity`, the way that requests will be run."""
+    def runner_of(
+        self, capacity: int, bindable: bool, ragged: Ragged | None = None, length: int | None = None
+    ) -> "SizedRuns":
+        """Runs of any number of rows up to `capacity`, the way that requests will be run; of a `length` where rows are
+        `ragged`."""
         assert self.inputs is not None
+        inputs = self.inputs
+        if ragged is not None and length is not None:
+            rows = len(next(iter(inputs.values())))
+            inputs = resized(self._spec, ragged, inputs, rows, length)
         runner = Runner(self._session, self._spec, capacity, shared=False)
         runner.may_bind = runner.may_bind and bindable
-        return SizedRuns(self, runner)
+        return SizedRuns(self._spec, inputs, runner)
 
     def _run_with(self, runner: Runner, inputs: Mapping[str, Array]) -> Sequence[Array]:
         rows = len(next(iter(inputs.values()))) if self._spec.batched else 1
@@ -272,19 +322,19 @@ class Trial:
 class SizedRuns:
     """Callable with a number of rows: runs that many made-up rows."""
 
-    def __init__(self, trial: Trial, runner: Runner) -> None:
-        self._trial = trial
+    def __init__(self, spec: ModelSpec, inputs: Mapping[str, Array], runner: Runner) -> None:
+        self._spec = spec
+        self._inputs = inputs
         self._runner = runner
         self._requests: dict[int, InferRequest] = {}
 
     def __call__(self, rows: int) -> None:
         request = self._requests.get(rows)
         if request is None:
-            assert self._trial.inputs is not None
-            inputs = self._trial.inputs
-            if self._trial.spec.batched:
+            inputs = self._inputs
+            if self._spec.batched:
                 inputs = {name: np.resize(array, (rows, *array.shape[1:])) for name, array in inputs.items()}
-            request = self._requests[rows] = made_up(self._trial.spec, inputs)
+            request = self._requests[rows] = made_up(self._spec, inputs)
         shape, arrays = self._runner.fill([request], rows, ())
         self._runner.run(shape, arrays, rows)
 

@@ -11,6 +11,7 @@ from steelyard.models.manifest import ModelManifest
 from steelyard.models.spec import ModelSpec
 from steelyard.models.version_manifest import VersionManifest
 from steelyard.pipelines.plan import Pipeline
+from steelyard.runtime.ragged import Ragged
 from steelyard.runtime.runner import Runner
 from steelyard.scheduling.lane import Lane
 from steelyard.serving.call import MODEL_DIGEST, MODEL_VERSION, Metadata
@@ -72,6 +73,8 @@ class ServedVersion:
     retired: bool = False
     canary: Any = None
     """Where a canary takes a share of this version's requests: its `CanaryRoute`."""
+    ragged: Ragged | None = None
+    """How rows of different length are padded into one batch; None: they are not."""
     cost_conditions: tuple[str, ...] = ()
     """What the costs of its batches are kept by."""
     in_canary: bool = False
@@ -107,7 +110,9 @@ class ServedVersion:
             return self.runners.pop()
         except IndexError:
             prepared = self.pipeline is not None
-            runner = Runner(self.session, self.spec, self.lane.limit_rows, self.batching.allowed, prepared)
+            runner = Runner(
+                self.session, self.spec, self.lane.limit_rows, self.batching.allowed, prepared, self.ragged
+            )
             runner.may_bind = runner.may_bind and self.bindable
             return runner
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from steelyard.models.ragged import Pad
 from steelyard.pipelines.bounds import check_prepared
 from steelyard.pipelines.prepared import HEAVY, Preparation, ReadyTensor
 from steelyard.pipelines.problems import Problem
@@ -73,6 +74,14 @@ class TokenizePreparer:
     @property
     def optional(self) -> Sequence[str]:
         return ()
+
+    @property
+    def pads(self) -> dict[str, Pad]:
+        """What the model's inputs are padded with, by their names; empty where all rows have one length."""
+        values = {"ids": self.padding.token, "mask": 0, "types": self.padding.type_id}
+        if self.padding.fixed is not None:
+            return {}
+        return {name: Pad(values[what], self.padding.left) for name, what, _ in self.wanted}
 
     def looks_at(self, size: int, rows: int) -> int:
         return HEAVY
