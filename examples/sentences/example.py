@@ -24,7 +24,6 @@ from texts import sentences
 MODEL = "sentences"
 # What the package's own code cuts sentences to.
 MAX_TOKENS = 256
-LENGTH_MULTIPLE = 16
 IN_FLIGHT = 8
 MOST_A_REQUEST = 8
 # Rounding leaves 3e-8, an approximation of Gelu 4e-6, padding that counts 0.8.
@@ -39,7 +38,7 @@ def write_version(version: Path) -> None:
     source = model_directory()
     (version / "model.onnx").write_bytes(build(source / "model.safetensors"))
     shutil.copy(source / "tokenizer.json", version)
-    tokenize = {"step": "tokenize", "max_length": MAX_TOKENS, "length_multiple": LENGTH_MULTIPLE}
+    tokenize = {"step": "tokenize", "max_length": MAX_TOKENS}
     document = {
         "input": [{"name": "sentence", "steps": [tokenize]}],
         "output": [

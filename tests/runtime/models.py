@@ -130,3 +130,38 @@ def embedding(path: Path, vocabulary: int = 50) -> Path:
         [("Y", FLOAT, ["n", "t", 2])],
         {"E": table},
     )
+
+
+def token_means(path: Path, masked: bool = True) -> Path:
+    """tokens: float32 [n, length, 4], one for each of ids; mean: float32 [n, 4], over those that mask has, or over all."""
+    vectors = np.random.default_rng(3).random((128, 4)).astype(np.float32)
+    nodes = [
+        helper.make_node("Gather", ["V", "ids"], ["tokens"]),
+        helper.make_node("Cast", ["mask"], ["kept"], to=FLOAT),
+        helper.make_node("Unsqueeze", ["kept", "last"], ["weights"]),
+    ]
+    if masked:
+        nodes += [
+            helper.make_node("Mul", ["tokens", "weights"], ["weighted"]),
+            helper.make_node("ReduceSum", ["weighted", "middle"], ["sum"], keepdims=0),
+            helper.make_node("ReduceSum", ["weights", "middle"], ["count"], keepdims=0),
+        ]
+    else:
+        nodes += [
+            helper.make_node("ReduceSum", ["tokens", "middle"], ["sum"], keepdims=0),
+            helper.make_node("Add", ["weights", "one"], ["ones"]),
+            helper.make_node("ReduceSum", ["ones", "middle"], ["count"], keepdims=0),
+        ]
+    nodes.append(helper.make_node("Div", ["sum", "count"], ["mean"]))
+    return save(
+        path,
+        nodes,
+        [(name, TensorProto.INT64, ["n", "length"]) for name in ("ids", "mask")],
+        [("tokens", FLOAT, ["n", "length", 4]), ("mean", FLOAT, ["n", 4])],
+        {
+            "V": vectors,
+            "last": np.array([2], np.int64),
+            "middle": np.array([1], np.int64),
+            "one": np.array([1], np.float32),
+        },
+    )
