@@ -148,12 +148,15 @@ def best_cuts(rows: Sequence[Ids], cost: Callable[[int, int], float]) -> list[Ba
     order = sorted(range(len(rows)), key=lambda place: rows[place].shape[1])
     lengths = [rows[place].shape[1] for place in order]
     table = {
-        length: [0.0] + [cost(count, length) for count in range(1, MOST_TOGETHER + 1)] for length in set(lengths)
+        length: [0.0] + [cost(count, length) for count in range(1, MOST_TOGETHER + 1)]
+        for length in set(lengths)
     }
     least, cuts = [0.0], [0]
     for end in range(1, len(order) + 1):
         costs = table[lengths[end - 1]]
-        found = min((least[end - count] + costs[count], count) for count in range(1, min(end, MOST_TOGETHER) + 1))
+        found = min(
+            (least[end - count] + costs[count], count) for count in range(1, min(end, MOST_TOGETHER) + 1)
+        )
         least.append(found[0])
         cuts.append(found[1])
     batches = []
@@ -192,7 +195,8 @@ def run(rounds: int = ROUNDS, requests: int = REQUESTS) -> dict[str, Any]:
         bare = Bare(write_repository(root), thread_budget())
         optimum = best_cuts(rows, bare.costs())
         first_come = [
-            list(range(start, min(start + FIRST_COME, len(rows)))) for start in range(0, len(rows), FIRST_COME)
+            list(range(start, min(start + FIRST_COME, len(rows))))
+            for start in range(0, len(rows), FIRST_COME)
         ]
         alone = [[place] for place in range(len(rows))]
         with steelyard(root) as server:
@@ -210,7 +214,9 @@ def run(rounds: int = ROUNDS, requests: int = REQUESTS) -> dict[str, Any]:
     return {
         "rates": rates,
         "ratios": {
-            way: statistics.median(own / other for own, other in zip(rates["served"], rates[way], strict=True))
+            way: statistics.median(
+                own / other for own, other in zip(rates["served"], rates[way], strict=True)
+            )
             for way in rates
             if way != "served"
         },

@@ -133,7 +133,7 @@ def embedding(path: Path, vocabulary: int = 50) -> Path:
 
 
 def token_means(path: Path, masked: bool = True) -> Path:
-    """tokens: float32 [n, length, 4], one for each of ids; mean: float32 [n, 4], over those that mask has, or over all."""
+    """tokens: float32 [n, length, 4], one for each of ids; mean: float32 [n, 4], over those that mask has, or all."""
     vectors = np.random.default_rng(3).random((128, 4)).astype(np.float32)
     nodes = [
         helper.make_node("Gather", ["V", "ids"], ["tokens"]),

@@ -39,9 +39,7 @@ def write(path: Path, masked: bool = True, manifest: str = RAGGED) -> Path:
 
 
 def load(path: Path, costs: Path | None = None) -> LoadedVersion:
-    return load_version(
-        "m", path, ModelManifest(), Environment(1, "dev", Verdicts(None), costs=Costs(costs))
-    )
+    return load_version("m", path, ModelManifest(), Environment(1, "dev", Verdicts(None), costs=Costs(costs)))
 
 
 class Server:
@@ -169,7 +167,12 @@ def test_costs_by_length_are_kept_and_damaged_files_are_not_read(
     assert 48 in again.cost.lengths()
     assert again.cost.predict_ns(1, (48,)) > 10 * again.cost.predict_ns(1, (16,))  # type: ignore[operator]
     (file,) = costs.iterdir()
-    for content in ("{", "[]", '{"conditions": [], "costs": {}}', file.read_text().replace("beside", "besides")):
+    for content in (
+        "{",
+        "[]",
+        '{"conditions": [], "costs": {}}',
+        file.read_text().replace("beside", "besides"),
+    ):
         file.write_text(content)
         assert 48 not in load(path, costs).cost.lengths()
     file.write_bytes(b" " * (2 << 20))

@@ -160,6 +160,8 @@ class CostModel:
 
     def observe(self, rows: int, ns: int, shape: object = (), company: int = ALONE) -> None:
         """Takes one live run of `rows` rows of `shape` that took `ns`, in the company of others or not."""
+        if rows < 1:
+            return
         self.observed += 1
         curve = self._curves.get(shape)
         weight = COMPANY_WEIGHTS[company]
@@ -171,8 +173,6 @@ class CostModel:
             else:
                 ns = int(2 * ns / (1 + self.beside))
         if curve is None:
-            if not rows:
-                return
             curve = self._first_of(shape, rows, float(ns))
         curve.observe(rows, ns, weight)
 

@@ -1,9 +1,9 @@
 """The step `tokenize`: texts to rows of token ids, with their mask and types.
 
-The rows of a request are padded to the longest of them, and the shape [rows, length] goes to the batcher as it is:
-requests share a batch where their lengths are equal. With `length_multiple = 16` lengths are padded up to 16, 32, 48
-and so on (at most `max_length`), with the tokenizer's padding token and mask 0, so that requests of similar length
-meet in one batch, at the price of at most 15 columns that the model computes in vain. `fixed = true` gives every
+The rows of a request are padded to the longest of them. Requests of different length are padded again where they share
+a batch, if a check at load has found that this changes no answer; else they share one where their lengths are equal.
+For that, `length_multiple = 16` pads lengths up to 16, 32, 48 and so on (at most `max_length`), with the tokenizer's
+padding token and mask 0, at the price of at most 15 columns that the model computes in vain. `fixed = true` gives every
 request the same length.
 """
 
