@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks import (
+    batching,
     clients,
     demo_files,
     engine,
@@ -15,6 +16,7 @@ from benchmarks import (
     many,
     messages,
     overlap,
+    ragged,
     real,
     rollback,
     rooms,
@@ -82,6 +84,22 @@ def test_real_models_give_numbers_that_depend_on_their_input(model: RealModel, t
     assert many.shape == (2, *one.shape[1:])
     np.testing.assert_allclose(many[1:], one, rtol=1e-3, atol=1e-4)
     assert np.abs(another - one).max() > 0
+
+
+@pytest.mark.extra
+def test_batching_on_against_off_and_the_tail() -> None:
+    found = batching.run(("tiny",), rounds=1, seconds=0.2, concurrency=(1, 4))
+    assert set(found) == {"tiny"}
+    assert found["tiny"]["open"]["failed"] == 0
+    assert len(batching.report(found)) == 7
+
+
+@pytest.mark.extra
+def test_sentences_against_an_optimum() -> None:
+    found = ragged.run(rounds=1, requests=40)
+    assert found["mean_batch_rows"] >= 1
+    assert 0 <= found["padding"] < 0.5
+    assert len(ragged.report(found)) == 3 + len(found["rates"])
 
 
 @pytest.mark.extra

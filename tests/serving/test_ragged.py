@@ -20,6 +20,7 @@ from steelyard.runtime.ragged import Ragged, RaggedInput
 from steelyard.scheduling.ragged import RaggedLane
 from steelyard.scheduling.scheduler import Scheduler
 from steelyard.serving.catalog import Catalog
+from steelyard.serving.cost_keeping import CostKeeping
 from steelyard.serving.costs import Costs
 from steelyard.serving.engine import Engine
 from steelyard.serving.loader import Loader
@@ -177,6 +178,22 @@ def test_costs_by_length_are_kept_and_damaged_files_are_not_read(
         assert 48 not in load(path, costs).cost.lengths()
     file.write_bytes(b" " * (2 << 20))
     assert Costs(costs).find(found.cost_conditions) is None
+
+
+async def test_what_served_versions_learn_is_kept(server: Server, tmp_path: Path) -> None:
+    directory = tmp_path / "costs"
+    keeping = CostKeeping(server.catalog, Costs(directory))
+    await keeping.keep(1)
+    assert list(directory.iterdir()) == [], "nothing has run"
+    await server.ask(np.full((1, 70), 7), np.ones((1, 70))).outcome
+    await keeping.keep(1)
+    (file,) = directory.iterdir()
+    kept = Costs(directory).find(server.catalog.route("m", "").cost_conditions)
+    assert kept is not None
+    assert (96,) in {curve.shape for curve in kept.curves}
+    before = file.stat().st_mtime_ns
+    await keeping.keep(1)
+    assert file.stat().st_mtime_ns == before, "nothing is new"
 
 
 @given(

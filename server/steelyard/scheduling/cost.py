@@ -15,6 +15,9 @@ TRIED_WITHIN = 0.15
 # What a batch costs beside its run: the way to a thread and back, filling, waking the loop. Measured beside a front.
 HAND_OVER_NS = 100_000
 
+# The same of a batch that runs on the caller's thread: taking, filling, encoding, settling (docs/costs.md).
+INLINE_OVERHEAD_NS = 20_000
+
 # Shapes whose costs are kept: real traffic has few or endless ones, and for the endless nothing is learned. The one
 # that was made first goes first.
 SHAPES_KEPT = 64
@@ -69,25 +72,26 @@ class CostModel:
     Warm-up sets the sizes that were measured and, with them, the largest size worth forming. Live batches refine the
     figures and with them which of the sizes up to that are used.
 
-    `beside` is how many times as long a run takes while others go on, `observed` how many live runs were learned from.
+    `beside` is how many times as long a run takes while others go on, `observed` how many live runs were learned from,
+    `by_shape` the curves of shapes of which anything is known.
     """
 
     __slots__ = (
         "_base",
         "_base_shape",
-        "_curves",
         "_lengths",
         "_limit",
         "_measured",
         "_overhead_ns",
         "beside",
+        "by_shape",
         "efficient_rows",
         "observed",
     )
 
     def __init__(self) -> None:
         self._measured: list[tuple[int, int]] = []
-        self._curves: dict[object, Curve] = {}
+        self.by_shape: dict[object, Curve] = {}
         self._lengths: list[int] | None = None
         self._base: Curve | None = None
         self._base_shape: object = ()
@@ -109,20 +113,20 @@ class CostModel:
         self._measured = sorted(measured.items())
         rows = self._efficient(0)
         inline = measured[rows] < inline_below_ns
-        self._overhead_ns = 0.0 if inline else float(HAND_OVER_NS)
+        self._overhead_ns = float(INLINE_OVERHEAD_NS if inline else HAND_OVER_NS)
         self.efficient_rows = self._limit = rows if inline else self._efficient(HAND_OVER_NS)
         self._base = Curve(
             [(rows, float(ns)) for rows, ns in self._measured if rows], self._limit, self._overhead_ns
         )
         self._base_shape = shape
-        self._curves[shape] = self._base
+        self.by_shape[shape] = self._base
         self._lengths = None
 
     def learn_more(self, measured: Mapping[int, float], shape: object, tried: bool = True) -> None:
         """Takes figures of another shape than the first: measured, or where they were not `tried`, guessed."""
         points = [(rows, float(ns)) for rows, ns in measured.items() if rows]
         if points:
-            self._curves[shape] = Curve(points, self._limit, self._overhead_ns, tried)
+            self.by_shape[shape] = Curve(points, self._limit, self._overhead_ns, tried)
             self._lengths = None
 
     def _efficient(self, beside_ns: int) -> int:
@@ -134,18 +138,18 @@ class CostModel:
     def set_limit(self, rows: int) -> None:
         """The most rows that batches may have."""
         self._limit = rows
-        for curve in self._curves.values():
+        for curve in self.by_shape.values():
             curve.set_limit(rows)
 
     def curves(self) -> list[tuple[object, Curve]]:
         """All shapes of which anything is known."""
-        return list(self._curves.items())
+        return list(self.by_shape.items())
 
     def lengths(self) -> list[int]:
         """The shapes of one dimension of which anything is known, as that dimension; ascending."""
         if self._lengths is None:
             self._lengths = sorted(
-                shape[0] for shape in self._curves if isinstance(shape, tuple) and len(shape) == 1
+                shape[0] for shape in self.by_shape if isinstance(shape, tuple) and len(shape) == 1
             )
         return self._lengths
 
@@ -156,14 +160,14 @@ class CostModel:
 
     def curve(self, shape: object) -> Curve | None:
         """What is known of a shape, or None."""
-        return self._curves.get(shape)
+        return self.by_shape.get(shape)
 
     def observe(self, rows: int, ns: int, shape: object = (), company: int = ALONE) -> None:
         """Takes one live run of `rows` rows of `shape` that took `ns`, in the company of others or not."""
         if rows < 1:
             return
         self.observed += 1
-        curve = self._curves.get(shape)
+        curve = self.by_shape.get(shape)
         weight = COMPANY_WEIGHTS[company]
         if company:
             if company == BESIDE and curve is not None:
@@ -187,10 +191,10 @@ class CostModel:
             ratio = ns / base.predict(rows)
             points = [(size, live * ratio) for size, _, live in base.points]
             curve = Curve(points, self._limit, self._overhead_ns, tried=False)
-        if len(self._curves) >= SHAPES_KEPT:
-            oldest = next(key for key in self._curves if key != self._base_shape)
-            del self._curves[oldest]
-        self._curves[shape] = curve
+        if len(self.by_shape) >= SHAPES_KEPT:
+            oldest = next(key for key in self.by_shape if key != self._base_shape)
+            del self.by_shape[oldest]
+        self.by_shape[shape] = curve
         self._lengths = None
         return curve
 
@@ -199,13 +203,13 @@ class CostModel:
 
         A shape that was not met is taken to cost as much as warm-up's.
         """
-        curve = self._curves.get(shape) if shape is not None else None
+        curve = self.by_shape.get(shape) if shape is not None else None
         curve = curve or self._base
         return None if curve is None else int(curve.predict(rows))
 
     def shortest_ns(self, rows: int, shape: object) -> int:
         """Less than any run of `rows` of this shape takes; 0 where the shape was never met."""
-        curve = self._curves.get(shape)
+        curve = self.by_shape.get(shape)
         return 0 if curve is None else int(curve.shortest(rows))
 
     def floor_ns(self, rows: int) -> int | None:
@@ -225,7 +229,7 @@ class CostModel:
 
     def kept(self) -> KeptCosts:
         """What was learned, to be kept; shapes that are no tuples of dimensions are left out."""
-        shapes = ((shape, curve) for shape, curve in self._curves.items() if isinstance(shape, tuple))
+        shapes = ((shape, curve) for shape, curve in self.by_shape.items() if isinstance(shape, tuple))
         return KeptCosts(self.beside, tuple(KeptCurve(shape, tuple(curve.points)) for shape, curve in shapes))
 
     def restore(self, kept: KeptCosts) -> None:
@@ -250,7 +254,7 @@ class CostModel:
         for one in kept.curves[-SHAPES_KEPT + 1 :]:
             if one is not before:
                 points = [(rows, ns * faster) for rows, ns, _ in one.points]
-                curve = self._curves[one.shape] = Curve(points, self._limit, self._overhead_ns)
+                curve = self.by_shape[one.shape] = Curve(points, self._limit, self._overhead_ns)
                 curve.restore(one.points, faster)
 
 

@@ -1,5 +1,6 @@
 """What one run costs by its rows, for inputs of one shape, and how rows that wait are best cut into runs."""
 
+from array import array
 from collections.abc import Iterable
 
 # A size counts as efficient while its cost per row is within this share of the best smaller one: less than the
@@ -155,7 +156,7 @@ class Curve:
 
     def allows(self, rows: int) -> bool:
         """Whether a batch of `rows` is no dearer by the row than a smaller one."""
-        return rows < 2 or (rows <= self.limit and (rows >= len(self._allowed) or self._allowed[rows]))
+        return rows < 2 or (rows <= self.limit and (rows >= len(self._allowed) or bool(self._allowed[rows])))
 
     def pays_to_wait(self, rows: int) -> bool:
         """Whether a larger batch than `rows` would be cheaper by the row."""
@@ -220,7 +221,7 @@ class Curve:
         costs = [live[sizes[0]] / sizes[0]]
         costs += [_between(sizes, live, rows) for rows in range(1, limit + 1)]
         costs[0] = costs[1]
-        self._costs = costs
+        self._costs = array("d", costs)
         whole = [ns + self.overhead_ns for ns in costs]
         allowed = [True] * (limit + 1)
         least = whole[1]
@@ -244,7 +245,7 @@ class Curve:
                     best, found = whole[cut] + total[waiting - cut], cut
             first.append(found)
             total.append(whole[found] + total[waiting - found])
-        self._first, self._total, self._allowed = first, total, allowed
+        self._first, self._total, self._allowed = array("i", first), array("d", total), bytearray(allowed)
         self.greedy = not self._untried and all(
             rows == min(waiting, limit) for waiting, rows in enumerate(first)
         )

@@ -281,7 +281,7 @@ class Lane:
             return None
         levels = self._groups[group]
         limit = self._departing_rows(levels) if self.policy.preferred else self.limit_rows
-        curve = self.cost.curve(group)
+        curve = self.cost.by_shape.get(group)
         if curve is not None and (idle > 1 or not curve.greedy or now_ns < self.deadlines_until_ns):
             limit = self._best_rows(levels, curve, limit, now_ns, idle, in_company)
         tickets: list[Ticket] = []
