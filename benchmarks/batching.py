@@ -31,6 +31,8 @@ CONCURRENCY = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
 SECONDS = 2.0
 ROUNDS = 5
 SHARE_OF_CAPACITY = 0.7
+# What the open loop's client sends on a core of its own; a model that does more is asked for this much.
+MOST_SENT = 3000.0
 ON, OFF = "on", "off"
 
 

@@ -13,6 +13,7 @@ from steelyard.scheduling.cost import BESIDE, CostModel, read_kept, written
 from steelyard.scheduling.curve import EFFICIENT_WITHIN, SETTLED_RUNS, Curve
 from steelyard.scheduling.lane import Lane, LanePolicy
 from steelyard.scheduling.scheduler import Scheduler
+from steelyard.scheduling.ticket import Ticket
 
 MS = 1_000_000
 # A row costs 2 ms and a run 4 ms more: the more at once the better.
@@ -90,6 +91,18 @@ def test_runs_that_slow_each_other_are_not_split_for_nothing() -> None:
         cost.observe(1, 18 * MS, (), BESIDE)
     assert cost.beside == pytest.approx(1.8, rel=0.1)
     assert curve.share(2, 2, cost.beside) == 2
+
+
+def test_what_came_together_passes_the_queue_only_where_all_of_it_would_leave_at_once() -> None:
+    for costs, passes in (({1: 5_000, 2: 6_000, 4: 8_000}, True), ({1: 10_000, 2: 11_000, 4: 90_000}, False)):
+        cost = CostModel()
+        cost.learn(costs, 100_000)
+        lane = Lane("m", LanePolicy(max_batch=4), cost)
+        lane.limit_rows = 4
+        cost.set_limit(4)
+        tickets = [Ticket(None, None, 1, (), 1, 0, 0, 8, 1) for _ in range(4)]
+        batch = Scheduler(1, 1 << 30, 100_000).take_at_once(lane, tickets, 4, 5)
+        assert (batch is not None) == passes
 
 
 def test_a_batch_is_made_smaller_where_that_meets_a_deadline() -> None:
