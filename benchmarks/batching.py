@@ -10,7 +10,7 @@ import shutil
 import statistics
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ import tomli_w
 from benchmarks.open_loop import open_loop
 from benchmarks.processes import Served, h2load, steelyard
 from benchmarks.queue_simulation import Asked, Cost, Ideal, simulate
-from benchmarks.real import RealModel, real_models
+from benchmarks.real_models import RealModel, real_models
 from benchmarks.tiny import framed, tiny_model, tiny_request
 from steelyard.client import Client
 from steelyard.runtime.threads import thread_budget
@@ -36,44 +36,26 @@ MOST_SENT = 3000.0
 ON, OFF = "on", "off"
 
 
-@dataclass(frozen=True, slots=True)
-class Benched:
-    """A model and a request of one row for it."""
-
-    name: str
-    content: bytes
-    tensor: str
-    datatype: str
-    row: np.ndarray[Any, Any]
-
-    def request(self, model: str) -> bytes:
-        """The request, for the version that is batched or the one that is not."""
-        request = pb.ModelInferRequest(model_name=model)
-        request.inputs.add(name=self.tensor, datatype=self.datatype, shape=self.row.shape)
-        request.raw_input_contents.append(self.row.tobytes())
-        body: bytes = request.SerializeToString()
-        return body
-
-
-def benched(names: tuple[str, ...] = ()) -> list[Benched]:
-    """`tiny`, and the real models whose packages are installed; those of `names` where any are given."""
+def benched(names: tuple[str, ...] = ()) -> list[RealModel]:
+    """`tiny` and the real models; those of `names` where any are given."""
     asked = pb.ModelInferRequest.FromString(tiny_request())
     row = np.frombuffer(asked.raw_input_contents[0], np.float32).reshape(1, 16)
-    found = [Benched("tiny", tiny_model().SerializeToString(), "X", "FP32", row)]
-    found += [_of(model) for model in real_models() if not names or model.name in names]
-    return [model for model in found if not names or model.name in names]
+    tiny = RealModel("tiny", lambda: tiny_model().SerializeToString(), {"X": row})
+    return [model for model in (tiny, *real_models()) if not names or model.name in names]
 
 
-def _of(model: RealModel) -> Benched:
-    return Benched(model.name, model.path().read_bytes(), model.tensor, model.datatype, model.row)
+def request(model: RealModel, name: str) -> bytes:
+    """The model's request, for the version that is batched or the one that is not."""
+    return replace(model, name=name).request()
 
 
-def repository(model: Benched, root: Path) -> Path:
+def repository(model: RealModel, root: Path) -> Path:
     """The model twice: as it is, and never batched."""
+    content = model.serialized()
     for name in (ON, OFF):
         version = root / name / "1"
         version.mkdir(parents=True)
-        (version / "model.onnx").write_bytes(model.content)
+        (version / "model.onnx").write_bytes(content)
     (root / OFF / "model.toml").write_text(tomli_w.dumps({"serving": {"batching": False}}))
     return root
 
@@ -91,14 +73,14 @@ def run(
             root = repository(model, Path(temporary) / "models")
             bodies = {name: Path(temporary) / name for name in (ON, OFF)}
             for name, path in bodies.items():
-                path.write_bytes(framed(model.request(name)))
+                path.write_bytes(framed(request(model, name)))
             with steelyard(root) as server:
                 closed = {
                     str(flights): _on_and_off(server, bodies, flights, rounds, seconds)
                     for flights in concurrency
                 }
                 capacity = max(statistics.median(row[ON]) for row in closed.values())
-                bodies[ON].write_bytes(model.request(ON))
+                bodies[ON].write_bytes(request(model, ON))
                 opened = _open(
                     server, bodies[ON], SHARE_OF_CAPACITY * capacity, rounds, max(2 * seconds, 2.0)
                 )

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from benchmarks import (
+    batching,
     clients,
     demo_files,
     engine,
@@ -13,6 +14,7 @@ from benchmarks import (
     messages,
     observe,
     overlap,
+    ragged,
     real,
     rollback,
     rooms,
@@ -135,6 +137,22 @@ BENCHMARKS = (
         partial(real.run, rounds=2, seconds=1.0),
         real.report,
         real.charts,
+    ),
+    Benchmark(
+        "batching",
+        "batching on against off, and the tail against an ideal queue",
+        Group.SERVED,
+        batching.run,
+        partial(batching.run, rounds=1, seconds=0.5, concurrency=(1, 8)),
+        batching.report,
+    ),
+    Benchmark(
+        "ragged",
+        "sentences of different length, against an optimum that knows all of them",
+        Group.SERVED,
+        ragged.run,
+        partial(ragged.run, rounds=1, requests=200),
+        ragged.report,
     ),
     Benchmark(
         "overlap",
