@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from steelyard._native.observe import Segment
+from steelyard._native.path import EngineCall
 from steelyard.clock import SystemClock
 from steelyard.errors import SteelyardError
 from steelyard.models.manifest import read_model_manifest
@@ -29,14 +30,11 @@ from steelyard.wire.generated import grpc_service as pb
 from tests.support.waiting import until
 
 
-class RecordedCall:
+class RecordedCall(EngineCall):
     """A call whose outcome can be awaited."""
 
     def __init__(self) -> None:
         self.peer = "a"
-        self.deadline_ns = 0
-        self.cancelled = False
-        self.place: Any = None
         self.outcome: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
     def metadata(self) -> tuple[()]:
