@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import grpc
 import grpc.aio
@@ -14,9 +14,11 @@ from steelyard.fronts.tls import Papers, ServedTls
 from steelyard.fronts.waiting import WaitingAnswers
 from steelyard.rpc.limits import Limits, TotalLimits
 from steelyard.serving.call import DECISION_ID, Metadata
-from steelyard.serving.engine import Engine
 from steelyard.serving.methods import BidiStream, Methods, ServerStream, Unary
 from steelyard.wire.status import message_of, status_of, trailing_of
+
+if TYPE_CHECKING:
+    from steelyard.serving.engine import Engine
 
 Listener = tuple[str, ServedTls | None]
 """An address, and what it is served with where that is TLS."""
@@ -121,7 +123,7 @@ async def _abort(context: Any, error: SteelyardError, trailing: Metadata) -> NoR
     raise AssertionError("abort does not return")
 
 
-def _infer(engine: Engine) -> Any:
+def _infer(engine: "Engine") -> Any:
     async def infer(body: bytes, context: Any) -> bytes:
         call = InferCall(context, asyncio.get_running_loop().create_future())
         engine.submit(call, body)
@@ -180,7 +182,7 @@ def _bidi_stream(handler: BidiStream, waiting: WaitingAnswers) -> Any:
 class _Table(grpc.GenericRpcHandler):  # type: ignore[misc]
     """The methods by name; what is not here is UNIMPLEMENTED."""
 
-    def __init__(self, methods: Methods, engine: Engine | None, waiting: WaitingAnswers) -> None:
+    def __init__(self, methods: Methods, engine: "Engine | None", waiting: WaitingAnswers) -> None:
         self._handlers: dict[str, Any] = {}
         if engine is not None:
             self._handlers[methods.infer] = _infer(engine)
@@ -202,7 +204,7 @@ class GrpcioFront:
     def __init__(
         self,
         methods: Methods,
-        engine: Engine | None,
+        engine: "Engine | None",
         max_message_bytes: int,
         compress: bool = False,
         waiting: WaitingAnswers | None = None,

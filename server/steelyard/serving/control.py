@@ -6,8 +6,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
-from google.protobuf.message import DecodeError
-
 from steelyard import __version__
 from steelyard.errors import InvalidRequest, Unavailable, VersionNotLoaded
 from steelyard.models.golden import show_failing
@@ -18,7 +16,8 @@ from steelyard.scheduling.cost import shown_costs
 from steelyard.serving.catalog import Catalog
 from steelyard.serving.lifecycle import Lifecycle
 from steelyard.serving.loader import Loader
-from steelyard.serving.methods import Context, Methods
+from steelyard.serving.messages import serialized
+from steelyard.serving.methods import Methods
 from steelyard.serving.version import ServedVersion
 from steelyard.wire.generated import grpc_service as pb
 from steelyard.wire.generated import model_config as config_pb
@@ -191,26 +190,6 @@ class Control:
     async def _unload(self, request: Any) -> Any:
         await self._repository.unload(request.model_name)
         return pb.RepositoryModelUnloadResponse()
-
-
-def serialized(
-    message: Any, handle: Callable[[Any], Awaitable[Any]]
-) -> Callable[[bytes, Context], Awaitable[bytes]]:
-    """A handler on messages as a handler on bytes."""
-
-    async def handler(body: bytes, context: Context) -> bytes:
-        answer: bytes = (await handle(parse(message, body))).SerializeToString()
-        return answer
-
-    return handler
-
-
-def parse(message: Any, body: bytes) -> Any:
-    """The message in `body`; raises `InvalidRequest` where it is none."""
-    try:
-        return message.FromString(body)
-    except DecodeError as error:
-        raise InvalidRequest(f"malformed {message.DESCRIPTOR.name}: {error}") from None
 
 
 def _tensor_metadata(tensor: TensorSpec) -> Any:

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 
 from steelyard.errors import ModelNotFound, Overloaded
 from steelyard.serving.catalog import Catalog
-from steelyard.serving.control import parse
 from steelyard.serving.lifecycle import Lifecycle, Phase
+from steelyard.serving.messages import parse
 from steelyard.serving.methods import Context, Methods
 from steelyard.wire.generated import health as pb
 from steelyard.wire.refusals import shown

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from typing import Any
 
-from steelyard.serving.control import parse
+from steelyard.serving.messages import parse
 from steelyard.serving.methods import BidiStream, Context, Methods
 from steelyard.wire.generated import reflection_v1, reflection_v1alpha
 from steelyard.wire.pool import POOL, serialized_files

@@ -13,7 +13,7 @@ from steelyard.evidence.event import Event
 from steelyard.fronts.grpcio import GrpcioFront
 from steelyard.models.names import name_problem
 from steelyard.rollout.labels import Holder, Label
-from steelyard.serving.control import serialized
+from steelyard.serving.messages import serialized
 from steelyard.serving.methods import Methods
 from steelyard.supervisor.drills import STAY_S, Drills
 from steelyard.supervisor.label_moves import LabelMoves

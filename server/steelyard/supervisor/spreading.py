@@ -4,21 +4,23 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from steelyard import errors
 from steelyard.errors import ExecutionFailed, SteelyardError, Unavailable
 from steelyard.models.names import name_problem
 from steelyard.observe.logs import log
-from steelyard.serving.loader import Loader
 from steelyard.supervisor.channel import Channel
 from steelyard.supervisor.life import WorkerLife
+
+if TYPE_CHECKING:
+    from steelyard.serving.loader import Loader
 
 
 class SpreadRepository:
     """The worker's side: asks the supervisor to have every worker load or unload a model."""
 
-    def __init__(self, channel: Channel, loader: Loader) -> None:
+    def __init__(self, channel: Channel, loader: "Loader") -> None:
         self._channel = channel
         self._loader = loader
         self._asked: dict[int, asyncio.Future[None]] = {}

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from steelyard.client.admin import SERVICE
 from steelyard.errors import InvalidRequest
-from steelyard.serving.control import serialized
+from steelyard.serving.messages import serialized
 from steelyard.serving.methods import Methods
 from steelyard.shadow.task import RemoteTarget
 from steelyard.supervisor.admin import check_model, event_message

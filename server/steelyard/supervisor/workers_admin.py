@@ -3,7 +3,7 @@
 from typing import Any
 
 from steelyard.client.admin import SERVICE
-from steelyard.serving.control import serialized
+from steelyard.serving.messages import serialized
 from steelyard.serving.methods import Methods
 from steelyard.supervisor.workers import Workers
 from steelyard.wire.generated import admin as pb

@@ -12,10 +12,10 @@ from steelyard.errors import DeadlineExpired, ExecutionFailed, InvalidRequest, S
 from steelyard.observe.logs import log
 from steelyard.rpc.calls import ServerCall
 from steelyard.rpc.framing import FramingError
-from steelyard.serving.engine import Engine
 
 if TYPE_CHECKING:
     from steelyard.fronts.http2.connection import Http2Connection
+    from steelyard.serving.engine import Engine
 
 Run = Callable[["HandledCall", bytes], Awaitable[None]]
 """What a method does with its calls: the call, and its message, empty where messages come one after the other."""
@@ -32,7 +32,7 @@ class InflatingCall(UnaryCall):
 
     __slots__ = ("_inflating",)
 
-    def __init__(self, engine: Engine, connection: "Http2Connection", rpc: ServerCall, body: bytes) -> None:
+    def __init__(self, engine: "Engine", connection: "Http2Connection", rpc: ServerCall, body: bytes) -> None:
         super().__init__(connection, rpc)
         self._inflating: asyncio.Task[None] | None = connection.front.background(self._inflate(engine, body))
 
@@ -42,7 +42,7 @@ class InflatingCall(UnaryCall):
             self._inflating.cancel()
         super().gone()
 
-    async def _inflate(self, engine: Engine, body: bytes) -> None:
+    async def _inflate(self, engine: "Engine", body: bytes) -> None:
         try:
             plain = await self.connection.front.inflate(self.rpc.encoding, body)
         except SteelyardError as error:

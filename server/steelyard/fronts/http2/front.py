@@ -5,7 +5,7 @@ import concurrent.futures
 import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from steelyard._native.path import UnaryCall
 from steelyard._native.rpc import Ledger
@@ -21,8 +21,10 @@ from steelyard.rpc.calls import Method, ServerCall
 from steelyard.rpc.compression import GZIP, TooMuch, deflate, inflate
 from steelyard.rpc.limits import Limits, TotalLimits
 from steelyard.rpc.server import ServerConnection
-from steelyard.serving.engine import Engine
 from steelyard.serving.methods import BidiStream, Methods, ServerStream, Unary
+
+if TYPE_CHECKING:
+    from steelyard.serving.engine import Engine
 
 # A message that inflates from more than so much does so on a thread: at zlib's 300 MB/s and a usual ratio this is a
 # millisecond of the loop.
@@ -54,7 +56,7 @@ class Http2Front:
     def __init__(
         self,
         methods: Methods,
-        engine: Engine | None,
+        engine: "Engine | None",
         limits: Limits,
         totals: TotalLimits | None = None,
         patience: Patience | None = None,
@@ -283,7 +285,7 @@ def _slices(connections: list[Http2Connection], count: int) -> Iterator[list[Htt
         yield connections[begin : begin + count]
 
 
-def _table(methods: Methods, engine: Engine | None) -> Iterator[Method]:
+def _table(methods: Methods, engine: "Engine | None") -> Iterator[Method]:
     if engine is not None:
         yield Method(methods.infer, False, False, _infer(engine))
     for name, unary in methods.unary.items():
@@ -294,7 +296,7 @@ def _table(methods: Methods, engine: Engine | None) -> Iterator[Method]:
         yield Method(name, True, True, _handled(_bidi_stream(bidi_stream)))
 
 
-def _infer(engine: Engine) -> Any:
+def _infer(engine: "Engine") -> Any:
     def begin(connection: Http2Connection, rpc: ServerCall, body: bytes) -> UnaryCall:
         if rpc.compressed:
             return InflatingCall(engine, connection, rpc, body)
