@@ -45,7 +45,7 @@ test: $(VENV)/.test
 
 # What needs Debian packages (h2load, from nghttp2-client; nodejs and npm, which fetches @grpc/grpc-js), the examples, and that the benchmarks run.
 test-extra: $(VENV)/.bench $(VENV)/.load
-	$(BIN)/python -m pytest -m extra
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m extra
 
 test-all: test test-extra
 

@@ -47,10 +47,14 @@ extensions = [
     for source in sorted(Path("native").glob("*.pyx"))
 ]
 
+cores = len(os.sched_getaffinity(0))
+
 setup(
+    options={"build_ext": {"parallel": cores}},
     ext_modules=cythonize(
         extensions,
         build_dir="build/cython",
+        nthreads=cores,
         # Where one extension finds what another says of its classes.
         include_path=["server"],
         compiler_directives={
