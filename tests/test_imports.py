@@ -11,6 +11,7 @@ ROOT = Path(__file__).parent.parent / "server" / "steelyard"
 # Rooms from the outside in. A room may use itself, and every room in a later line.
 LEVELS: list[set[str]] = [
     {"cli", "console"},
+    {"tune"},
     {"demo"},
     {"supervisor"},
     {"shadow"},

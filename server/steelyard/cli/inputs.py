@@ -43,11 +43,11 @@ class InputReader:
         """The input that "@FILE.npy", "@FILE" (raw bytes; for BYTES the whole file is one element), or JSON gives."""
         tensor = self._declared(name)
         if not text.startswith("@"):
-            return self._from_values(tensor, _parsed(text, f"input {name!r}"))
+            return self._from_values(tensor, parsed(text, f"input {name!r}"))
         path = Path(text[1:])
         if path.suffix == ".npy":
             return self._shaped(tensor, self._from_npy(name, path), default=None)
-        return self._from_raw(tensor, self._read(path))
+        return self._from_raw(tensor, self.read(path))
 
     def from_json(self, place: str) -> dict[str, Array | Tensor]:
         """The inputs in a JSON object of arrays by name; `place` is a file, or "-" for stdin."""
@@ -56,8 +56,11 @@ class InputReader:
             if len(raw) > self._max_bytes:
                 raise click.UsageError(f"stdin: expected at most {self._max_bytes} bytes")
         else:
-            raw = self._read(Path(place))
-        document = _parsed(raw, place)
+            raw = self.read(Path(place))
+        return self.from_object(parsed(raw, place), place)
+
+    def from_object(self, document: object, place: str) -> dict[str, Array | Tensor]:
+        """The inputs in what JSON at `place` holds, an object of arrays by name."""
         if not isinstance(document, dict):
             raise click.UsageError(f"{place}: expected an object of inputs by name")
         return {name: self._from_values(self._declared(name), values) for name, values in document.items()}
@@ -69,7 +72,8 @@ class InputReader:
             raise click.UsageError(f"model {self._model!r} has no input {name!r}; it has {known}")
         return tensor
 
-    def _read(self, path: Path) -> bytes:
+    def read(self, path: Path) -> bytes:
+        """The file, which may be as large as a message."""
         try:
             with path.open("rb") as stream:
                 raw = stream.read(self._max_bytes + 1)
@@ -179,7 +183,8 @@ def _objects(items: Sequence[object]) -> Array:
     return array
 
 
-def _parsed(text: str | bytes, place: str) -> object:
+def parsed(text: str | bytes, place: str) -> object:
+    """What JSON at `place` holds."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as exc:

@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "history": ("steelyard.cli.history:history", "Show what happened to models, by whom and why."),
     "add": ("steelyard.cli.add:add", "Put an ONNX file into a repository as a version of a model."),
     "check": ("steelyard.cli.check:check", "Find what a server would refuse in a repository."),
+    "tune": ("steelyard.cli.tune:tune", "Find out how a model is served best on this machine."),
     "golden": ("steelyard.cli.golden:golden", "Keep examples with known answers beside a version."),
     "pipeline": (
         "steelyard.cli.pipeline:pipeline",

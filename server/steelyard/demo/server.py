@@ -1,4 +1,4 @@
-"""The server of the demonstration: `steelyard serve`, in a process of its own."""
+"""The server of the demonstration and of `steelyard tune`: `steelyard serve`, in a process of its own."""
 
 import contextlib
 import os
@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from steelyard.config import ENVIRONMENT_PREFIX
@@ -55,21 +55,22 @@ def signals_held_back() -> Iterator[None]:
 class ServerProcess:
     """One `steelyard serve`, from its start until `stop`, or beyond this process where `stop` is never called."""
 
-    def __init__(self, repository: Path, data: Path, log: Path) -> None:
-        """Starts it on free ports of 127.0.0.1; what it logs goes to `log`."""
+    def __init__(self, repository: Path, data: Path, log: Path, options: Sequence[str] = ()) -> None:
+        """Starts it on free ports of 127.0.0.1, with further `options`; what it logs goes to `log`."""
         self._data = data
         self._log = log
         command = [
             *(sys.executable, "-m", "steelyard.cli.main", "serve", str(repository)),
             *("--data", str(data)),
             *("--grpc-address", "127.0.0.1:0", "--http-address", "127.0.0.1:0"),
+            *options,
         ]
         # What the caller's own servers are set to is not for this one.
         environment = {
             key: value for key, value in os.environ.items() if not key.startswith(ENVIRONMENT_PREFIX)
         }
         with log.open("wb") as stream:
-            # In a session of its own: Ctrl-C is for the demo, which stops the server in its turn, or keeps it.
+            # In a session of its own: Ctrl-C is for the caller, which stops the server in its turn, or keeps it.
             self._process = subprocess.Popen(
                 command,
                 env=environment,

@@ -1,0 +1,67 @@
+"""Throughput against p99: what was measured of the finalists, what of it nothing else beats, and which is chosen."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from steelyard.tune.candidate import Candidate
+from steelyard.tune.sample import Sample
+
+# What is delivered of what was offered; less, and the queue grows for as long as the load lasts.
+DELIVERED = 0.95
+
+# Beside a p99 that is higher by no more than this, the present way to serve stays: less is noise.
+SAME_P99 = 1.1
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A candidate under requests that come at random, so many a second on average."""
+
+    candidate: Candidate
+    rate_per_s: float
+    sample: Sample
+
+    def meets(self, p99_ms: float) -> bool:
+        """Whether that many requests were served, and 99 in 100 of them as fast as that."""
+        sample = self.sample
+        kept_up = sample.answers_per_s >= DELIVERED * self.rate_per_s
+        return kept_up and not sample.failed and sample.p99_ms <= p99_ms
+
+
+def frontier(points: Sequence[Point]) -> list[Point]:
+    """Those beside which no other has as much throughput at a lower p99, by throughput."""
+    found: list[Point] = []
+    best_ms = float("inf")
+    for point in sorted(points, key=lambda one: (-one.sample.answers_per_s, one.sample.p99_ms)):
+        if point.sample.p99_ms < best_ms:
+            best_ms = point.sample.p99_ms
+            found.append(point)
+    return found[::-1]
+
+
+def choose(points: Sequence[Point], base: Candidate, p99_ms: float) -> Point | None:
+    """The point with the most requests a second that meets `p99_ms`, of several the fastest; None where none does.
+
+    A candidate counts only as far as it meets `p99_ms` at every lower rate that it was asked at as well.
+    """
+    met = [
+        point
+        for point in points
+        if all(
+            other.meets(p99_ms)
+            for other in points
+            if other.candidate == point.candidate and other.rate_per_s <= point.rate_per_s
+        )
+    ]
+    if not met:
+        return None
+    most = max(point.rate_per_s for point in met)
+    there = [point for point in met if point.rate_per_s == most]
+    best = min(there, key=lambda point: point.sample.p99_ms)
+    own = [point for point in there if point.candidate == base]
+    return own[0] if own and own[0].sample.p99_ms <= SAME_P99 * best.sample.p99_ms else best
+
+
+def nearest(points: Sequence[Point]) -> Point:
+    """The one with the lowest p99, where none meets what is asked for."""
+    return min(points, key=lambda point: (point.sample.p99_ms, -point.rate_per_s))
