@@ -27,7 +27,7 @@ _IN_MS = {"us": 1e-3, "ms": 1.0, "s": 1e3, None: 1.0}
 _BAR = 24
 
 
-class Duration(click.ParamType):
+class Duration(click.ParamType):  # type: ignore[type-arg]
     """A time such as 20ms, in milliseconds."""
 
     name = "duration"

@@ -61,10 +61,10 @@ def shapes(base: Candidate, threads: int) -> list[Candidate]:
     found = [base]
     for inside in (*sizes, threads):
         most = max(1, threads // inside)
-        for instances in dict.fromkeys((most, max(1, most // 2))):
-            found.append(replace(base, instances=instances, threads=inside, spinning=False))
-        if inside > 1:
-            found.append(replace(base, instances=most, threads=inside, spinning=True))
+        divided = [
+            replace(base, instances=n, threads=inside, spinning=False) for n in (most, max(1, most // 2))
+        ]
+        found += divided if inside == 1 else [*divided, replace(divided[0], spinning=True)]
     return list(dict.fromkeys(found))[:MAX_SHAPES]
 
 
@@ -75,21 +75,16 @@ def variants(best: Candidate, batched: bool, preferred: int, p99_ms: float) -> l
     """
     found: list[Candidate] = []
     if batched:
-        for size in BATCHES:
-            if size >= preferred and size != best.max_batch:
-                found.append(replace(best, max_batch=size))
+        found += [replace(best, max_batch=size) for size in BATCHES if size >= preferred]
         if best.max_batch > 1:
-            for delay_us in DELAYS_US:
-                if delay_us != best.max_queue_delay_us and delay_us <= p99_ms * 1000 * DELAY_SHARE:
-                    found.append(replace(best, max_queue_delay_us=delay_us))
-    for level in ("all", "extended"):
-        if level != best.optimization:
-            found.append(replace(best, optimization=level))
-    return found
+            longest_us = p99_ms * 1000 * DELAY_SHARE
+            found += [replace(best, max_queue_delay_us=us) for us in DELAYS_US if us <= longest_us]
+    found += [replace(best, optimization=level) for level in ("all", "extended")]
+    return [one for one in dict.fromkeys(found) if one != best]
 
 
 def combined(base: Candidate, better: list[Candidate]) -> Candidate:
-    """`base` with all that the `better` ones, each of which differs in one thing, have changed; the first goes first."""
+    """`base` with all that the `better` ones changed, each of which differs in one thing; the first goes first."""
     changed = base
     for one in reversed(better):
         for name in ("max_batch", "max_queue_delay_us", "optimization"):
