@@ -1,0 +1,62 @@
+"""`steelyard tune`: what it refuses, and a short run on a real server."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from steelyard.cli.main import main
+from steelyard.models.manifest import read_model_manifest
+from tests.client.served import linear, put
+from tests.support import models
+
+
+@pytest.mark.parametrize("p99", ["0ms", "20 minutes", "-1ms", "nan"])
+def test_a_time_that_is_none(p99: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert main(["tune", "m", "--p99", p99, "--repository", str(tmp_path)]) == 2
+    assert "20ms" in capsys.readouterr().err
+
+
+def test_a_model_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    put(tmp_path, "classifier", 1, linear(1))
+    assert main(["tune", "clasifier", "--p99", "20ms", "--repository", str(tmp_path)]) == 1
+    assert "did you mean 'classifier'?" in capsys.readouterr().err
+    (tmp_path / "classifier" / "model.toml").write_text("[serving]\nversions = { list = [7] }\n")
+    assert main(["tune", "classifier", "--p99", "20ms", "--repository", str(tmp_path)]) == 1
+    assert "none of the versions" in capsys.readouterr().err
+
+
+def test_a_model_that_takes_nothing_made_up(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    version = put(tmp_path, "closed", 1, models.identity("INT64", ("batch", 4)))
+    (version / "version.toml").write_text(
+        '[[input]]\nname = "x"\ndatatype = "INT64"\nshape = [-1, 4]\ncontract = { min = 1000 }\n'
+    )
+    asked = ["tune", "closed", "--p99", "20ms", "--repository", str(tmp_path), "--seconds", "5"]
+    assert main(asked) == 1
+    assert "give some with --input" in capsys.readouterr().err
+    rows = tmp_path / "rows.json"
+    rows.write_text('[{"x": [[1000, 1000, 1000, 1000]]}, {"x": [[1, 1, 1, 1]]}]')
+    assert main([*asked, "--input", str(rows)]) == 2
+    assert "the model does not take it" in capsys.readouterr().err
+
+
+@pytest.mark.extra
+def test_the_choice_and_its_evidence_are_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    put(tmp_path, "m", 1, linear(1))
+    manifest = tmp_path / "m" / "model.toml"
+    manifest.write_text('# ours\n[serving]\ndevice = "cpu"  # no other\n')
+    asked = ["tune", "m", "--repository", str(tmp_path), "--seconds", "5", "--json"]
+    assert main([*asked, "--p99", "1us"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert (found["ok"], found["chosen"], found["written"]) == (False, None, [])
+    assert main([*asked, "--p99", "2s", "--threads", "2"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    text = manifest.read_text()
+    assert text.startswith('# ours\n[serving]\ndevice = "cpu"  # no other\n')
+    serving = read_model_manifest(manifest).serving
+    assert (serving.instances, serving.threads) == (found["chosen"]["instances"], found["chosen"]["threads"])
+    evidence = json.loads((tmp_path / "m" / "tune.json").read_text())
+    assert evidence["digest"].startswith("sha256:")
+    assert all(point["failed"] == 0 for point in evidence["points"])
+    assert (tmp_path / "m" / "tune.svg").read_text().startswith("<svg")
+    assert main(["check", str(tmp_path)]) == 0
