@@ -6,7 +6,8 @@ from steelyard.models.manifest import Serving
 
 SPINNING = "session.intra_op.allow_spinning"
 
-# All are loaded at once, so that they can be asked in turn; each takes the model's memory once more.
+# All shapes are loaded at once, so that they can be asked in turn, and each takes the model's memory once more: these
+# steps from one thread inside a run to all of them keep them at no more.
 MAX_SHAPES = 12
 
 # Sizes that batches are limited to. What lies between is for the batcher, which goes by measured cost.
@@ -53,19 +54,18 @@ def current(serving: Serving, threads: int) -> Candidate:
 
 def shapes(base: Candidate, threads: int) -> list[Candidate]:
     """`base` first, and it with every other division of `threads` into instances and threads inside a run."""
-    step = 2 if threads <= 8 else 4
+    step = 2 if threads <= 8 else 4 if threads <= 256 else 8
     sizes, size = [], 1
     while size < threads:
         sizes.append(size)
         size *= step
     found = [base]
     for inside in (*sizes, threads):
-        most = max(1, threads // inside)
-        divided = [
-            replace(base, instances=n, threads=inside, spinning=False) for n in (most, max(1, most // 2))
-        ]
-        found += divided if inside == 1 else [*divided, replace(divided[0], spinning=True)]
-    return list(dict.fromkeys(found))[:MAX_SHAPES]
+        all_of_it = replace(base, instances=max(1, threads // inside), threads=inside, spinning=False)
+        # With one thread, half of the instances leave cores to whatever else there is; with more, spinning may pay.
+        other = {"instances": max(1, threads // 2)} if inside == 1 else {"spinning": True}
+        found += [all_of_it, replace(all_of_it, **other)]
+    return list(dict.fromkeys(found))
 
 
 def variants(best: Candidate, batched: bool, preferred: int, p99_ms: float) -> list[Candidate]:
