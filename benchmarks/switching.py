@@ -2,7 +2,7 @@
 
 A run that returns from ONNX Runtime waits for the interpreter's lock, at most `sys.getswitchinterval()` behind a thread
 that does not give it up by itself. What it favours: short intervals, since the loop never rests; two clients on the
-same cores add their noise to all alike. Run it with `python -m benchmarks.switching`.
+same cores add their noise to all alike.
 """
 
 import contextlib
@@ -90,7 +90,3 @@ def report(found: dict[str, Any]) -> list[str]:
             f"| {statistics.median(row['tiny_per_s']):.0f} |"
         )
     return lines
-
-
-if __name__ == "__main__":
-    print("\n".join(report(run())))

@@ -23,7 +23,9 @@ from benchmarks import (
     soak,
     start,
     swap,
+    switching,
     tabular,
+    threads,
     wire,
     workers,
 )
@@ -128,6 +130,23 @@ BENCHMARKS = (
         partial(clients.run, rounds=1, seconds=0.5),
         clients.report,
         clients.charts,
+    ),
+    Benchmark(
+        "threads",
+        "how bare ONNX Runtime uses two cores best",
+        Group.MICRO,
+        threads.run,
+        partial(threads.run, rounds=1, seconds=0.2),
+        threads.report,
+        threads.charts,
+    ),
+    Benchmark(
+        "switching",
+        "the interpreter's switch interval, beside a busy loop",
+        Group.SERVED,
+        switching.run,
+        partial(switching.run, rounds=1, seconds=0.5),
+        switching.report,
     ),
     Benchmark(
         "real",

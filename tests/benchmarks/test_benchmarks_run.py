@@ -24,7 +24,9 @@ from benchmarks import (
     shadowed,
     soak,
     swap,
+    switching,
     tabular,
+    threads,
     workers,
 )
 from benchmarks.pictures import picture_models
@@ -49,6 +51,20 @@ def test_our_front_against_a_sketch_and_grpcio() -> None:
 def test_two_workers_against_one() -> None:
     found = workers.run(rounds=1, requests=2_000)
     assert len(workers.report(found)) == 2 + len(workers.SHAPES)
+
+
+@pytest.mark.extra
+def test_threads_of_bare_runs_and_what_pools_cost() -> None:
+    found = threads.run(rounds=1, seconds=0.1, models=real_models()[:1])
+    assert set(found["pools"]) == set(threads.POOLS)
+    assert found["pools"]["own"]["threads"] == threads.SESSIONS
+    assert len(threads.report(found)) == 6 + len(threads.POOLS)
+
+
+@pytest.mark.extra
+def test_the_switch_interval_beside_a_busy_loop() -> None:
+    found = switching.run(rounds=1, seconds=0.3)
+    assert len(switching.report(found)) == 2 + len(switching.INTERVALS_S)
 
 
 @pytest.mark.extra

@@ -26,6 +26,13 @@ def test_a_model_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "none of the versions" in capsys.readouterr().err
 
 
+def test_what_could_not_be_written_is_not_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    put(tmp_path, "m", 1, linear(1))
+    (tmp_path / "m" / "model.toml").write_text("serving = { max_batch = 3 }\n")
+    assert main(["tune", "m", "--p99", "20ms", "--repository", str(tmp_path)]) == 2
+    assert "measure with --no-write" in capsys.readouterr().err
+
+
 def test_a_model_that_takes_nothing_made_up(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     version = put(tmp_path, "closed", 1, models.identity("INT64", ("batch", 4)))
     (version / "version.toml").write_text(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from steelyard.errors import ManifestError, RepositoryError
 from steelyard.models.manifest import MODEL_MANIFEST, read_model_manifest
 from steelyard.tune.candidate import Candidate, current
-from steelyard.tune.edit import differing, edited, write_over
+from steelyard.tune.edit import differing, editable, edited, write_over
 
 BASE = Candidate(2, 1, 64, 0, False, "all")
 candidates = st.builds(
@@ -57,6 +57,7 @@ def test_a_manifest_says_what_was_chosen_and_keeps_all_lines(text: str, one: Can
     changed = differing(one, BASE)
     made = edited(text, changed)
     assert edited(made, changed) == made
+    assert editable(text)
     said = tomllib.loads(made)["serving"]
     for (_, *path), value in changed.items():
         found = said
@@ -86,6 +87,7 @@ def test_what_was_written_is_how_the_model_is_served(tmp_path: Path):
 def test_what_is_written_in_another_way_is_left_alone(text: str):
     with pytest.raises(ManifestError, match=r"set by hand: serving\.max_batch = 4"):
         edited(text, {("serving", "max_batch"): 4})
+    assert not editable(text)
 
 
 def test_a_file_that_was_changed_meanwhile_is_left_alone(tmp_path: Path):

@@ -2,6 +2,7 @@
 
 import json
 import re
+import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -122,17 +123,23 @@ def tune(
         assert file is not None
         return _inputs(file, model, metadata, limit)
 
-    tuned = run(
-        settings.repository,
-        model,
-        settings.threads or thread_budget(),
-        p99_ms,
-        seconds,
-        None if file is None else read,
-        str(file),
-        Silent() if as_json else Shown(),
-        limit,
-    )
+    # Whoever ends the command ends its server with it.
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        tuned = run(
+            settings.repository,
+            model,
+            settings.threads or thread_budget(),
+            p99_ms,
+            seconds,
+            None if file is None else read,
+            str(file),
+            Silent() if as_json else Shown(),
+            limit,
+            write,
+        )
+    finally:
+        signal.signal(signal.SIGTERM, before)
     written = _write(tuned) if write and tuned.found.chosen is not None else []
     if picture is not None:
         title = f"{model} version {tuned.version}: throughput and p99"
@@ -199,34 +206,21 @@ def _print(tuned: "Tuned", written: list[Path]) -> None:
 
     points, chosen = tuned.found.points, tuned.found.chosen
     most = max((point.sample.answers_per_s for point in points), default=1.0) or 1.0
-    rows = []
-    best = frontier(points)
-    for point in best:
-        sample = point.sample
-        state = "chosen" if point == chosen else ("" if point.meets(tuned.p99_ms) else "too slow")
-        rows.append(
-            (
-                str(point.candidate),
-                f"{point.rate_per_s:,.0f}",
-                f"{sample.answers_per_s:,.0f}",
-                f"{sample.p50_ms:,.2f}",
-                f"{sample.p99_ms:,.2f}",
-                "█" * max(1, round(_BAR * sample.answers_per_s / most)),
-                state,
-            )
+    shown = frontier(points)
+    if chosen is not None and chosen not in shown:
+        shown.append(chosen)
+    rows = [
+        (
+            str(point.candidate),
+            f"{point.rate_per_s:,.0f}",
+            f"{point.sample.answers_per_s:,.0f}",
+            f"{point.sample.p50_ms:,.2f}",
+            f"{point.sample.p99_ms:,.2f}",
+            "█" * max(1, round(_BAR * point.sample.answers_per_s / most)),
+            "chosen" if point == chosen else "" if point.meets(tuned.p99_ms) else "too slow",
         )
-    if chosen is not None and chosen not in best:
-        rows.append(
-            (
-                str(chosen.candidate),
-                f"{chosen.rate_per_s:,.0f}",
-                f"{chosen.sample.answers_per_s:,.0f}",
-                f"{chosen.sample.p50_ms:,.2f}",
-                f"{chosen.sample.p99_ms:,.2f}",
-                "",
-                "chosen",
-            )
-        )
+        for point in shown
+    ]
     click.echo(f"{tuned.model.name} version {tuned.version}, {tuned.source}, {tuned.threads} threads")
     print_table(
         ("instances x threads", "asked/s", "answers/s", "p50 ms", "p99 ms", "", " "),
@@ -234,12 +228,13 @@ def _print(tuned: "Tuned", written: list[Path]) -> None:
         right=("asked/s", "answers/s", "p50 ms", "p99 ms"),
     )
     if chosen is None:
-        if points:
-            least = nearest(points)
-            click.echo(
-                f"nothing meets a p99 of {tuned.p99_ms:g} ms; the best that was found is "
-                f"{least.sample.p99_ms:.2f} ms at {least.rate_per_s:,.0f} requests a second, by {least.candidate}"
-            )
+        least = nearest(points) if points else None
+        said = (
+            f"{least.sample.p99_ms:.2f} ms at {least.rate_per_s:,.0f} requests a second, by {least.candidate}"
+            if least is not None
+            else "no answer at all"
+        )
+        click.echo(f"nothing meets a p99 of {tuned.p99_ms:g} ms; the best that was found is {said}")
     elif chosen.candidate == tuned.base:
         click.echo(f"chosen: {chosen.candidate}, as it is served now")
     else:

@@ -64,6 +64,16 @@ def edited(text: str, changed: Changes) -> str:
     return made
 
 
+def editable(text: str) -> bool:
+    """Whether any candidate can be written into this document."""
+    every = Candidate(3, 5, 7, 11, True, "extended")
+    try:
+        edited(text, changes(every))
+    except ManifestError:
+        return False
+    return True
+
+
 def write_over(path: Path, before: str, text: str) -> None:
     """Replaces the file at `path`, whose text is `before` ("": none is there), in one step.
 

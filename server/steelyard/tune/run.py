@@ -1,6 +1,7 @@
 """A run of `steelyard tune`, from the model's directory to what was found."""
 
 import asyncio
+import os
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -19,6 +20,7 @@ from steelyard.models.repository import ModelDir, scan
 from steelyard.models.versions import wanted
 from steelyard.toml import did_you_mean
 from steelyard.tune.candidate import Candidate, current
+from steelyard.tune.edit import editable
 from steelyard.tune.load import Load
 from steelyard.tune.requests import Inputs, Requests, given, golden, made_up
 from steelyard.tune.sample import Sample
@@ -61,31 +63,34 @@ def tune(
     source: str,
     progress: Progress,
     max_message_bytes: int,
+    to_be_written: bool,
 ) -> Tuned:
     """Searches how the highest version that the policy of the model `name` serves is served best.
 
     threads: the budget. seconds: for measurements. read: the inputs that the caller gives, and `source` what they
-    are; None: golden examples, else made-up ones.
+    are; None: golden examples, else made-up ones. to_be_written: whether the choice is for model.toml.
 
     Raises ModelNotFound, ManifestError, LoadFailed where it cannot be served or asked, Unavailable where the server
     does not come up.
     """
     began_s = time.monotonic()
     model, version, manifest, text = _looked_up(repository, name)
+    if to_be_written:
+        _check_writable(model, text)
     base = current(manifest.serving, threads)
     path = next(one.path for one in model.versions if one.number == version)
     with tempfile.TemporaryDirectory(prefix="steelyard-tune-") as temporary:
-        stand = Stand(Path(temporary), path, manifest, threads)
+        stand = Stand(Path(temporary), path, manifest, threads, max_message_bytes)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             try:
                 progress.say("starting a server of its own")
                 stand.bring([base])
-                requests = _requests(stand, base, path, read, source, runner, max_message_bytes)
+                requests = _requests(stand, base, path, read, source, runner)
                 batched = stand.metadata(base).properties.get("batched") == "true"
                 preferred = max(manifest.serving.preferred_batch_sizes, default=0)
                 wish = Wish(base, threads, batched, preferred, p99_ms, seconds)
                 with progress.bar("measuring, s", round(seconds)) as advance:
-                    judge = _Judge(stand, requests, runner, advance, round(seconds), max_message_bytes)
+                    judge = _Judge(stand, requests, runner, advance, round(seconds))
                     found = search(judge, wish, progress.say)
                     judge.close()
             finally:
@@ -119,6 +124,17 @@ def _looked_up(repository: Path, name: str) -> tuple[ModelDir, int, ModelManifes
     return model, max(numbers), manifest, text
 
 
+def _check_writable(model: ModelDir, text: str) -> None:
+    """Raises what writing would raise, before minutes are spent on what to write."""
+    if not editable(text):
+        raise ManifestError(
+            f"{model.manifest_path}: not written in a way that can be edited (dotted keys, inline tables): "
+            "measure with --no-write, and set by hand what is found"
+        )
+    if not os.access(model.path, os.W_OK):
+        raise ManifestError(f"{model.path}: cannot be written: measure with --no-write")
+
+
 def _requests(
     stand: Stand,
     base: Candidate,
@@ -126,14 +142,13 @@ def _requests(
     read: Reader | None,
     source: str,
     runner: asyncio.Runner,
-    max_message_bytes: int,
 ) -> Requests:
     """What is sent, all of which the server answers. Raises LoadFailed where it does not."""
     metadata = stand.metadata(base)
     model = stand.name(base)
 
     async def refused(body: bytes) -> str:
-        load = stand.load(max_message_bytes)
+        load = stand.load()
         try:
             await load.ask(body, FIRST_TIMEOUT_S)
         except CallFailed as failed:
@@ -165,13 +180,11 @@ class _Judge:
         runner: asyncio.Runner,
         advance: Advance,
         seconds: int,
-        max_message_bytes: int,
     ) -> None:
         self._stand = stand
         self._requests = requests
         self._runner = runner
         self._advance = advance
-        self._max_message_bytes = max_message_bytes
         self._load: Load | None = None
         self._bodies: dict[Candidate, list[bytes]] = {}
         self.spent_s = 0.0
@@ -226,7 +239,7 @@ class _Judge:
         return self._load
 
     async def _connected(self) -> Load:
-        return self._stand.load(self._max_message_bytes)
+        return self._stand.load()
 
     def _tell(self) -> None:
         now_s = time.monotonic()

@@ -21,16 +21,23 @@ class Stand:
     """Candidates are models of one repository, each a link to the version and a model.toml of its own: so they can be
     asked in turn, and what disturbs the machine meets all of them."""
 
-    def __init__(self, directory: Path, version: Path, manifest: ModelManifest, threads: int) -> None:
+    def __init__(
+        self, directory: Path, version: Path, manifest: ModelManifest, threads: int, max_message_bytes: int
+    ) -> None:
         """
         directory: where the repository and the server's data are made.
         version: the directory of the version.
         threads: the server's budget.
+        max_message_bytes: of a request and of an answer.
         """
         self._directory = directory
         self._version = version.resolve()
         self._document = manifest.model_dump(exclude_none=True, exclude_defaults=True)
-        self._threads = threads
+        self._max_message_bytes = max_message_bytes
+        self._options = (
+            *("--threads", str(threads), "--load-threads", "1", "--poll-interval-s", "0"),
+            *("--max-message-bytes", str(max_message_bytes)),
+        )
         self._rounds = 0
         self._names: dict[Candidate, str] = {}
         self._server: ServerProcess | None = None
@@ -65,7 +72,7 @@ class Stand:
                 repository,
                 data,
                 self._directory / "server.log",
-                ("--threads", str(self._threads), "--load-threads", "1", "--poll-interval-s", "0"),
+                self._options,
             )
         self.address = self._server.wait_ready().grpc_address
         with Client(self.address, timeout_s=ASK_TIMEOUT_S) as client:
@@ -78,9 +85,9 @@ class Stand:
         with Client(self.address, timeout_s=ASK_TIMEOUT_S) as client:
             return client.metadata(self.name(candidate))
 
-    def load(self, max_message_bytes: int) -> Load:
+    def load(self) -> Load:
         """Load on the server, on the loop that is running."""
-        return Load(self.address, max_message_bytes)
+        return Load(self.address, self._max_message_bytes)
 
     def stop(self) -> None:
         """Stops the server, where there is one."""
