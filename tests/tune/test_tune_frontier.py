@@ -56,6 +56,7 @@ def test_the_present_way_stays_unless_another_serves_more_or_is_clearly_faster()
     assert choose([point(BASE, 20, 10), point(OTHER, 20, 9.5)], BASE, 15) == point(BASE, 20, 10)
     assert choose([point(BASE, 20, 10), point(OTHER, 20, 8)], BASE, 15) == point(OTHER, 20, 8)
     assert choose([point(BASE, 20, 10), point(OTHER, 30, 14)], BASE, 15) == point(OTHER, 30, 14)
+    assert choose([point(BASE, 28, 10), point(OTHER, 30, 14)], BASE, 15) == point(BASE, 28, 10)
     assert choose([point(BASE, 20, 10), point(OTHER, 30, 14, failed=1)], BASE, 15) == point(BASE, 20, 10)
     assert choose([point(BASE, 20, 16)], BASE, 15) is None
 

@@ -34,9 +34,9 @@ def test_what_is_chosen_is_nearly_the_best_although_measuring_is_noisy(shape, ba
     found = tried(surface)
     assert found.chosen is not None
     best = 200 * max(shape.values()) * max(batches.values())
-    assert surface.capacity(found.chosen.candidate) >= 0.9 * best
+    assert surface.capacity(found.chosen.candidate) >= 0.85 * best
     assert surface.capacity(found.chosen.candidate) >= 0.95 * surface.capacity(BASE)
-    assert found.chosen.rate_per_s >= 0.85 * best
+    assert found.chosen.rate_per_s >= 0.8 * best
 
 
 @settings(max_examples=40, deadline=None)

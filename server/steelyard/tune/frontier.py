@@ -9,8 +9,9 @@ from steelyard.tune.sample import Sample
 # What is delivered of what was offered; less, and the queue grows for as long as the load lasts.
 DELIVERED = 0.95
 
-# Beside a p99 that is higher by no more than this, the present way to serve stays: less is noise.
-SAME_P99 = 1.1
+# The present way to serve stays beside one that serves at most so many times as much, or at the same rate has a p99
+# that is lower by less: that is noise, at the edge of what a machine can do more than anywhere.
+SAME = 1.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,7 @@ def frontier(points: Sequence[Point]) -> list[Point]:
 def choose(points: Sequence[Point], base: Candidate, p99_ms: float) -> Point | None:
     """The point with the most requests a second that meets `p99_ms`, of several the fastest; None where none does.
 
+    `base` stays where that is little more (SAME).
     A candidate counts only as far as it meets `p99_ms` at every lower rate that it was asked at as well.
     """
     met = [
@@ -58,8 +60,12 @@ def choose(points: Sequence[Point], base: Candidate, p99_ms: float) -> Point | N
     most = max(point.rate_per_s for point in met)
     there = [point for point in met if point.rate_per_s == most]
     best = min(there, key=lambda point: point.sample.p99_ms)
-    own = [point for point in there if point.candidate == base]
-    return own[0] if own and own[0].sample.p99_ms <= SAME_P99 * best.sample.p99_ms else best
+    own = max(
+        (point for point in met if point.candidate == base), key=lambda one: one.rate_per_s, default=None
+    )
+    if own is None or most > SAME * own.rate_per_s:
+        return best
+    return best if own in there and own.sample.p99_ms > SAME * best.sample.p99_ms else own
 
 
 def nearest(points: Sequence[Point]) -> Point:
