@@ -1,13 +1,17 @@
 """`steelyard tune`: what it refuses, and a short run on a real server."""
 
 import json
+import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from steelyard.cli.main import main
+from steelyard.client.requests import Request, encode_request
 from steelyard.models.manifest import read_model_manifest
-from tests.client.served import linear, put
+from steelyard.tune.load import Load
+from tests.client.served import Server, linear, put
 from tests.support import models
 
 
@@ -47,6 +51,21 @@ def test_a_model_that_takes_nothing_made_up(tmp_path: Path, capsys: pytest.Captu
     assert "the model does not take it" in capsys.readouterr().err
 
 
+async def test_load_counts_every_request_once(server: Server):
+    body = encode_request(Request(model="linear", inputs={"X": np.ones((1, 4), np.float32)}))
+    wrong = encode_request(Request(model="nobody", inputs={"X": np.ones((1, 4), np.float32)}))
+    load = Load(server.grpc_address, 1 << 20)
+    sample = await load.closed([body], 3, 0.05)
+    assert sample.failed == 0
+    assert sample.answered > 0
+    assert 0 < sample.p50_ms <= sample.p99_ms
+    sample = await load.opened([body, wrong], 400, 0.1, seed=1)
+    assert (sample.answered, sample.failed) == (20, 20)
+    await load.close()
+    sample = await load.closed([body], 2, 0.05)
+    assert (sample.answered, sample.p99_ms) == (0, math.inf)
+
+
 @pytest.mark.extra
 def test_the_choice_and_its_evidence_are_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     put(tmp_path, "m", 1, linear(1))
@@ -64,6 +83,7 @@ def test_the_choice_and_its_evidence_are_written(tmp_path: Path, capsys: pytest.
     assert (serving.instances, serving.threads) == (found["chosen"]["instances"], found["chosen"]["threads"])
     evidence = json.loads((tmp_path / "m" / "tune.json").read_text())
     assert evidence["digest"].startswith("sha256:")
-    assert all(point["failed"] == 0 for point in evidence["points"])
+    assert evidence["chosen_at"]["failed"] == 0
+    assert evidence["chosen_at"]["p99_ms"] <= 2000
     assert (tmp_path / "m" / "tune.svg").read_text().startswith("<svg")
     assert main(["check", str(tmp_path)]) == 0
