@@ -65,5 +65,5 @@ setup(
             "initializedcheck": False,
             "linetrace": coverage,
         },
-    )
+    ),
 )
