@@ -4,9 +4,9 @@ import asyncio
 import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, TypeAlias
 
 from steelyard.config import Settings
-from steelyard.fronts.grpcio import GrpcioFront
 from steelyard.fronts.http2.front import Http2Front
 from steelyard.fronts.http2.patience import Patience
 from steelyard.fronts.tls import ServedTls
@@ -17,7 +17,10 @@ from steelyard.serving.methods import Methods
 from steelyard.supervisor.listeners import Handed, tls_files
 from steelyard.supervisor.listening import socket_mode
 
-Front = GrpcioFront | Http2Front
+if TYPE_CHECKING:
+    from steelyard.fronts.grpcio import GrpcioFront
+
+Front: TypeAlias = "GrpcioFront | Http2Front"
 
 # Between two looks at TLS's files: three calls of the system. A new certificate is taken at the second that finds it.
 TLS_LOOK_S = 1.0
@@ -30,6 +33,9 @@ def make_front(settings: Settings, methods: Methods, engine: Engine) -> Front:
         return Http2Front(
             methods, engine, limits(settings), total_limits(settings), patience(settings), compress
         )
+    # grpcio takes a tenth of a second to be imported, at every start of a worker that may never need it.
+    from steelyard.fronts.grpcio import GrpcioFront
+
     waiting = WaitingAnswers(settings.connection_send_bytes, settings.total_send_bytes)
     return GrpcioFront(methods, engine, settings.max_message_bytes, compress, waiting)
 
