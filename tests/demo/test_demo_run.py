@@ -180,8 +180,9 @@ def test_keep_leaves_a_server_that_answers_the_printed_command(outcome, director
     ],
 )
 def test_whoever_ends_the_demo_ends_its_server(outcome, directory, number, during):
+    # Whoever runs the tests in the background of a shell has SIGINT ignored, and so has every child.
     demo = subprocess.Popen(
-        [*COMMAND, "--files", "150", "--directory", directory],
+        ["env", "--default-signal=INT", *COMMAND, "--files", "150", "--directory", directory],
         env=ENVIRONMENT,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,

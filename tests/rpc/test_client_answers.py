@@ -1,7 +1,7 @@
 """What a client makes of servers that answer well, badly, or not at all."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from ngh2.events import RequestReceived, StreamReset
 
@@ -329,6 +329,7 @@ fields = st.lists(
 
 
 @given(st.integers(200, 599), fields, st.booleans())
+@example(200, [(b":status", b"application/grpc")], False)
 def test_anything_is_an_encoding_or_an_ending(
     status: int, came: list[tuple[bytes, bytes]], ended: bool
 ) -> None:

@@ -47,9 +47,9 @@ def read_answer_head(fields: Sequence[Header], max_bytes: int, ended: bool) -> b
     if size > max_bytes:
         return _too_long(size, max_bytes)
     if status != b"200":
-        # nghttp2 takes three digits only.
-        code = codes.OF_HTTP_STATUS.get(int(status), codes.UNKNOWN)
-        return Ending(code, f"the server answered HTTP status {status.decode()} without grpc-status")
+        code = codes.OF_HTTP_STATUS.get(int(status) if status.isdigit() else 0, codes.UNKNOWN)
+        shown = status[:80].decode("utf-8", "replace")
+        return Ending(code, f"the server answered HTTP status {shown} without grpc-status")
     if not is_grpc(content_type):
         came = repr(content_type[:80].decode("utf-8", "replace")) if content_type else "none"
         return Ending(codes.UNKNOWN, f"expected an answer of application/grpc, came {came}")
