@@ -6,9 +6,7 @@ loop knows what batches cost, as the server has measured them, and nothing of wh
 way over the front is added to its latencies, and everything else that the machine does is against us.
 """
 
-import shutil
 import statistics
-import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -210,11 +208,3 @@ def report(found: dict[str, Any]) -> list[str]:
         ours, ideal = statistics.median(at["p99_ms"]), statistics.median(at["ideal_p99_ms"])
         lines.append(f"| {name} | {at['rate']:.0f} | {ours:.2f} | {ideal:.2f} | {at['ratio']:.2f} |")
     return lines
-
-
-if __name__ == "__main__":
-    if shutil.which("h2load") is None:
-        sys.exit("h2load is not installed (Debian's package nghttp2-client)")
-    words = [word for word in sys.argv[1:] if not word.startswith("-")]
-    quick = {"rounds": 2, "seconds": 0.5, "concurrency": (1, 2, 4, 8, 32)} if "--quick" in sys.argv else {}
-    print("\n".join(report(run(tuple(words), **quick))))  # type: ignore[arg-type]

@@ -242,8 +242,3 @@ def report(found: dict[str, Any]) -> list[str]:
             f"| {'' if ratio is None else f'{ratio:.3f}'} |"
         )
     return lines
-
-
-if __name__ == "__main__":
-    quick = "--quick" in sys.argv
-    print("\n".join(report(run(2, 200) if quick else run())))

@@ -28,7 +28,6 @@ def answer_all(list tickets, list outcomes, list decision_ids, tuple trailing, P
     cdef list answered = []
     cdef int64_t rows = 0
     cdef Ticket ticket
-    cdef EngineCall call
     cdef UnaryCall unary
     cdef str decision_id
     cdef list known = None
@@ -53,7 +52,6 @@ def answer_all(list tickets, list outcomes, list decision_ids, tuple trailing, P
         ):
             left.append((ticket, found, outcome, decision_id))
             continue
-        call = <EngineCall>found
         answered.append(ticket)
         rows += ticket.rows
         if type(found) is not UnaryCall or (<UnaryCall>found)._answer is None:

@@ -134,10 +134,3 @@ cdef class Intake:
             self._rows = 0
             self._others.queue_all(self._version, tickets, self._key)
         return 0
-
-
-def place_all(list tickets not None, version, lane):
-    """Notes in the calls of tickets where they stand."""
-    cdef Ticket ticket
-    for ticket in tickets:
-        (<EngineCall>ticket.call).place = (version, lane, ticket)

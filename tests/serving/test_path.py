@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ from hypothesis import strategies as st
 
 from steelyard._native import path
 from steelyard.errors import SteelyardError
+from steelyard.rpc.happening import Happening
 from steelyard.serving import plain
+from steelyard.wire import decode_request
 from steelyard.wire.generated import grpc_service as pb
 from tests.runtime import models
 from tests.serving.test_engine import RecordedCall, Server
@@ -109,6 +112,46 @@ def test_any_mix_of_calls_ends_as_it_does_in_the_plain_twin(
 ) -> None:
     native = asyncio.run(outcomes(repository, path, asked, inline))
     assert native == asyncio.run(outcomes(repository, plain, asked, inline))
+
+
+class Told:
+    """A call of the rpc layer, as far as `begin` looks at it."""
+
+    def __init__(self, method: str) -> None:
+        self.method = method
+        self.deadline_ns = 7
+        self.owner: Any = None
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(Happening), st.sampled_from(["infer", "other"]), st.binary(), st.booleans())
+    )
+)
+def test_the_plain_requests_of_a_read_arrive_together_and_in_order(came: list[Any]) -> None:
+    found = []
+    for twin in (path, plain):
+        events = [(kind, Told(sys.intern(method)), body, small) for kind, method, body, small in came]
+        others: list[Any] = []
+        arrivals, size = twin.begin(events, "connection", None, sys.intern("infer"), 5, others)
+        places = {id(event[1]): place for place, event in enumerate(events)}
+        assert all(call.rpc.owner is call and call.deadline_ns == 7 for call, _, _ in arrivals)
+        assert size == sum(len(body) for _, body, _ in arrivals)
+        assert {now_ns for _, _, now_ns in arrivals} <= {5}
+        found.append(
+            (
+                [(places[id(call.rpc)], body) for call, body, _ in arrivals],
+                [places[id(rpc)] for _, rpc, *_ in others],
+            )
+        )
+    assert found[0] == found[1]
+    assert sorted([place for place, _ in found[0][0]] + found[0][1]) == list(range(len(came)))
+
+
+@given(st.lists(st.sampled_from([(), ("Y",)])))
+def test_whether_anybody_names_outputs(named: list[tuple[str, ...]]) -> None:
+    requests = [decode_request(body("scaled", (1, 3), outputs=outputs)) for outputs in named]
+    assert path.any_outputs_asked(requests) == plain.any_outputs_asked(requests) == any(named)
 
 
 async def test_as_many_outcomes_as_tickets_or_nobody_is_told() -> None:

@@ -64,9 +64,6 @@ class Intake:
         Returns the last that have all gone the usual way and are not queued yet: their version, tickets, rows and key.
         """
 
-def place_all(tickets: list[Ticket], version: Any, lane: Any) -> None:
-    """Notes in the calls of queued tickets where they stand."""
-
 def any_outputs_asked(requests: list[InferRequest]) -> bool:
     """Whether any of the requests names the outputs that it wants."""
 

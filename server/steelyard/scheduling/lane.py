@@ -23,7 +23,6 @@ DEAD_SWEPT_ABOVE = 1024
 # made anew: nothing by the request, and its memory stays in proportion to what waits.
 FRONTS_KEPT_BELOW = 64
 
-
 # Later than any time.
 NEVER_NS = 1 << 63
 
@@ -141,19 +140,7 @@ class Lane:
                 f"bytes (max_queue_bytes), {self.queued_bytes} are waiting",
                 self.retry_after_ms(),
             )
-        level = ticket.priority
-        levels = self._groups.get(group)
-        if levels is None:
-            levels = self._groups[group] = {}
-        waiting = levels.get(level)
-        if waiting is None:
-            levels[level] = deque((ticket,))
-            self._push_front(level, ticket.received_ns, group)
-        else:
-            waiting.append(ticket)
-        ticket.state = QUEUED
-        self.queued += 1
-        self.queued_bytes += size
+        self._queue([ticket], group, size)
 
     def offer_all(self, tickets: list[Ticket], group: object, size_bytes: int) -> bool:
         """Queues tickets of one priority, which have `size_bytes` in all; False, and nothing is queued, where they do
@@ -164,9 +151,15 @@ class Lane:
             or self.queued_bytes + size_bytes > policy.max_queue_bytes
         ):
             return False
+        self._queue(tickets, group, size_bytes)
+        return True
+
+    def _queue(self, tickets: list[Ticket], group: object, size_bytes: int) -> None:
         first = tickets[0]
         level = first.priority
-        levels = self._groups.setdefault(group, {})
+        levels = self._groups.get(group)
+        if levels is None:
+            levels = self._groups[group] = {}
         waiting = levels.get(level)
         if waiting is None:
             levels[level] = deque(tickets)
@@ -177,7 +170,6 @@ class Lane:
             ticket.state = QUEUED
         self.queued += len(tickets)
         self.queued_bytes += size_bytes
-        return True
 
     def takes_whole(self, rows: int) -> bool:
         """Whether so many rows, with nothing else there, would leave together and at once."""

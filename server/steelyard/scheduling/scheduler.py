@@ -23,7 +23,6 @@ CERTAIN_INLINE = 1000
 # time, and more than this: a done ticket is small, and costs nothing by the request.
 DEADLINES_KEPT_BELOW = 256
 
-
 # Of the runs on the caller's thread, which are many and short, one in so many is learned from: that takes about 1 µs.
 LEARNED_INLINE = 8
 
@@ -72,10 +71,23 @@ class Scheduler:
                 lane.retry_after_ms(),
             )
         lane.offer(ticket, group)
-        self.queued_bytes += size
+        self._entered(lane, [ticket], size)
+
+    def offer_all(self, lane: Lane, tickets: list[Ticket], group: object) -> bool:
+        """Queues tickets of one priority together; False, and nothing is queued, where they do not all have room."""
+        size = sum([ticket.size_bytes for ticket in tickets])
+        if self.queued_bytes + size > self.max_queue_bytes or not lane.offer_all(tickets, group, size):
+            return False
+        self._entered(lane, tickets, size)
+        return True
+
+    def _entered(self, lane: Lane, tickets: list[Ticket], size_bytes: int) -> None:
+        """`lane` has taken tickets, of so many bytes."""
+        self.queued_bytes += size_bytes
         self._waiting[lane] = None
-        if ticket.deadline_ns:
-            self._watch(lane, ticket)
+        for ticket in tickets:
+            if ticket.deadline_ns:
+                self._watch(lane, ticket)
 
     def _watch(self, lane: Lane, ticket: Ticket) -> None:
         """Has a ticket expire when it can no longer be answered in time, whatever runs."""
@@ -89,18 +101,6 @@ class Scheduler:
             self._deadlines = [entry for entry in self._deadlines if entry[3].state == QUEUED]
             heapq.heapify(self._deadlines)
             self._deadlines_limit = max(DEADLINES_KEPT_BELOW, 2 * len(self._deadlines))
-
-    def offer_all(self, lane: Lane, tickets: list[Ticket], group: object) -> bool:
-        """Queues tickets of one priority together; False, and nothing is queued, where they do not all have room."""
-        size = sum([ticket.size_bytes for ticket in tickets])
-        if self.queued_bytes + size > self.max_queue_bytes or not lane.offer_all(tickets, group, size):
-            return False
-        self.queued_bytes += size
-        self._waiting[lane] = None
-        for ticket in tickets:
-            if ticket.deadline_ns:
-                self._watch(lane, ticket)
-        return True
 
     def take_at_once(self, lane: Lane, tickets: list[Ticket], rows: int, now_ns: int) -> Batch | None:
         """The batch of tickets that came together, past the queue: where nothing waits and `next_batch` would give this

@@ -3,7 +3,6 @@
 import logging
 
 from steelyard._native.observe import Slot
-from steelyard._native.path import place_all
 from steelyard.clock import Clock
 from steelyard.errors import DeadlineExpired, ExecutionFailed, InvalidRequest, SteelyardError, Unavailable
 from steelyard.observe.logs import log
@@ -134,7 +133,8 @@ class Admission:
         lane, slot = version.lane, version.slot
         slot.received(len(tickets))
         if self._scheduler.offer_all(lane, tickets, key):
-            place_all(tickets, version, lane)
+            for ticket in tickets:
+                ticket.call.place = (version, lane, ticket)
             version.in_flight += len(tickets)
             self._touched.add(version)
             return

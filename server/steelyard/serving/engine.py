@@ -101,18 +101,13 @@ class Engine:
 
     def submit(self, call: Call, body: bytes) -> None:
         """Takes a ModelInferRequest. `call` hears of the outcome later, never from within this."""
-        self._ledger.in_flight += 1
-        now_ns = self._now_ns()
-        if not self.accepting:
-            self._loop.call_soon(self._admission.refuse_late, call, now_ns)
-            return
-        self._inbox.put(call, body, now_ns)
+        self.submit_all([(call, body, self._now_ns())], len(body))
 
     def submit_all(self, arrivals: Sequence[Arrival], size_bytes: int) -> None:
-        """Takes requests that came together, whose bodies have so many bytes in all, as `submit` does one."""
+        """Takes requests that came together, with when each came, as `submit` does one. size_bytes: of the bodies."""
         self._ledger.in_flight += len(arrivals)
         if self.accepting:
-            self._inbox.put_all(arrivals, size_bytes)
+            self._inbox.put(arrivals, size_bytes)
         else:
             for call, _, received_ns in arrivals:
                 self._loop.call_soon(self._admission.refuse_late, call, received_ns)

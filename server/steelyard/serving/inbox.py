@@ -43,16 +43,8 @@ class Inbox:
         self._bytes = 0
         self._patience = 1
 
-    def put(self, call: Call, body: bytes, now_ns: int) -> None:
-        """Takes a request; it is handed over later, never from within this."""
-        arrivals = self._arrivals
-        arrivals.append((call, body, now_ns))
-        self._bytes += len(body)
-        if len(arrivals) == 1:
-            self._loop.call_soon(self._gather, now_ns, 0)
-
-    def put_all(self, arrivals: Sequence[Arrival], size_bytes: int) -> None:
-        """Takes requests that came together at one time, with so many bytes of bodies, as `put` does one."""
+    def put(self, arrivals: Sequence[Arrival], size_bytes: int) -> None:
+        """Takes requests that came together, with so many bytes of bodies; hands them over later, never from within."""
         waiting = self._arrivals
         if not waiting:
             self._loop.call_soon(self._gather, arrivals[0][2], 0)

@@ -50,12 +50,6 @@ class Intake:
             self._others.admit(call, body, received_ns)
 
 
-def place_all(tickets: list[Ticket], version: Any, lane: Any) -> None:
-    """See the native twin."""
-    for ticket in tickets:
-        ticket.call.place = (version, lane, ticket)
-
-
 def any_outputs_asked(requests: list[InferRequest]) -> bool:
     """See the native twin."""
     return any(request.outputs for request in requests)

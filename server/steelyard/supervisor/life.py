@@ -3,9 +3,6 @@
 import asyncio
 import contextlib
 import logging
-import os
-import socket
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -13,11 +10,7 @@ from steelyard import errors
 from steelyard.errors import Unavailable
 from steelyard.observe.logs import log
 from steelyard.supervisor.channel import Channel
-
-# glibc gives memory back to the system as soon as 128 KB at the end of its heap are free, and asks for it again with
-# the next batch: a tenth of what a batch of 500 KB costs, measured. So much may stay; what is larger than 32 MiB (the
-# most that can be set) still comes from and goes to the system at once.
-MALLOC_SETTINGS = {"MALLOC_TRIM_THRESHOLD_": str(128 << 20), "MALLOC_MMAP_THRESHOLD_": str(32 << 20)}
+from steelyard.supervisor.starting import start_module
 
 
 class WorkerLife:
@@ -71,19 +64,7 @@ class WorkerLife:
         return self.status
 
     async def _run(self, first: Callable[[], Mapping[str, Any]]) -> int:
-        ours, theirs = socket.socketpair()
-        with theirs:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-P",
-                "-m",
-                "steelyard.supervisor.worker",
-                str(theirs.fileno()),
-                str(self.segment_fd),
-                stdin=asyncio.subprocess.DEVNULL,
-                env=MALLOC_SETTINGS | os.environ,
-                pass_fds=sorted({theirs.fileno(), self.segment_fd, *self._fds}),
-            )
+        process, ours = await start_module("steelyard.supervisor.worker", self.segment_fd, self._fds)
         self._process = process
         self.pid = process.pid
         self._channel = channel = await Channel.open(ours)

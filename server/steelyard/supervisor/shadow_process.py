@@ -4,8 +4,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import socket
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -18,7 +16,7 @@ from steelyard.shadow.running import RunningUnit
 from steelyard.shadow.task import ShadowTask
 from steelyard.supervisor.backoff import Backoff
 from steelyard.supervisor.channel import EXIT_REFUSED, EXIT_SHADOW_HUNG, EXIT_SHADOW_LEAKED, Channel
-from steelyard.supervisor.life import MALLOC_SETTINGS
+from steelyard.supervisor.starting import start_module
 
 # A candidate that hung is started again after so many times its timeout: it hangs for a tenth of the time at most.
 HUNG_PAUSE = 9
@@ -126,19 +124,7 @@ class ShadowProcess:
 
     async def _live(self) -> int:
         """One life of the process; returns its exit status."""
-        ours, theirs = socket.socketpair()
-        with theirs:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-P",
-                "-m",
-                "steelyard.supervisor.shadow_main",
-                str(theirs.fileno()),
-                str(self._running_fd),
-                stdin=asyncio.subprocess.DEVNULL,
-                env=MALLOC_SETTINGS | os.environ,
-                pass_fds=(theirs.fileno(), self._running_fd),
-            )
+        process, ours = await start_module("steelyard.supervisor.shadow_main", self._running_fd)
         self._process = process
         self.pid = process.pid
         # From its first imports on; it does the same for itself where this comes too late.

@@ -46,7 +46,7 @@ class Http2Connection(asyncio.BufferedProtocol):
         self.rpc.make_room = partial(front.make_room, self.rpc.ledger)
         self.rpc.tick(front.epoch)
         self._answer_plainly: Any = self.rpc.answer
-        """Ends a call with its message as `answer` does, but for `call_ended`; None where it is no more than that."""
+        """Ends a call with its message as `answer` does, but for `call_ended`; None where that is not all it does."""
         self.peer = ""
         self.began_epoch = front.epoch
         self.heard_epoch = front.epoch

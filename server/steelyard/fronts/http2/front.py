@@ -7,7 +7,6 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from steelyard._native.path import UnaryCall
 from steelyard._native.rpc import Ledger
 from steelyard.errors import InvalidRequest, TooLarge
 from steelyard.fronts.http2.accepting import Accepting, Listener
@@ -297,12 +296,9 @@ def _table(methods: Methods, engine: "Engine | None") -> Iterator[Method]:
 
 
 def _infer(engine: "Engine") -> Any:
-    def begin(connection: Http2Connection, rpc: ServerCall, body: bytes) -> UnaryCall:
-        if rpc.compressed:
-            return InflatingCall(engine, connection, rpc, body)
-        call = UnaryCall(connection, rpc)
-        engine.submit(call, body)
-        return call
+    def begin(connection: Http2Connection, rpc: ServerCall, body: bytes) -> InflatingCall:
+        # The engine has those already that need not be inflated: connections hand them over together.
+        return InflatingCall(engine, connection, rpc, body)
 
     return begin
 
