@@ -22,7 +22,7 @@ def answer_all(list tickets, list outcomes, list decision_ids, tuple trailing, P
     """Answers the calls of tickets that have run, where they are answers to be given as they are.
 
     Returns the tickets that were answered, and their rows. What is `left` to others is put there: ticket, call, outcome
-    and decision id.
+    and decision id. The outcome of one that could not be answered is the error that kept it from that.
     """
     cdef Py_ssize_t place, count = PyList_GET_SIZE(tickets)
     cdef list answered = []
@@ -52,20 +52,24 @@ def answer_all(list tickets, list outcomes, list decision_ids, tuple trailing, P
         ):
             left.append((ticket, found, outcome, decision_id))
             continue
+        try:
+            if type(found) is not UnaryCall or (<UnaryCall>found)._answer is None:
+                found.answer(outcome, decision_id, trailing)
+            else:
+                unary = <UnaryCall>found
+                connection = unary.connection
+                if connection is not last:
+                    if connection.front is not front:
+                        front = connection.front
+                        known = front.trailing.known(trailing)
+                    connection.call_ended()
+                    last = connection
+                unary._answer(
+                    unary.rpc, outcome, [new_field(FIELD, (DECISION_ID, decision_id.encode("ascii"))), *known]
+                )
+        except Exception as error:
+            left.append((ticket, found, error, decision_id))
+            continue
         answered.append(ticket)
         rows += ticket.rows
-        if type(found) is not UnaryCall or (<UnaryCall>found)._answer is None:
-            found.answer(outcome, decision_id, trailing)
-            continue
-        unary = <UnaryCall>found
-        connection = unary.connection
-        if connection is not last:
-            if connection.front is not front:
-                front = connection.front
-                known = front.trailing.known(trailing)
-            connection.call_ended()
-            last = connection
-        unary._answer(
-            unary.rpc, outcome, [new_field(FIELD, (DECISION_ID, decision_id.encode("ascii"))), *known]
-        )
     return answered, rows

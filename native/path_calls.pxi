@@ -42,7 +42,11 @@ cdef class UnaryCall(EngineCall):
 
     def fail(self, error, str decision_id not None, tuple trailing not None):
         connection = self.connection
-        connection.fail(self.rpc, error, connection.front.trailing.fields(decision_id, trailing))
+        try:
+            connection.fail(self.rpc, error, connection.front.trailing.fields(decision_id, trailing))
+        except Exception as fault:
+            # Nothing else would end the call.
+            connection.fault(fault)
 
     def gone(self):
         self.connection.gone(self)

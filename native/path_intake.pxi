@@ -20,6 +20,7 @@ cdef class Intake:
     cdef object _key
     cdef list _tickets
     cdef int64_t _rows
+    cdef int64_t _due_ns
 
     def __init__(self, others, dict routes not None, suspects not None, now_ns):
         self._others = others
@@ -27,6 +28,7 @@ cdef class Intake:
         self._suspects = suspects
         self._now_ns = now_ns
         self._tickets = []
+        self._due_ns = NO_DEADLINE_NS
 
     def take(self, list arrivals not None):
         cdef tuple arrival
@@ -37,9 +39,10 @@ cdef class Intake:
             started_ns = self._take(arrival[0], arrival[1], arrival[2], started_ns)
         last = None
         if self._tickets:
-            last = self._version, self._tickets, self._rows, self._key
+            last = self._version, self._tickets, self._rows, self._key, self._due_ns
             self._tickets = []
             self._rows = 0
+            self._due_ns = NO_DEADLINE_NS
         # A version that is unloaded must not live on here.
         self._version = self._bind = None
         return last
@@ -60,6 +63,8 @@ cdef class Intake:
             return self._now_ns()
         self._tickets.append(ticket)
         self._rows += ticket.rows
+        if ticket.deadline_ns and ticket.deadline_ns < self._due_ns:
+            self._due_ns = ticket.deadline_ns
         return started_ns + ticket.decode_ns
 
     cdef Ticket _ticket(self, object call, InferRequest request, int64_t received_ns, int64_t started_ns):
@@ -132,5 +137,6 @@ cdef class Intake:
         if self._tickets:
             tickets, self._tickets = self._tickets, []
             self._rows = 0
+            self._due_ns = NO_DEADLINE_NS
             self._others.queue_all(self._version, tickets, self._key)
         return 0

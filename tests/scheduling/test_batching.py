@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from benchmarks.queue_simulation import Asked, Ideal, Outcome, Scheduled, simulate
 from steelyard.scheduling.cost import BESIDE, CostModel, read_kept, written
 from steelyard.scheduling.curve import EFFICIENT_WITHIN, SETTLED_RUNS, Curve
-from steelyard.scheduling.lane import Lane, LanePolicy
+from steelyard.scheduling.lane import NEVER_NS, Lane, LanePolicy
 from steelyard.scheduling.scheduler import Scheduler
 from steelyard.scheduling.ticket import Ticket
 
@@ -101,8 +101,21 @@ def test_what_came_together_passes_the_queue_only_where_all_of_it_would_leave_at
         lane.limit_rows = 4
         cost.set_limit(4)
         tickets = [Ticket(None, None, 1, (), 1, 0, 0, 8, 1) for _ in range(4)]
-        batch = Scheduler(1, 1 << 30, 100_000).take_at_once(lane, tickets, 4, 5)
+        batch = Scheduler(1, 1 << 30, 100_000).take_at_once(lane, tickets, 4, NEVER_NS, 5)
         assert (batch is not None) == passes
+
+
+def test_what_may_be_late_goes_through_the_queue() -> None:
+    cost = CostModel()
+    cost.learn({1: 50_000, 2: 55_000, 4: 60_000}, 100_000)
+    lane = Lane("m", LanePolicy(max_batch=4), cost)
+    lane.limit_rows = 4
+    cost.set_limit(4)
+    tickets = [Ticket(None, None, 1, (), 1, 0, 80_000, 8, 1)]
+    scheduler = Scheduler(1, 1 << 30, 100_000)
+    assert scheduler.take_at_once(lane, tickets, 1, 80_000, 60_000) is None, "a run takes longer than that"
+    assert scheduler.take_at_once(lane, tickets, 1, 80_000, 80_001) is None
+    assert scheduler.take_at_once(lane, tickets, 1, 1_000_000, 5) is not None
 
 
 def test_a_batch_is_made_smaller_where_that_meets_a_deadline() -> None:

@@ -257,9 +257,70 @@ def test_suspicion_needs_several_culprits_and_ends() -> None:
     assert suspects.is_suspect("a", CULPRITS)
     assert not suspects.is_suspect("b", CULPRITS)
     assert not suspects.is_suspect("a", CULPRITS + WINDOW_NS + 1)
+    assert not suspects.callers
     for i in range(3 * REMEMBERED):
         suspects.blame(str(i), i)
+    assert not suspects.callers, "one culprit is no reason to look anybody up"
+    for i in range(2 * REMEMBERED):
+        for _ in range(CULPRITS):
+            suspects.blame(str(i), i)
     assert len(suspects.callers) == REMEMBERED
+
+
+def test_whoever_asks_those_whose_time_is_over_are_cleared() -> None:
+    suspects = Suspects()
+    for _ in range(CULPRITS):
+        suspects.blame("gone", 1)
+    assert not suspects.is_suspect("another", 2)
+    assert suspects.callers
+    assert not suspects.is_suspect("another", 2 + WINDOW_NS)
+    assert not suspects.callers
+
+
+class Unanswerable(RecordedCall):
+    """A call whose connection has a fault."""
+
+    def answer(self, body: bytes, decision_id: str, trailing: tuple[tuple[str, str], ...]) -> None:
+        raise RuntimeError("no way to answer")
+
+
+class Unreachable(Unanswerable):
+    """A call that cannot even be told of its fault."""
+
+    def fail(self, error: SteelyardError, decision_id: str, trailing: tuple[tuple[str, str], ...]) -> None:
+        raise RuntimeError("no way to tell")
+
+
+async def test_a_fault_in_answering_one_call_takes_no_other_with_it(server: Server) -> None:
+    x = np.ones((1, 3), np.float32)
+    kinds = [RecordedCall, Unanswerable, RecordedCall, Unreachable, RecordedCall]
+    calls = [server.ask("scaled", x, "FP32", kind()) for kind in kinds]
+    for kind, call in zip(kinds, calls, strict=True):
+        if kind is RecordedCall:
+            assert type(await call.outcome) is pb.ModelInferResponse
+        elif kind is Unanswerable:
+            assert "the server failed on this answer" in str(await call.outcome)
+    counts = server.counts("scaled")
+    assert (counts.answered, counts.failed) == (3, 2)
+    assert server.engine.in_flight == 0
+    assert type(await server.ask("scaled", x, "FP32").outcome) is pb.ModelInferResponse
+
+
+async def test_requests_that_cannot_be_queued_for_a_fault_are_told(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*about: Any) -> bool:
+        raise RuntimeError("a fault")
+
+    x = np.ones((1, 3), np.float32)
+    with monkeypatch.context() as patched:
+        for way in ("offer", "offer_all", "take_at_once"):
+            patched.setattr(server.scheduler, way, broken if way != "take_at_once" else lambda *about: None)
+        calls = [server.ask("scaled", x, "FP32") for _ in range(3)]
+        for call in calls:
+            assert "the server failed on this request" in str(await call.outcome)
+    assert server.engine.in_flight == 0
+    assert type(await server.ask("scaled", x, "FP32").outcome) is pb.ModelInferResponse
 
 
 @pytest.mark.parametrize("here", list(VersionState))

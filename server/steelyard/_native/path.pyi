@@ -58,10 +58,11 @@ class Intake:
 
     def take(
         self, arrivals: list[tuple[Any, bytes, int]]
-    ) -> tuple[Any, list[Ticket], int, tuple[int, ...]] | None:
+    ) -> tuple[Any, list[Ticket], int, tuple[int, ...], int] | None:
         """Takes calls with their bodies and when they came, in order.
 
-        Returns the last that have all gone the usual way and are not queued yet: their version, tickets, rows and key.
+        Returns the last that have all gone the usual way and are not queued yet: their version, tickets, rows, key, and
+        the earliest of their deadlines.
         """
 
 def any_outputs_asked(requests: list[InferRequest]) -> bool:
@@ -78,5 +79,6 @@ def answer_all(
     """Answers the calls of tickets that have run, where their outcomes are answers to be given as they are.
 
     Returns the tickets that were answered, and their rows. What is `left` to others is put there: ticket, call, outcome
-    and decision id. Raises ValueError, and has told nobody, where there are not as many outcomes and ids as tickets.
+    and decision id; the outcome of one that could not be answered is the error that kept it from that. Raises
+    ValueError, and has told nobody, where there are not as many outcomes and ids as tickets.
     """

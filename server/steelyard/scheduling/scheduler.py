@@ -102,13 +102,23 @@ class Scheduler:
             heapq.heapify(self._deadlines)
             self._deadlines_limit = max(DEADLINES_KEPT_BELOW, 2 * len(self._deadlines))
 
-    def take_at_once(self, lane: Lane, tickets: list[Ticket], rows: int, now_ns: int) -> Batch | None:
+    def take_at_once(
+        self, lane: Lane, tickets: list[Ticket], rows: int, due_ns: int, now_ns: int
+    ) -> Batch | None:
         """The batch of tickets that came together, past the queue: where nothing waits and `next_batch` would give this
-        one, to be run inline. None where that is not so."""
+        one, to be run inline. None where that is not so, or not certain.
+
+        due_ns: the earliest of the tickets' deadlines.
+        """
         if self._waiting or not self._is_inline(lane) or not lane.takes_whole(rows):
             return None
         curve = lane.cost.curve(tickets[0].key)
-        if curve is not None and not curve.greedy:
+        run_ns = 0
+        if curve is not None:
+            if not curve.greedy:
+                return None
+            run_ns = int(lane.expected_ns(curve, rows, in_company=False))
+        if due_ns <= now_ns + run_ns:
             return None
         for ticket in tickets:
             ticket.state = RUNNING

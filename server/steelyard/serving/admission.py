@@ -100,9 +100,15 @@ class Admission:
         except (
             Exception
         ) as error:  # a fault of ours must not take the calls with it that came beside this one
-            refusal = ExecutionFailed("the server failed on this request")
-            decision_id = self._turn_away(call, request, slot, refusal, received_ns)
-            log("request.fault", level=logging.ERROR, decision_id=decision_id, exception=repr(error))
+            self._fault(call, request, slot, error, received_ns)
+
+    def _fault(
+        self, call: Call, request: InferRequest | None, slot: Slot, error: Exception, received_ns: int
+    ) -> None:
+        """Ends a request for a fault of ours, which the log has."""
+        refusal = ExecutionFailed("the server failed on this request")
+        decision_id = self._turn_away(call, request, slot, refusal, received_ns)
+        log("request.fault", level=logging.ERROR, decision_id=decision_id, exception=repr(error))
 
     def _turn_away(
         self, call: Call, request: InferRequest | None, slot: Slot, error: SteelyardError, received_ns: int
@@ -132,17 +138,24 @@ class Admission:
         """Queues tickets with rows of one version and one key, whose callers are no suspects, in their order."""
         lane, slot = version.lane, version.slot
         slot.received(len(tickets))
-        if self._scheduler.offer_all(lane, tickets, key):
+        try:
+            if self._scheduler.offer_all(lane, tickets, key):
+                for ticket in tickets:
+                    ticket.call.place = (version, lane, ticket)
+                version.in_flight += len(tickets)
+                self._touched.add(version)
+                return
+        except Exception as error:  # a fault of ours: none of these requests may be left without an end
             for ticket in tickets:
-                ticket.call.place = (version, lane, ticket)
-            version.in_flight += len(tickets)
-            self._touched.add(version)
+                self._fault(ticket.call, ticket.request, slot, error, ticket.received_ns)
             return
         for ticket in tickets:
             try:
                 self.queue(version, lane, ticket)
             except SteelyardError as error:
                 self._turn_away(ticket.call, ticket.request, slot, error, ticket.received_ns)
+            except Exception as error:  # as in admit
+                self._fault(ticket.call, ticket.request, slot, error, ticket.received_ns)
 
     def refuse_late(self, call: Call, received_ns: int) -> None:
         """Ends a call that came after the last that will be served."""

@@ -10,6 +10,7 @@ from steelyard._native.observe import Slot
 from steelyard.clock import Clock
 from steelyard.errors import (
     DeadlineExpired,
+    ExecutionFailed,
     SteelyardError,
     TooLarge,
 )
@@ -167,10 +168,10 @@ class Engine:
         return self._dispatch() or ran_inline
 
     def _run_at_once(
-        self, version: ServedVersion, tickets: list[Ticket], rows: int, key: tuple[int, ...]
+        self, version: ServedVersion, tickets: list[Ticket], rows: int, key: tuple[int, ...], due_ns: int
     ) -> bool:
         """Runs what came together, where nothing else waits and it would be run inline next; else queues it."""
-        batch = self._scheduler.take_at_once(version.lane, tickets, rows, self._now_ns())
+        batch = self._scheduler.take_at_once(version.lane, tickets, rows, due_ns, self._now_ns())
         if batch is None:
             self._admission.queue_all(version, tickets, key)
             return False
@@ -230,12 +231,15 @@ class Engine:
 
     def _finish(self, jobs: list[Work]) -> None:
         for job in jobs:
-            if isinstance(job, Job):
-                self._settle(job)
-            elif isinstance(job, Preparing):
-                self._take_up(job)
-            else:
-                self._conclude(job)
+            try:
+                if isinstance(job, Job):
+                    self._settle(job)
+                elif isinstance(job, Preparing):
+                    self._take_up(job)
+                else:
+                    self._conclude(job)
+            except Exception as error:  # a fault of ours must not keep the jobs that ended with it
+                log("engine.fault", level=logging.ERROR, exception=repr(error)[:2000])
         self._dispatch()
 
     def _conclude(self, job: Examination) -> None:
@@ -328,17 +332,26 @@ class Engine:
         ledger.in_flight -= 1
         answers = type(outcome) is bytes and len(outcome) <= self._max_answer_bytes
         if answers:
-            call.answer(outcome, decision_id, version.trailing)
-        else:
-            if isinstance(outcome, SteelyardError):
-                self._suspects.blame(call.peer, job.encoded_ns)
-            else:
-                outcome = TooLarge(
-                    f"model {version.model!r}: the answer has {len(outcome)} bytes, and the limit is "
-                    f"{self._max_answer_bytes} (max_message_bytes): ask with fewer rows, or for fewer outputs"
-                )
+            try:
+                call.answer(outcome, decision_id, version.trailing)
+            except Exception as error:  # of ours, and nothing to the rest of the batch
+                outcome, answers = error, False
+        elif isinstance(outcome, SteelyardError):
+            self._suspects.blame(call.peer, job.encoded_ns)
+        elif type(outcome) is bytes:
+            outcome = TooLarge(
+                f"model {version.model!r}: the answer has {len(outcome)} bytes, and the limit is "
+                f"{self._max_answer_bytes} (max_message_bytes): ask with fewer rows, or for fewer outputs"
+            )
+        if not answers:
+            if not isinstance(outcome, SteelyardError):
+                log("answer.fault", level=logging.ERROR, decision_id=decision_id, exception=repr(outcome))
+                outcome = ExecutionFailed("the server failed on this answer")
             version.slot.failed(total_ns)
-            call.fail(outcome, decision_id, version.trailing)
+            try:
+                call.fail(outcome, decision_id, version.trailing)
+            except Exception as error:  # as above
+                log("answer.fault", level=logging.ERROR, decision_id=decision_id, exception=repr(error))
             if ledger.log_request is not None:
                 ledger.log_request(decision_id, version.model, version.name, outcome, total_ns)
         if call.arm is not None:

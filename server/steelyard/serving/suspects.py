@@ -15,23 +15,25 @@ class Suspects:
     """Counts failed requests by caller. Memory and time a call are bounded."""
 
     def __init__(self) -> None:
-        self.callers: OrderedDict[str, list[int]] = OrderedDict()
-        """When requests of each failed last, up to `CULPRITS` times. Where it is empty nobody need be looked up."""
+        self._failures: OrderedDict[str, list[int]] = OrderedDict()
+        self.callers: OrderedDict[str, int] = OrderedDict()
+        """Until when requests of each run alone, the first to be cleared first. Where it is empty nobody need be looked
+        up."""
 
     def blame(self, caller: str, now_ns: int) -> None:
         """Notes that a request of `caller` failed in execution, by itself."""
-        failures = self.callers.pop(caller, [])
+        failures = self._failures.pop(caller, [])
         failures.append(now_ns)
-        self.callers[caller] = failures[-CULPRITS:]
-        if len(self.callers) > REMEMBERED:
-            self.callers.popitem(last=False)
+        self._failures[caller] = failures = failures[-CULPRITS:]
+        if len(self._failures) > REMEMBERED:
+            self.callers.pop(self._failures.popitem(last=False)[0], None)
+        if len(failures) == CULPRITS and failures[-1] - failures[0] <= WINDOW_NS:
+            self.callers[caller] = now_ns + WINDOW_NS
+            self.callers.move_to_end(caller)
 
     def is_suspect(self, caller: str, now_ns: int) -> bool:
-        """Whether requests of `caller` should run alone."""
-        failures = self.callers.get(caller)
-        if failures is None:
-            return False
-        if now_ns - failures[-1] > WINDOW_NS:
-            del self.callers[caller]
-            return False
-        return len(failures) == CULPRITS and failures[-1] - failures[0] <= WINDOW_NS
+        """Whether requests of `caller` should run alone. Whoever asks, those whose time is over are cleared."""
+        callers = self.callers
+        while callers and next(iter(callers.values())) < now_ns:
+            callers.popitem(last=False)
+        return caller in callers
