@@ -1,7 +1,7 @@
 # From arrivals to the queue.
 
 cdef enum:
-    # `scheduling.lane.PRIORITY_DEFAULT`
+    # `scheduling.ticket.PRIORITY_DEFAULT`
     PRIORITY_DEFAULT = 8
 
 # `serving.admission.NO_DEADLINE_NS`

@@ -9,9 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.queue_simulation import Asked, Ideal, Outcome, Scheduled, simulate
-from steelyard.scheduling.cost import BESIDE, CostModel, read_kept, written
+from steelyard.scheduling.cost import BESIDE, CostModel
 from steelyard.scheduling.curve import EFFICIENT_WITHIN, SETTLED_RUNS, Curve
-from steelyard.scheduling.lane import NEVER_NS, Lane, LanePolicy
+from steelyard.scheduling.kept_costs import read_kept, written
+from steelyard.scheduling.lane import NEVER_NS, Lane
+from steelyard.scheduling.policy import LanePolicy
 from steelyard.scheduling.scheduler import Scheduler
 from steelyard.scheduling.ticket import Ticket
 

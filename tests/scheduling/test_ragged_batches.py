@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from steelyard.scheduling.cost import CostModel
-from steelyard.scheduling.lane import Batch, LanePolicy
+from steelyard.scheduling.lane import Batch
 from steelyard.scheduling.lengths import BOUNDS, LengthCosts, bucket_of
+from steelyard.scheduling.policy import LanePolicy
 from steelyard.scheduling.ragged import RaggedGroup, RaggedLane
 from steelyard.scheduling.scheduler import Scheduler
 from steelyard.scheduling.ticket import DONE, QUEUED, Ticket

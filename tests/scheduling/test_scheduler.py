@@ -9,9 +9,11 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from steelyard.errors import Overloaded
 from steelyard.scheduling.cost import CostModel
-from steelyard.scheduling.lane import FRONTS_KEPT_BELOW, Batch, Lane, LanePolicy
+from steelyard.scheduling.lane import Batch, Lane
+from steelyard.scheduling.policy import LanePolicy
 from steelyard.scheduling.scheduler import DEADLINES_KEPT_BELOW, Scheduler
 from steelyard.scheduling.ticket import State, Ticket
+from steelyard.scheduling.waiting import FRONTS_KEPT_BELOW
 
 
 def ticket(rows: int = 1, *, at: int = 1, priority: int = 8, deadline: int = 0, size: int = 10) -> Ticket:

@@ -1,11 +1,11 @@
 """What a batch of n rows costs a version, by shape: learned at warm-up and from live batches."""
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from enum import IntEnum
 
 from steelyard.scheduling.curve import Curve
+from steelyard.scheduling.kept_costs import SHAPES_KEPT, KeptCosts, KeptCurve
 
 # The largest size that is ever used costs by the row at most so much more than the best, as warm-up saw them: a
 # disturbed warm-up must not rule out for good what live batches would show to be as cheap. Which of the sizes up to it
@@ -18,10 +18,6 @@ HAND_OVER_NS = 100_000
 # The same of a batch that runs on the caller's thread: taking, filling, encoding, settling (docs/costs.md).
 INLINE_OVERHEAD_NS = 20_000
 
-# Shapes whose costs are kept: real traffic has few or endless ones, and for the endless nothing is learned. The one
-# that was made first goes first.
-SHAPES_KEPT = 64
-
 # Weight of one run beside others in what it says of how runs slow each other, and the most that is believed: more than
 # four at a time on one core would be a budget that is wrong.
 BESIDE_WEIGHT = 0.1
@@ -29,9 +25,6 @@ BESIDE_MOST = 4.0
 
 # What a run says of its size by `Company`: how much of its time is that of the others is itself only learned.
 COMPANY_WEIGHTS = (1.0, 0.5, 0.2)
-
-# Sizes of one shape that a file may hold: more than a curve has.
-KEPT_POINTS = 256
 
 # What is shown goes into an answer of some kilobytes: the last shapes, and of each the first sizes and choices.
 SHOWN_SHAPES = 8
@@ -48,22 +41,6 @@ class Company(IntEnum):
 
 
 ALONE, SOME, BESIDE = (company.value for company in Company)
-
-
-@dataclass(frozen=True, slots=True)
-class KeptCurve:
-    """One shape's costs as they are kept: rows, nanoseconds when first measured, and as they were at last."""
-
-    shape: tuple[int, ...]
-    points: tuple[tuple[int, float, float], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class KeptCosts:
-    """What was learned, as it is kept from one run of the server to the next."""
-
-    beside: float
-    curves: tuple[KeptCurve, ...]
 
 
 class CostModel:
@@ -270,39 +247,3 @@ def shown_costs(cost: CostModel) -> dict[str, object]:
         for shape, curve in cost.curves()[-SHOWN_SHAPES:]
     ]
     return {"beside": round(cost.beside, 3), "shapes": shapes}
-
-
-def read_kept(document: object) -> KeptCosts:
-    """What `written` gave, checked. Raises ValueError, KeyError or TypeError for anything else."""
-    if not isinstance(document, dict):
-        raise TypeError("expected an object")
-    curves = []
-    listed = document["curves"]
-    if not isinstance(listed, list) or len(listed) > SHAPES_KEPT:
-        raise ValueError(f"expected a list of at most {SHAPES_KEPT} curves")
-    for one in listed:
-        shape = tuple(_whole(dim) for dim in one["shape"])
-        points = tuple((_whole(rows), _time(base), _time(live)) for rows, base, live in one["points"])
-        if not 0 < len(points) <= KEPT_POINTS or any(rows < 1 for rows, _, _ in points):
-            raise ValueError(f"expected 1 to {KEPT_POINTS} points of at least one row")
-        curves.append(KeptCurve(shape, points))
-    return KeptCosts(_time(document["beside"]), tuple(curves))
-
-
-def written(kept: KeptCosts) -> dict[str, object]:
-    """The same as an object for JSON."""
-    curves: Sequence[object] = [{"shape": one.shape, "points": one.points} for one in kept.curves]
-    return {"beside": kept.beside, "curves": curves}
-
-
-def _whole(value: object) -> int:
-    if type(value) is not int or not 0 <= value < 1 << 31:
-        raise ValueError(f"expected a whole number, came {value!r:.40}")
-    return value
-
-
-def _time(value: object) -> float:
-    number = float(value) if isinstance(value, int | float) else math.nan
-    if not 0 < number < 1e15:
-        raise ValueError(f"expected a number above 0, came {value!r:.40}")
-    return number

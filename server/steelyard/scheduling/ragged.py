@@ -5,9 +5,11 @@ from typing import Any
 
 from steelyard.scheduling.cost import CostModel
 from steelyard.scheduling.curve import Curve
-from steelyard.scheduling.lane import DEAD_SWEPT_ABOVE, Batch, Lane, LanePolicy
+from steelyard.scheduling.lane import Batch, Lane
 from steelyard.scheduling.lengths import LengthCosts, bucket_of
+from steelyard.scheduling.policy import LanePolicy
 from steelyard.scheduling.ticket import QUEUED, RUNNING, Ticket
+from steelyard.scheduling.waiting import DEAD_SWEPT_ABOVE
 
 # Of those that wait, so many, the oldest, are looked at for each batch: enough to find similar lengths among, and some
 # tens of microseconds beside a run of milliseconds.

@@ -4,7 +4,16 @@ from enum import IntEnum
 
 from steelyard._native.observe import Ticket
 
-__all__ = ["DONE", "QUEUED", "RUNNING", "TRANSITIONS", "State", "Ticket"]
+__all__ = [
+    "DONE",
+    "PRIORITY_DEFAULT",
+    "PRIORITY_LAST",
+    "QUEUED",
+    "RUNNING",
+    "TRANSITIONS",
+    "State",
+    "Ticket",
+]
 
 
 class State(IntEnum):
@@ -27,3 +36,8 @@ TRANSITIONS: dict[State, frozenset[State]] = {
 QUEUED = State.QUEUED.value
 RUNNING = State.RUNNING.value
 DONE = State.DONE.value
+
+# Callers' priorities: 1 is the most urgent. 0 means "no opinion" and lies in the middle, so that one can ask for
+# less than the default as well as for more. What is above the last level counts as the last.
+PRIORITY_DEFAULT = 8
+PRIORITY_LAST = 15

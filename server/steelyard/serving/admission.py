@@ -7,9 +7,9 @@ from steelyard.clock import Clock
 from steelyard.errors import DeadlineExpired, ExecutionFailed, InvalidRequest, SteelyardError, Unavailable
 from steelyard.observe.logs import log
 from steelyard.pipelines.plan import PreparedRequest
-from steelyard.scheduling.lane import PRIORITY_DEFAULT, PRIORITY_LAST, Lane
+from steelyard.scheduling.lane import Lane
 from steelyard.scheduling.scheduler import Scheduler
-from steelyard.scheduling.ticket import Ticket
+from steelyard.scheduling.ticket import PRIORITY_DEFAULT, PRIORITY_LAST, Ticket
 from steelyard.serving.call import Call
 from steelyard.serving.catalog import Catalog
 from steelyard.serving.fit import fit

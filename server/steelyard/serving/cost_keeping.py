@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
-from steelyard.scheduling.cost import KeptCosts
+from steelyard.scheduling.kept_costs import KeptCosts
 from steelyard.serving.catalog import Catalog
 from steelyard.serving.costs import Costs
 from steelyard.serving.version import ServedVersion

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 from steelyard.observe.logs import log
-from steelyard.scheduling.cost import KeptCosts, read_kept, written
+from steelyard.scheduling.kept_costs import KeptCosts, read_kept, written
 
 # Of the 64 shapes of a model each with 150 sizes; what is larger was not written here, and is not read.
 MAX_FILE_BYTES = 1 << 20

@@ -33,7 +33,7 @@ from steelyard.runtime.samples import candidates
 from steelyard.runtime.session import open_session, providers_available
 from steelyard.runtime.warmup import measure
 from steelyard.scheduling.cost import CostModel
-from steelyard.scheduling.lane import LanePolicy
+from steelyard.scheduling.policy import LanePolicy
 from steelyard.serving.costs import Costs
 from steelyard.serving.golden import Inputs, check_golden, real_rows
 from steelyard.serving.raggedness import (
