@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from benchmarks.queue_simulation import Asked, Ideal, Outcome, Scheduled, simulate
 from steelyard.scheduling.cost import BESIDE, CostModel
 from steelyard.scheduling.curve import EFFICIENT_WITHIN, SETTLED_RUNS, Curve
-from steelyard.scheduling.kept_costs import read_kept, written
+from steelyard.scheduling.kept_costs import KeptCosts, KeptCurve, merged, read_kept, written
 from steelyard.scheduling.lane import NEVER_NS, Lane
 from steelyard.scheduling.policy import LanePolicy
 from steelyard.scheduling.scheduler import Scheduler
@@ -217,19 +217,82 @@ def test_what_was_learned_comes_back_in_proportion_to_the_machine() -> None:
     assert curve.planned(5) == 4
 
 
+def test_of_several_workers_each_counts_by_what_it_has_met() -> None:
+    busy, idle = model(SHARED), model(SHARED)
+    for _ in range(200 * SETTLED_RUNS):
+        busy.observe(8, 40 * MS)
+    idle.observe(8, 20 * MS)
+    for _ in range(10 * SETTLED_RUNS):
+        idle.observe(1, 50 * MS, (7,))
+    for both in ([busy.kept(), idle.kept()], [idle.kept(), busy.kept()]):
+        again = model(SHARED)
+        again.restore(read_kept(written(merged(both))))
+        assert again.predict_ns(8) == pytest.approx(40 * MS, rel=0.02), "the one that ran it knows"
+        assert again.predict_ns(1, (7,)) == idle.predict_ns(1, (7,)), "and of what one alone has met that one"
+
+
+def test_what_was_merged_before_is_kept_by_its_runs() -> None:
+    cost = model(SHARED)
+    for _ in range(20 * SETTLED_RUNS):
+        cost.observe(8, 40 * MS)
+    again = model(SHARED)
+    again.restore(cost.kept())
+    again.observe(8, 40 * MS)
+    (curve,) = again.kept().curves
+    assert curve.runs == 20 * SETTLED_RUNS + 1
+
+
+FIGURES = st.tuples(st.integers(1, 9), st.floats(1, 1e12), st.floats(1, 1e12))
+KEPT = st.builds(
+    KeptCosts,
+    st.floats(1, 4),
+    st.lists(
+        st.builds(
+            KeptCurve,
+            st.tuples(st.integers(0, 99)),
+            st.lists(FIGURES, min_size=1, max_size=4, unique_by=lambda point: point[0]).map(tuple),
+            st.integers(0, 1 << 30),
+        ),
+        min_size=1,
+        max_size=40,
+        unique_by=lambda curve: curve.shape,
+    ).map(tuple),
+)
+
+
+@given(st.lists(KEPT, min_size=1, max_size=4))
+def test_a_merge_can_be_kept_and_lies_between_what_it_is_made_of(kept: list[KeptCosts]) -> None:
+    one = read_kept(written(merged(kept)))
+    assert one.curves[0].shape == kept[0].curves[0].shape
+    for curve in one.curves:
+        given = [
+            point
+            for costs in kept
+            for own in costs.curves
+            if own.shape == curve.shape
+            for point in own.points
+        ]
+        assert {rows for rows, _, _ in curve.points} == {rows for rows, _, _ in given}
+        for rows, _, live in curve.points:
+            of_rows = [own for size, _, own in given if size == rows]
+            assert min(of_rows) * 0.999 <= live <= max(of_rows) * 1.001
+
+
 @pytest.mark.parametrize(
     "document",
     [
         None,
         [],
         {"beside": 1.0},
-        {"beside": 1.0, "curves": [{"shape": [1], "points": []}]},
-        {"beside": 1.0, "curves": [{"shape": [1], "points": [[0, 1.0, 1.0]]}]},
-        {"beside": 1.0, "curves": [{"shape": [1], "points": [[1, float("nan"), 1.0]]}]},
+        {"beside": 1.0, "curves": [{"shape": [1], "points": [], "runs": 1}]},
+        {"beside": 1.0, "curves": [{"shape": [1], "points": [[0, 1.0, 1.0]], "runs": 1}]},
+        {"beside": 1.0, "curves": [{"shape": [1], "points": [[1, float("nan"), 1.0]], "runs": 1}]},
         {"beside": -1.0, "curves": []},
-        {"beside": 1.0, "curves": [{"shape": [True], "points": [[1, 1.0, 1.0]]}]},
-        {"beside": 1.0, "curves": [{"shape": [], "points": [[1, 1.0]]}]},
-        {"beside": 1.0, "curves": [{"shape": [], "points": [[1, 1.0, 1.0]]}] * 65},
+        {"beside": 1.0, "curves": [{"shape": [True], "points": [[1, 1.0, 1.0]], "runs": 1}]},
+        {"beside": 1.0, "curves": [{"shape": [], "points": [[1, 1.0]], "runs": 1}]},
+        {"beside": 1.0, "curves": [{"shape": [], "points": [[1, 1.0, 1.0]], "runs": 1}] * 65},
+        {"beside": 1.0, "curves": [{"shape": [], "points": [[1, 1.0, 1.0]], "runs": -1}]},
+        {"beside": 1.0, "curves": [{"shape": [], "points": [[1, 1.0, 1.0]]}]},
     ],
 )
 def test_what_was_not_kept_by_us_is_refused(document: object) -> None:

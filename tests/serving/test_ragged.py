@@ -180,6 +180,35 @@ def test_costs_by_length_are_kept_and_damaged_files_are_not_read(
     assert Costs(costs).find(found.cost_conditions) is None
 
 
+def test_what_several_workers_learn_is_found_together(tmp_path: Path) -> None:
+    """Each writes a file of its own, and one that died while it wrote spoils nothing."""
+    path, costs = write(tmp_path / "m"), tmp_path / "costs"
+    conditions = load(path, costs).cost_conditions
+    for worker, length in enumerate((40, 90)):
+        found = load(path, tmp_path / f"none-{worker}")
+        lane = RaggedLane("m", found.policy, found.cost)
+        for _ in range(100):
+            lane.lengths.observe(1, length, 5_000_000)
+        Costs(costs, worker, 2).keep(conditions, found.cost.kept())
+    half, old = costs / "half.1.part", costs / "old.1.part"
+    for part in (half, old):
+        part.write_text('{"conditions": [')
+    os.utime(old, (0, 0))
+    third = Costs(costs, 2, 3)
+    kept = third.find(conditions)
+    assert kept is not None
+    assert {(48,), (96,)} <= {curve.shape for curve in kept.curves}
+    third.keep(conditions, kept)
+    assert len(list(costs.glob("*.json"))) == 3
+    assert half.exists(), "its writer may be there"
+    assert not old.exists()
+    (damaged,) = costs.glob("*.1.json")
+    damaged.write_text("{")
+    kept = Costs(costs, 1, 2).find(conditions)
+    assert kept is not None
+    assert (48,) in {curve.shape for curve in kept.curves}
+
+
 async def test_what_served_versions_learn_is_kept(server: Server, tmp_path: Path) -> None:
     directory = tmp_path / "costs"
     keeping = CostKeeping(server.catalog, Costs(directory))

@@ -207,7 +207,9 @@ class CostModel:
     def kept(self) -> KeptCosts:
         """What was learned, to be kept; shapes that are no tuples of dimensions are left out."""
         shapes = ((shape, curve) for shape, curve in self.by_shape.items() if isinstance(shape, tuple))
-        return KeptCosts(self.beside, tuple(KeptCurve(shape, tuple(curve.points)) for shape, curve in shapes))
+        return KeptCosts(
+            self.beside, tuple(KeptCurve(shape, tuple(curve.points), curve.runs) for shape, curve in shapes)
+        )
 
     def restore(self, kept: KeptCosts) -> None:
         """Takes up what was kept, after `learn`: figures count in proportion to what was measured this time.
@@ -226,13 +228,13 @@ class CostModel:
             return
         self._lengths = None
         faster = math.exp(sum(map(math.log, both)) / len(both))
-        base.restore(before.points, faster)
+        base.restore(before.points, faster, before.runs)
         self.beside = min(max(kept.beside, 1.0), BESIDE_MOST)
         for one in kept.curves[-SHAPES_KEPT + 1 :]:
             if one is not before:
                 points = [(rows, ns * faster) for rows, ns, _ in one.points]
                 curve = self.by_shape[one.shape] = Curve(points, self._limit, self._overhead_ns)
-                curve.restore(one.points, faster)
+                curve.restore(one.points, faster, one.runs)
 
 
 def shown_costs(cost: CostModel) -> dict[str, object]:

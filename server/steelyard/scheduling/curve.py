@@ -56,6 +56,7 @@ class Curve:
         "_planned",
         "_recent",
         "_runs",
+        "_settled",
         "_sizes",
         "_total",
         "_untried",
@@ -73,6 +74,7 @@ class Curve:
         self._guessed = set() if tried else set(self._base)
         self._recent: set[int] = set()
         self._runs = 0
+        self._settled = 0
         self.limit = max(1, limit)
         # Sizes that are to be run once, so that a shape which was not measured shows whether its sizes compare as
         # those of another did.
@@ -86,12 +88,18 @@ class Curve:
         return [(rows, self._base[rows], self._live[rows]) for rows in self._sizes]
 
     @property
+    def runs(self) -> int:
+        """Live runs that were learned from, those of earlier servers included."""
+        return self._settled + self._runs
+
+    @property
     def best(self) -> int:
         """How many rows to run at a time where there is no end of them."""
         return self.planned(1 << 30)
 
-    def restore(self, points: Iterable[tuple[int, float, float]], faster: float) -> None:
-        """Takes what was kept of each size: rows, nanoseconds as first measured then, and as they stood at last.
+    def restore(self, points: Iterable[tuple[int, float, float]], faster: float, runs: int = 0) -> None:
+        """Takes what was kept of each size: rows, nanoseconds as first measured then, and as they stood at last; and
+        how many runs that was learned from.
 
         Sizes that were measured again stand to that as they did then; others count for `faster` times as much.
         """
@@ -100,6 +108,7 @@ class Curve:
                 self._base[rows] = base * faster
             ratio = min(max(live / base, 1 / KEPT_RATIO_MOST), KEPT_RATIO_MOST)
             self._live[rows] = self._base[rows] * ratio
+        self._settled += runs
         self._plan()
 
     def set_limit(self, limit: int) -> None:
@@ -208,6 +217,7 @@ class Curve:
             if size not in recent:
                 live[size] += (base[size] * drift - live[size]) * RELAXED
         recent.clear()
+        self._settled += self._runs
         self._runs = 0
         planned = self._planned
         if any(abs(ns - planned.get(size, 0.0)) > REPLANNED_ABOVE * ns for size, ns in live.items()):

@@ -8,16 +8,23 @@ from dataclasses import dataclass
 # that was made first goes first.
 SHAPES_KEPT = 64
 
+# More runs than this make no figure surer, when those of several workers are put together: costs change with the day.
+RUNS_COUNTED = 4096
+
 # Sizes of one shape that a file may hold: more than a curve has.
 KEPT_POINTS = 256
 
 
 @dataclass(frozen=True, slots=True)
 class KeptCurve:
-    """One shape's costs as they are kept: rows, nanoseconds when first measured, and as they were at last."""
+    """One shape's costs as they are kept: rows, nanoseconds when first measured, and as they were at last.
+
+    runs: how many live runs they were learned from.
+    """
 
     shape: tuple[int, ...]
     points: tuple[tuple[int, float, float], ...]
+    runs: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +33,51 @@ class KeptCosts:
 
     beside: float
     curves: tuple[KeptCurve, ...]
+
+
+def merged(kept: Sequence[KeptCosts]) -> KeptCosts:
+    """What several workers learned of one version, as if one had: of every size the geometric mean, each worker's
+    figure weighed by the runs that it comes from.
+
+    kept: at least one. The shape that comes first in the first of them is kept in any case, of the others those with
+    the most runs.
+    """
+    if len(kept) == 1:
+        return kept[0]
+    by_shape: dict[tuple[int, ...], list[KeptCurve]] = {}
+    for costs in kept:
+        for curve in costs.curves:
+            by_shape.setdefault(curve.shape, []).append(curve)
+    first, *others = [_one_curve(curves) for curves in by_shape.values()]
+    others.sort(key=lambda curve: curve.runs)
+    beside = [(costs.beside, sum(map(_weight, costs.curves))) for costs in kept]
+    return KeptCosts(_mean(beside), (first, *others[-SHAPES_KEPT + 1 :]))
+
+
+def _one_curve(curves: Sequence[KeptCurve]) -> KeptCurve:
+    """The curve of several of one shape."""
+    found: dict[int, list[tuple[float, float, int]]] = {}
+    for curve in curves:
+        for rows, base, live in curve.points:
+            found.setdefault(rows, []).append((base, live, _weight(curve)))
+    points = [
+        (
+            rows,
+            _mean([(base, weight) for base, _, weight in figures]),
+            _mean([(live, weight) for _, live, weight in figures]),
+        )
+        for rows, figures in sorted(found.items())
+    ]
+    return KeptCurve(curves[0].shape, tuple(points), sum(curve.runs for curve in curves))
+
+
+def _weight(curve: KeptCurve) -> int:
+    return 1 + min(curve.runs, RUNS_COUNTED)
+
+
+def _mean(weighed: Sequence[tuple[float, int]]) -> float:
+    """The geometric mean of figures, each with its weight."""
+    return math.exp(sum(math.log(figure) * weight for figure, weight in weighed) / sum(w for _, w in weighed))
 
 
 def read_kept(document: object) -> KeptCosts:
@@ -41,13 +93,15 @@ def read_kept(document: object) -> KeptCosts:
         points = tuple((_whole(rows), _time(base), _time(live)) for rows, base, live in one["points"])
         if not 0 < len(points) <= KEPT_POINTS or any(rows < 1 for rows, _, _ in points):
             raise ValueError(f"expected 1 to {KEPT_POINTS} points of at least one row")
-        curves.append(KeptCurve(shape, points))
+        curves.append(KeptCurve(shape, points, min(_whole(one["runs"]), RUNS_COUNTED)))
     return KeptCosts(_time(document["beside"]), tuple(curves))
 
 
 def written(kept: KeptCosts) -> dict[str, object]:
     """The same as an object for JSON."""
-    curves: Sequence[object] = [{"shape": one.shape, "points": one.points} for one in kept.curves]
+    curves: Sequence[object] = [
+        {"shape": one.shape, "points": one.points, "runs": min(one.runs, RUNS_COUNTED)} for one in kept.curves
+    ]
     return {"beside": kept.beside, "curves": curves}
 
 

@@ -8,23 +8,33 @@ import os
 from pathlib import Path
 
 from steelyard.observe.logs import log
-from steelyard.scheduling.kept_costs import KeptCosts, read_kept, written
+from steelyard.scheduling.kept_costs import KeptCosts, merged, read_kept, written
 
 # Of the 64 shapes of a model each with 150 sizes; what is larger was not written here, and is not read.
 MAX_FILE_BYTES = 1 << 20
 
-# Files that stay: more than the versions that one server is built for. The ones that were written longest ago go.
+# Files of each worker that stay: more than the versions that one server is built for. The ones that were written
+# longest ago go.
 MAX_FILES = 4096
+
+# A part that is so much older than what was just written is that of a process that died while it wrote.
+PART_LEFT_NS = 600 * 1_000_000_000
 
 
 class Costs:
-    """One small file for everything that costs depend on, named by a digest over that.
+    """One small file for everything that costs depend on, named by a digest over that; of each worker its own.
+
+    So each file has one writer, nothing is locked, and a worker that dies while it writes loses what it had learned
+    since the last time, and nobody else's. What is found is what all of them have learned.
 
     Where a file cannot be read or written, costs are learned again, and no load fails. Any thread may call these.
     """
 
-    def __init__(self, directory: Path | None) -> None:
+    def __init__(self, directory: Path | None, worker: int = 0, workers: int = 1) -> None:
+        """worker: whose file is written, of so many `workers` whose files are read."""
         self._directory = directory
+        self._worker = worker
+        self._workers = workers
         if directory is not None:
             with contextlib.suppress(OSError):
                 directory.mkdir(parents=True, exist_ok=True)
@@ -33,7 +43,13 @@ class Costs:
         """What was kept under exactly these conditions, or None. A file that is damaged or another's is logged."""
         if self._directory is None:
             return None
-        path = self._path(conditions)
+        # Its own first: where nothing else decides, what the worker itself has met does.
+        others = (worker for worker in range(self._workers) if worker != self._worker)
+        kept = [self._read(conditions, self._path(conditions, worker)) for worker in (self._worker, *others)]
+        found = [costs for costs in kept if costs is not None and costs.curves]
+        return merged(found) if found else None
+
+    def _read(self, conditions: tuple[str, ...], path: Path) -> KeptCosts | None:
         try:
             with path.open("rb") as file:
                 content = file.read(MAX_FILE_BYTES + 1)
@@ -58,26 +74,34 @@ class Costs:
         """Keeps costs for the next load under the same conditions."""
         if self._directory is None or not costs.curves:
             return
-        path = self._path(conditions)
-        temporary = path.with_suffix(f".{os.getpid()}.{id(costs)}")
+        path = self._path(conditions, self._worker)
+        temporary = path.with_suffix(f".{os.getpid()}.{id(costs)}.part")
         try:
             temporary.write_text(json.dumps({"conditions": list(conditions), "costs": written(costs)}))
             temporary.replace(path)
-            self._bound()
+            self._bound(path.stat().st_mtime_ns)
         except OSError as error:
             log("costs.lost", level=logging.WARNING, file=path.name, reason=str(error))
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
 
-    def _bound(self) -> None:
+    def _bound(self, now_ns: int) -> None:
+        """Removes what is too much and what nobody will finish; other workers may be doing the same."""
         assert self._directory is not None
         with os.scandir(self._directory) as entries:
-            files = [entry for entry in entries if entry.name.endswith(".json")]
-        if len(files) > MAX_FILES:
-            files.sort(key=lambda entry: entry.stat().st_mtime_ns)
-            for entry in files[: len(files) - MAX_FILES]:
-                os.unlink(entry.path)
+            found = list(entries)
+        files = [entry for entry in found if entry.name.endswith(".json")]
+        with contextlib.suppress(FileNotFoundError):
+            for entry in found:
+                if entry.name.endswith(".part") and entry.stat().st_mtime_ns < now_ns - PART_LEFT_NS:
+                    os.unlink(entry.path)
+            most = MAX_FILES * self._workers
+            if len(files) > most:
+                files.sort(key=lambda entry: entry.stat().st_mtime_ns)
+                for entry in files[: len(files) - most]:
+                    os.unlink(entry.path)
 
-    def _path(self, conditions: tuple[str, ...]) -> Path:
+    def _path(self, conditions: tuple[str, ...], worker: int) -> Path:
         assert self._directory is not None
-        return self._directory / f"{hashlib.sha256(chr(0).join(conditions).encode()).hexdigest()}.json"
+        digest = hashlib.sha256(chr(0).join(conditions).encode()).hexdigest()
+        return self._directory / f"{digest}.{worker}.json"

@@ -78,7 +78,7 @@ async def serve(control: socket.socket, segment_fd: int) -> int:
     scheduler = Scheduler(threads, settings.max_queue_bytes, inline_below_ns)
     request_log: RequestLog | None = _log_request if settings.log_requests else None
     engine = Engine(loop, clock, catalog, scheduler, segment.unknown, request_log, settings.max_message_bytes)
-    costs = Costs(settings.data / "costs")
+    costs = Costs(settings.data / "costs", first["worker"], settings.workers)
     verdicts = Verdicts(settings.data / "verdicts")
     keeping = CostKeeping(catalog, costs)
     loader = Loader(
