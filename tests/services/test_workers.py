@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 import tempfile
 import time
@@ -18,6 +19,7 @@ import pytest
 from steelyard.cli.main import main
 from steelyard.wire.generated import grpc_service as pb
 from tests.services.operator import Operator
+from tests.services.test_golden_rounds import NOT_SERVING, SERVING, health, put_example
 from tests.support import models
 from tests.support.asking import Asker, request
 from tests.support.callers import Callers, asker_of, peers_of, worker_pids
@@ -30,6 +32,8 @@ from tests.support.waiting import eventually
 ONES = {"x": np.ones((1, 4), np.float32)}
 ALL = "[serving]\nversions = { all = true }\n"
 UNAVAILABLE = grpc.StatusCode.UNAVAILABLE
+# Examined when it is loaded, and never again.
+EXAMINED = '[serving.golden]\ninterval_s = 0\nat_load = "report"\nwhile_failing = "not_serving"\n'
 
 
 def _adds_up(server: Server) -> bool:
@@ -176,6 +180,9 @@ def harmed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, P
     repository = root / "models"
     models.put(repository, "double", models.scaled())
     models.put(repository, "stall", models.stall())
+    put_example(
+        models.put(repository, "examined", models.scaled(), manifest=EXAMINED), "right", "examined", 2.0
+    )
     authority = Authority(root, "issuer")
     pair = authority.issue("server")
     with tempfile.TemporaryDirectory() as short:
@@ -244,6 +251,33 @@ def test_while_a_worker_is_away_another_accepts_its_callers(harmed: tuple[Server
         if away.exists():
             away.rename(server.repository)
     eventually(lambda: _adds_up(server))
+
+
+def test_what_one_worker_finds_wrong_turns_the_servers_health_until_it_is_gone(
+    harmed: tuple[Server, Path],
+) -> None:
+    server, _ = harmed
+    killed, spared = (pid for _, pid in sorted(worker_pids(server).items()))
+    lives = len(server.events("worker.ready"))
+    golden = server.repository / "examined" / "1" / "golden"
+    ready = pb.ModelReadyRequest(name="examined")
+    with asker_of(server, spared) as other:
+        statuses = health(other, "examined")
+        assert next(statuses) == SERVING
+        put_example(golden.parent, "wrong", "examined", 2.5)
+        os.kill(killed, signal.SIGKILL)
+        # The one that takes its place has found it when it loaded.
+        assert next(statuses) == NOT_SERVING
+        assert not other.call("ModelReady", ready).ready
+        (found,) = [m for m in other.call("RepositoryIndex").models if m.name == "examined"]
+        assert (found.state, found.reason) == ("READY", "golden examples fail in another worker")
+        assert other.infer("examined", ONES)
+        shutil.rmtree(golden / "wrong")
+        (killed,) = set(worker_pids(server, lives + 1).values()) - {spared}
+        os.kill(killed, signal.SIGKILL)
+        assert next(statuses) == SERVING
+        assert other.call("ModelReady", ready).ready
+    worker_pids(server, lives + 2)
 
 
 def test_workers_are_replaced_and_no_call_fails(

@@ -8,6 +8,7 @@ import re
 import shutil
 import weakref
 from collections.abc import AsyncIterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from hypothesis import strategies as st
 
 from steelyard.clock import ManualClock
 from steelyard.models.golden import read_example, write_golden
-from steelyard.serving.golden_rounds import DUE_KEPT_BELOW, GIVE_WAY_NS, GoldenRounds, first_due_ns
+from steelyard.serving.golden_rounds import DUE_KEPT_BELOW, GIVE_WAY_NS, GoldenRounds
+from steelyard.serving.golden_turns import Place, offset_ns
 from steelyard.serving.health import NOT_SERVING, SERVING, Health
 from steelyard.serving.lifecycle import Lifecycle, Phase
 from steelyard.wire import encode_bytes_tensor, encode_response
@@ -55,7 +57,10 @@ class Examined:
         self.server = Server(root, 0)
         self.catalog = self.server.catalog
         self.clock = ManualClock()
-        self.rounds = GoldenRounds(self.server.engine, self.catalog, self.clock)
+        self.told: list[tuple[str, bool]] = []
+        self.rounds = GoldenRounds(
+            self.server.engine, self.catalog, self.clock, told=lambda *told: self.told.append(told)
+        )
         self.lifecycle = Lifecycle()
         self.health = Health(self.catalog, self.lifecycle)
         self.lifecycle.move(Phase.READY)
@@ -111,16 +116,31 @@ def events(caplog: pytest.LogCaptureFixture, name: str) -> list[Any]:
     return [record.fields for record in caplog.records if record.getMessage() == name]  # type: ignore[attr-defined]
 
 
-@given(st.text(max_size=30), st.integers(1, 2**31), st.integers(0, 86_400 * S))
-def test_a_first_round_comes_within_one_interval(model: str, number: int, interval_ns: int) -> None:
-    due_ns = first_due_ns(model, number, interval_ns)
-    assert 0 <= due_ns <= interval_ns
-    assert due_ns < interval_ns or not interval_ns
-    assert due_ns == first_due_ns(model, number, interval_ns)
+@given(
+    st.text(max_size=30),
+    st.integers(1, 2**31),
+    st.integers(1, 86_400 * S),
+    st.integers(0, 1 << 60),
+    st.integers(1, 9),
+)
+def test_workers_take_turns_and_a_round_begins_in_each_interval(
+    model: str, number: int, interval_ns: int, now_ns: int, workers: int
+) -> None:
+    due = sorted(
+        Place(worker, workers).next_round_ns(model, number, interval_ns, now_ns) for worker in range(workers)
+    )
+    assert now_ns < due[0] <= now_ns + interval_ns
+    assert [after - before for before, after in pairwise(due)] == [interval_ns] * (workers - 1)
+    for worker in range(workers):
+        place = Place(worker, workers)
+        first = place.next_round_ns(model, number, interval_ns, now_ns)
+        assert place.next_round_ns(model, number, interval_ns, first) == first + workers * interval_ns
 
 
 def test_versions_that_were_loaded_together_are_spread_over_the_interval() -> None:
-    due = np.array([first_due_ns(f"model-{n:04}", 1, 300 * S) for n in range(1500)])
+    due = np.array([offset_ns(f"model-{n:04}", 1, 300 * S) for n in range(1500)])
+    assert due.min() >= 0
+    assert due.max() < 300 * S
     by_tenth = np.histogram(due, bins=10, range=(0, 300 * S))[0]
     assert by_tenth.min() > 100
     assert by_tenth.max() < 200
@@ -131,7 +151,7 @@ async def test_a_round_runs_each_example_once_and_is_no_traffic(examined: Examin
     began_ns = examined.clock.now_ns()
     await examined.start()
     assert examined.counts("scaled") == (2, 0, 0), "the runs at load"
-    assert examined.rounds.next_due_ns() == began_ns + first_due_ns("scaled", 1, 60 * S)
+    assert examined.rounds.next_due_ns() == Place().next_round_ns("scaled", 1, 60 * S, began_ns)
     await examined.round()
     assert examined.counts("scaled") == (4, 0, 0)
     assert examined.rounds.next_due_ns() == examined.clock.now_ns() + 60 * S
@@ -208,6 +228,39 @@ async def test_health_follows_where_the_manifest_says_so_and_requests_are_answer
     assert examined.health.status("strict") == SERVING
     assert heard == ["strict", "strict"]
     assert [line["example"] for line in events(caplog, "golden.removed")] == ["bad", "worse"]
+
+
+async def test_what_changes_is_told_and_what_others_tell_is_examined_at_once(examined: Examined) -> None:
+    version = examined.put("scaled", 'interval_s = 60\nwhile_failing = "not_serving"', good=RIGHT)
+    await examined.start()
+    write_golden(version, "bad", ASKED, WRONG)
+    await examined.round()
+    await examined.round()
+    assert examined.told == [("scaled", True)], "once, though it failed twice"
+    shutil.rmtree(version / "golden" / "bad")
+    now_ns = examined.clock.now_ns()
+    examined.rounds.look("scaled")
+    examined.rounds.look("nobody")
+    await examined.round()
+    assert examined.clock.now_ns() == now_ns
+    assert examined.failing("scaled") == {}
+    assert examined.told[1:] == [("scaled", False)], "who told it does not look again"
+    assert examined.rounds.next_due_ns() == Place().next_round_ns("scaled", 1, 60 * S, now_ns)
+    examined.catalog.fails_elsewhere = lambda version: True
+    assert examined.health.status("scaled") == NOT_SERVING
+
+
+async def test_what_is_told_in_the_middle_of_a_round_is_examined_after_it(examined: Examined) -> None:
+    examined.put("scaled", "interval_s = 60", a=RIGHT, b=RIGHT)
+    await examined.start()
+    due_ns = examined.rounds.next_due_ns()
+    assert due_ns is not None
+    examined.clock.advance(due_ns - examined.clock.now_ns())
+    await examined.rounds.step()
+    assert examined.counts("scaled") == (3, 0, 0)
+    examined.rounds.look("scaled")
+    await examined.round()
+    assert examined.counts("scaled") == (6, 0, 0)
 
 
 async def test_versions_that_come_and_go_leave_nothing_in_the_heap(examined: Examined) -> None:

@@ -254,6 +254,19 @@ class SegmentReader:
 
     def find(self, model: str, version: str) -> SlotCounts | None:
         """Copies the slot of a model's version, None where it has none."""
+        index = self._index(model, version)
+        return None if index is None else self.slot(index)
+
+    def golden_failing(self, model: str, version: str) -> int:
+        """How many golden examples of a model's version fail, by what its worker has found; 0 where it has no slot."""
+        index = self._index(model, version)
+        return (
+            0
+            if index is None
+            else int(self._words[DIRECTORY_WORD + index * ENTRY_WORDS + Entry.GOLDEN_FAILING])
+        )
+
+    def _index(self, model: str, version: str) -> int | None:
         used = min(int(self._words[Header.SLOTS_USED]), SLOTS)
         for index in range(self._labels_read, used):
             at = DIRECTORY_WORD + index * ENTRY_WORDS
@@ -265,8 +278,7 @@ class SegmentReader:
             )
             self._indexes.setdefault(labels, index)
         self._labels_read = used
-        found = self._indexes.get((model, version))
-        return None if found is None else self.slot(found)
+        return self._indexes.get((model, version))
 
     def _slot(self, index: int, entry: Words) -> SlotCounts:
         words = entry.tolist()

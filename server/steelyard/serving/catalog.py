@@ -21,6 +21,8 @@ class Catalog:
         self.routes: dict[str, dict[str, ServedVersion]] = {}
         """Served models to what callers may name: a number, a label or nothing, and the version that answers then."""
         self._watchers: list[Callable[[str], None]] = []
+        self.fails_elsewhere: Callable[[ServedVersion], bool] = lambda version: False
+        """Whether golden examples of a version fail in another worker."""
         # Until the repository was read, nobody knows what is in it.
         self.complete = False
 
@@ -132,7 +134,17 @@ class Catalog:
     def is_ready(self, name: str) -> bool:
         """Whether a request for `name` without a version would be taken, by a version that is sound."""
         served = self.routes.get(name, {}).get("")
-        return served is not None and served.is_sound
+        return served is not None and self.is_sound(served)
+
+    def is_sound(self, version: ServedVersion) -> bool:
+        """Whether health may say that a version serves, by what any worker has found."""
+        return version.is_sound and not (version.heeds_examples and self.fails_elsewhere(version))
+
+    def announce_examined(self) -> None:
+        """Tells the watchers of all models whose health follows golden examples."""
+        for entry in list(self):
+            if any(version.heeds_examples for version in self.served(entry.name).values()):
+                self.announce(entry.name)
 
     def served(self, name: str) -> dict[int, ServedVersion]:
         """The versions of `name` that are served, empty where it is not known."""

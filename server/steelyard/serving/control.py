@@ -98,7 +98,7 @@ class Control:
             served = self._catalog.route(request.name, request.version)
         except (Unavailable, VersionNotLoaded):
             return pb.ModelReadyResponse(ready=False)
-        return pb.ModelReadyResponse(ready=self._lifecycle.is_ready and served.is_sound)
+        return pb.ModelReadyResponse(ready=self._lifecycle.is_ready and self._catalog.is_sound(served))
 
     async def _server_metadata(self, request: Any) -> Any:
         return pb.ServerMetadataResponse(name=SERVER_NAME, version=__version__, extensions=EXTENSIONS)
@@ -169,14 +169,19 @@ class Control:
                     else "UNAVAILABLE"
                 )
                 reason = known.reason or entry.reason
-                if not reason and known.served is not None and known.served.failing:
-                    reason = f"golden examples fail: {show_failing(known.served.failing)}"
+                if not reason and known.served is not None:
+                    reason = self._failing(known.served)
                 response.models.add(name=entry.name, version=str(number), state=state, reason=reason)
         if not request.ready:
             for problem in self._loader.listing.problems:
                 if problem.path.name not in self._catalog and problem.path.parent == self._loader.root:
                     response.models.add(name=problem.path.name, state="UNAVAILABLE", reason=problem.message)
         return response
+
+    def _failing(self, version: ServedVersion) -> str:
+        if version.failing:
+            return f"golden examples fail: {show_failing(version.failing)}"
+        return "golden examples fail in another worker" if self._catalog.fails_elsewhere(version) else ""
 
     async def _load(self, request: Any) -> Any:
         if request.parameters:

@@ -4,11 +4,9 @@ import asyncio
 import contextlib
 import heapq
 import logging
-import zlib
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,6 +17,7 @@ from steelyard.models.golden import GoldenExample, golden_paths, read_example
 from steelyard.observe.logs import log
 from steelyard.serving.catalog import Catalog
 from steelyard.serving.engine import Engine
+from steelyard.serving.golden_turns import ALONE, Place, Turn
 from steelyard.serving.version import ServedVersion
 
 # How long an example waits where requests would have to wait for it: some runs of most models.
@@ -30,35 +29,30 @@ DUE_KEPT_BELOW = 64
 T = TypeVar("T")
 
 
-@dataclass(slots=True, eq=False)
-class Turn:
-    """Where a version stands: when its next example is due, and which are left of its round, None before it."""
-
-    version: ServedVersion
-    interval_ns: int
-    due_ns: int
-    left: deque[Path] | None = None
-    sequence: int = 0
-
-
-def first_due_ns(model: str, number: int, interval_ns: int) -> int:
-    """How long after its load a version's first round begins: spread over the interval by its name, so that versions
-    that were loaded together are not examined together."""
-    return interval_ns * zlib.crc32(f"{model}/{number}".encode("utf-8", "backslashreplace")) >> 32
-
-
 class GoldenRounds:
-    """Examines what is served, one example at a time over the whole server, and only where no request waits for it.
+    """Examines what is served, one example at a time over the whole worker, and only where no request waits for it.
 
     Lives on the event loop and follows the catalog. Examples are read anew for each round, on a thread of its own: such
     as were added to a version in production are run in its next round. What begins to fail, and what passes again, is
     logged once and announced where it changes what health says.
+
+    Of several workers each has its own rounds, as its `place` says. Of what changes there the others are `told`, by the
+    model's name, and whether they are to examine it again: not where that was done for what another had told.
     """
 
-    def __init__(self, engine: Engine, catalog: Catalog, clock: Clock) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        catalog: Catalog,
+        clock: Clock,
+        place: Place = ALONE,
+        told: Callable[[str, bool], None] = lambda model, again: None,
+    ) -> None:
         self._engine = engine
         self._catalog = catalog
         self._clock = clock
+        self._place = place
+        self._told = told
         self._turns: dict[str, dict[int, Turn]] = {}
         # Entries outlive their turns, and hold nothing of the version, until they come to the top.
         self._due: list[tuple[int, int, str, int]] = []
@@ -91,12 +85,12 @@ class GoldenRounds:
         turn = self._first()
         if turn is None:
             return
-        pause_ns = turn.interval_ns
         # A fault of ours must not end the rounds: the next one may do better.
         try:
-            pause_ns = await self._proceed(turn)
+            turn.due_ns = await self._proceed(turn)
         except Exception as error:
             turn.left = None
+            turn.due_ns = self._next_round_ns(turn)
             log(
                 "golden.fault",
                 level=logging.ERROR,
@@ -105,8 +99,17 @@ class GoldenRounds:
                 exception=repr(error),
             )
         if self._turns.get(turn.version.model, {}).get(turn.version.number) is turn:
-            turn.due_ns = self._clock.now_ns() + pause_ns
             self._push(turn)
+
+    def look(self, model: str) -> None:
+        """Has a round of what is served of `model` begin now, or after the one that is going on: another worker has
+        found that something has changed."""
+        for turn in self._turns.get(model, {}).values():
+            if turn.interval_ns:
+                turn.asked = True
+                turn.due_ns = self._clock.now_ns()
+                self._push(turn)
+        self._changed.set()
 
     def close(self) -> None:
         """Ends the reading thread without waiting for what it does."""
@@ -141,6 +144,8 @@ class GoldenRounds:
         gone = [turn.version for number, turn in known.items() if served.get(number) is not turn.version]
         for version in gone:
             version.slot.set_failing(0)
+            if version.failing:
+                self._told(model, False)
         turns = {}
         begun = []
         for number, version in served.items():
@@ -163,53 +168,65 @@ class GoldenRounds:
         if version.golden_passed or failing:
             version.slot.examined(version.golden_passed, len(failing), self._clock.unix_ns() // 1_000_000)
             version.slot.set_failing(len(failing))
+        if failing:
+            self._told(version.model, False)
         for name, problem in failing.items():
             _log_failing(version, name, problem)
-        interval_ns = int(version.manifest.serving.golden.interval_s * 1e9)
-        after_ns = first_due_ns(version.model, version.number, interval_ns)
-        return Turn(version, interval_ns, self._clock.now_ns() + after_ns)
+        turn = Turn(version, int(version.manifest.serving.golden.interval_s * 1e9), 0)
+        turn.due_ns = self._next_round_ns(turn)
+        return turn
+
+    def _next_round_ns(self, turn: Turn) -> int:
+        now_ns = self._clock.now_ns()
+        if turn.asked or not turn.interval_ns:
+            return now_ns
+        version = turn.version
+        return self._place.next_round_ns(version.model, version.number, turn.interval_ns, now_ns)
 
     async def _proceed(self, turn: Turn) -> int:
-        """Runs the next example of a round; gives the nanoseconds until the version's next."""
+        """Runs the next example of a round; gives when the version's next is due."""
         version = turn.version
         if turn.left is None:
+            turn.told, turn.asked = turn.asked, False
             try:
                 paths = await self._read(golden_paths, version.path)
             except RepositoryError as error:
-                self._note(version, GOLDEN_DIRECTORY, str(error))
-                return turn.interval_ns
-            self._keep_only(version, {path.name for path in paths})
+                self._note(turn, GOLDEN_DIRECTORY, str(error))
+                return self._next_round_ns(turn)
+            self._keep_only(turn, {path.name for path in paths})
             turn.left = deque(paths)
         if turn.left:
-            if not await self._examine(version, turn.left[0]):
-                return GIVE_WAY_NS
+            if not await self._examine(turn, turn.left[0]):
+                return self._clock.now_ns() + GIVE_WAY_NS
             turn.left.popleft()
         if turn.left:
-            return 0
+            return self._clock.now_ns()
         turn.left = None
-        return turn.interval_ns
+        return self._next_round_ns(turn)
 
-    async def _examine(self, version: ServedVersion, path: Path) -> bool:
+    async def _examine(self, turn: Turn, path: Path) -> bool:
         """Runs the example at `path`; False where it has to give way to requests."""
+        version = turn.version
         if not self._engine.may_examine(version):
             return False
         try:
             example = await self._read(_read_if_there, path)
         except (ManifestError, RepositoryError) as error:
-            self._note(version, path.name, str(error))
+            self._note(turn, path.name, str(error))
             return True
         if example is not None:
             # Requests may have come while it was read.
             if not self._engine.may_examine(version):
                 return False
-            self._note(version, path.name, await self._engine.examine(version, example))
+            self._note(turn, path.name, await self._engine.examine(version, example))
         return True
 
     async def _read(self, read: Callable[[Path], T], path: Path) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._reading, read, path)
 
-    def _note(self, version: ServedVersion, name: str, problem: str) -> None:
+    def _note(self, turn: Turn, name: str, problem: str) -> None:
         """Takes what came of an example; an empty `problem` is none."""
+        version = turn.version
         if version.retired:
             return
         version.slot.examined(not problem, bool(problem), self._clock.unix_ns() // 1_000_000)
@@ -221,22 +238,27 @@ class GoldenRounds:
             _log_failing(version, name, problem)
         elif was_failing and not problem:
             log("golden.passing", model=version.model, version=version.number, example=name)
-        self._set_failing(version, failing)
+        self._set_failing(turn, failing)
 
-    def _keep_only(self, version: ServedVersion, names: set[str]) -> None:
+    def _keep_only(self, turn: Turn, names: set[str]) -> None:
         """Forgets examples that fail and are no longer there."""
+        version = turn.version
         for name in version.failing.keys() - names:
             log("golden.removed", model=version.model, version=version.number, example=name)
-        self._set_failing(version, {name: why for name, why in version.failing.items() if name in names})
+        self._set_failing(turn, {name: why for name, why in version.failing.items() if name in names})
 
-    def _set_failing(self, version: ServedVersion, failing: dict[str, str]) -> None:
+    def _set_failing(self, turn: Turn, failing: dict[str, str]) -> None:
+        version = turn.version
         if version.retired:
             return
         was_sound = version.is_sound
+        has_changed = failing.keys() != version.failing.keys()
         version.failing = failing
         version.slot.set_failing(len(failing))
         if version.is_sound != was_sound:
             self._catalog.announce(version.model)
+        if has_changed:
+            self._told(version.model, not turn.told)
 
 
 def _entry(turn: Turn) -> tuple[int, int, str, int]:

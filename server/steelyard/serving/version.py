@@ -97,7 +97,12 @@ class ServedVersion:
     @property
     def is_sound(self) -> bool:
         """Whether health may say that it serves; requests are answered in any case."""
-        return not self.failing or self.manifest.serving.golden.while_failing == "report"
+        return not self.failing or not self.heeds_examples
+
+    @property
+    def heeds_examples(self) -> bool:
+        """Whether health follows its golden examples."""
+        return self.manifest.serving.golden.while_failing != "report"
 
     @property
     def is_busy(self) -> bool:

@@ -32,6 +32,7 @@ from steelyard.serving.cost_keeping import CostKeeping
 from steelyard.serving.costs import Costs
 from steelyard.serving.engine import Engine
 from steelyard.serving.golden_rounds import GoldenRounds
+from steelyard.serving.golden_turns import Place
 from steelyard.serving.health import Health
 from steelyard.serving.ledger import RequestLog
 from steelyard.serving.lifecycle import Lifecycle, Phase
@@ -95,10 +96,18 @@ async def serve(control: socket.socket, segment_fd: int) -> int:
     canaries = Canaries(catalog, clock, first["worker"], settings.workers)
     orders = Orders(loader, canaries, taps, channel)
     orders.begin(first["directives"])
-    rounds = GoldenRounds(engine, catalog, clock)
+
+    def tell_examined(model: str, again: bool) -> None:
+        channel.send({"examined": model, "again": again})
+
+    place = Place(first["worker"], settings.workers)
+    rounds = GoldenRounds(engine, catalog, clock, place, tell_examined)
     repository = SpreadRepository(channel, loader)
     methods = Methods()
     others = [SegmentReader(fd) for fd in first["segments"]]
+    catalog.fails_elsewhere = lambda version: any(
+        other.golden_failing(version.model, version.name) for other in others
+    )
     Control(catalog, loader, lifecycle, SegmentReader(segment_fd), others, repository).register(methods)
     Health(catalog, lifecycle).register(methods)
     streams.register(methods, engine, settings.max_message_bytes)
@@ -119,11 +128,19 @@ async def serve(control: socket.socket, segment_fd: int) -> int:
             except OSError as error:
                 log("worker.not_standing_in", level=logging.ERROR, away=list(away), reason=str(error))
 
+    def look(model: str | None, again: bool) -> None:
+        if model is None:
+            catalog.announce_examined()
+            return
+        catalog.announce(model)
+        if again:
+            rounds.look(model)
+
     said = Said()
     stop = said.stop
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     background: set[asyncio.Task[Any]] = {
-        loop.create_task(_obey(channel, orders, repository, said, look_after))
+        loop.create_task(_obey(channel, orders, repository, said, look_after, look))
     }
 
     async def begin() -> ServedTls | None:
@@ -215,6 +232,7 @@ async def _obey(
     repository: SpreadRepository,
     said: Said,
     look_after: Callable[[Sequence[int]], Awaitable[None]],
+    look: Callable[[str | None, bool], None],
 ) -> None:
     """Does what the supervisor says, until it says stop or is gone: a worker never outlives its supervisor."""
     try:
@@ -227,6 +245,8 @@ async def _obey(
                 said.leave.set()
             elif "away" in message:
                 await look_after(message["away"])
+            elif "look" in message:
+                look(message["look"], message["again"])
             elif "spread" in message:
                 repository.answered(message)
             else:

@@ -197,11 +197,21 @@ class Workers:
     def _told(self, life: WorkerLife, message: Mapping[str, Any]) -> None:
         if "spread" in message:
             self._start(self._spreading.spread(life, message))
+        elif "examined" in message:
+            self._look(life, message["examined"], message["again"])
         else:
             self.told(life, message)
 
     def _ended(self, life: WorkerLife) -> None:
         self.gone(life)
+        self._look(life, None, False)
+
+    def _look(self, life: WorkerLife, model: str | None, again: bool) -> None:
+        """Has the others look at what a worker has found of a model's golden examples, and examine them again; None: it
+        has ended, and what it had found with it."""
+        for other in self.connected():
+            if other is not life:
+                other.tell({"look": model, "again": again})
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
