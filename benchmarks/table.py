@@ -162,7 +162,7 @@ BENCHMARKS = (
         "batching on against off, and the tail against an ideal queue",
         Group.SERVED,
         batching.run,
-        partial(batching.run, rounds=1, seconds=0.5, concurrency=(1, 8)),
+        partial(batching.run, rounds=1, seconds=0.5, concurrency=(1, 8), tail_requests=20),
         batching.report,
     ),
     Benchmark(

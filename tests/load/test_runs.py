@@ -9,6 +9,7 @@ from typing import Any
 import psutil
 import pytest
 
+from tests.support.certificates import Authority
 from tests.support.metrics import metrics
 from tests.support.server import Server
 from tests.support.waiting import eventually
@@ -114,6 +115,27 @@ def test_the_servers_own_stages_are_on_the_same_axis(result: dict[str, Any]) -> 
     assert answered == result["all"]["codes"]["OK"]
     # What a caller sees holds what the server sees.
     assert result["all"]["latency_ms"]["mean"] > result["server"]["stages"]["total"]["mean_ms"]
+
+
+def test_the_same_over_tls(server: Server, authority: Authority, tmp_path: Path) -> None:
+    scenario, file = tmp_path / "two.toml", tmp_path / "result.json"
+    scenario.write_text(SCENARIO)
+    arguments = ("run", str(scenario), "--data", str(server.data), "--tls")
+    done = load(*arguments, "--root-file", str(authority.file), "--result", str(file))
+    assert done.returncode == 0, done.stderr
+    found = json.loads(file.read_text())
+    assert found["address"] in server.running.grpc_tls_addresses
+    everything, served = found["all"], found["server"]
+    assert everything["requests"] == sum(everything["codes"].values()) == served["received"] > 300
+    assert everything["codes"]["OK"] == served["outcomes"]["answered"]
+    assert set(found["bad"]["codes"]) == {"INVALID_ARGUMENT", "NOT_FOUND"}
+    assert found["harness"]["unsent"] == 0
+    # Nobody is asked whose certificate was issued by others.
+    stranger = Authority(tmp_path, "stranger")
+    done = load(*arguments, "--root-file", str(stranger.file))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("error: ")
+    assert "certificate" in done.stderr
 
 
 def test_what_is_wrong_is_one_line(server: Server, tmp_path: Path) -> None:
