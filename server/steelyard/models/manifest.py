@@ -36,7 +36,7 @@ def _device(value: object) -> object:
     return f"{value}:0" if value in ("cuda", "tensorrt") else value
 
 
-def _batching(value: object) -> object:
+def _auto_or_bool(value: object) -> object:
     if value != "auto" and not isinstance(value, bool):
         raise ValueError("expected true, false or 'auto'")
     return value
@@ -147,6 +147,11 @@ class Serving(Table):
         le=1024,
         description="Intra-op threads of one run; not given: chosen by the server.",
     )
+    cuda_graphs: Annotated[Literal["auto"] | bool, BeforeValidator(_auto_or_bool)] = Field(
+        default="auto",
+        description='"auto": replay CUDA graphs where the model lets itself be captured; true: refuse it where not; '
+        "false: never.",
+    )
     # A cap, not a target: the batcher goes by measured cost and may well stop before it.
     max_batch: int = Field(
         default=64,
@@ -166,7 +171,7 @@ class Serving(Table):
         strict=False,
         description="Batch sizes to cut at when more rows wait; ascending, none above max_batch.",
     )
-    batching: Annotated[Literal["auto"] | bool, BeforeValidator(_batching)] = Field(
+    batching: Annotated[Literal["auto"] | bool, BeforeValidator(_auto_or_bool)] = Field(
         default="auto",
         description='"auto": batch if the check at load finds rows independent; true and false overrule it.',
     )

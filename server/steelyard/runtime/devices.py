@@ -19,6 +19,17 @@ class Device:
     name: str
     providers: tuple[tuple[str, dict[str, Any]], ...]
 
+    def capturing(self) -> "Device":
+        """The same, where ONNX Runtime's CUDA provider is to capture graphs; it refuses models that it cannot."""
+        wish = {"enable_cuda_graph": "1"}
+        return Device(
+            self.name,
+            tuple(
+                (name, {**options, **wish} if name == _PROVIDERS["cuda"] else options)
+                for name, options in self.providers
+            ),
+        )
+
 
 def installed_distributions() -> list[str]:
     """Which of ONNX Runtime's distributions are installed, by name."""

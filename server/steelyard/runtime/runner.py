@@ -20,6 +20,7 @@ from steelyard.wire.refusals import shown
 from steelyard.wire.types import InferRequest, InputTensor
 
 Array = npt.NDArray[Any]
+Layout = list[tuple[tuple[int, ...], np.dtype[Any]]]
 
 # A version with dynamic inner dimensions can meet any number of shapes; buffers are kept for this many of them and the
 # oldest goes first. The shapes of real traffic are few or endless, and for the endless ones nothing helps.
@@ -125,7 +126,7 @@ class Runner:
                     gather(shape.inputs[index], requests, index, rows * row_bytes)
                 filled = shape.filled.get(rows)
                 if filled is None:
-                    _make_place(shape.filled)
+                    make_place(shape.filled)
                     filled = shape.filled[rows] = [self._cut(target, rows) for target in shape.inputs]
                 return shape, filled
         arrays: list[Array] = []
@@ -150,6 +151,9 @@ class Runner:
                 gather(target, requests, index, prod(full) * dtype.itemsize)
             arrays.append(target if shape is None else self._cut(target, rows))
         return shape, arrays
+
+    def release(self) -> None:
+        """Lets go of what other runners could use meanwhile; the last outputs may be gone then. Nothing here."""
 
     def run(self, shape: Shape | None, arrays: list[Array], rows: int) -> list[Array]:
         """Runs the assembled inputs; gives one array an output, valid until the next run. Without `shape`, plainly.
@@ -180,10 +184,10 @@ class Runner:
             binding = self._bind(shape.inputs, rows)
             for tensor, array in zip(self._spec.outputs, shape.outputs, strict=True):
                 binding.bind_output(
-                    tensor.name, "cpu", 0, _element(tensor), self._sized(array, rows), array.ctypes.data
+                    tensor.name, "cpu", 0, element_of(tensor), self._sized(array, rows), array.ctypes.data
                 )
             outputs = [self._cut(output, rows) for output in shape.outputs]
-            _make_place(shape.bound)
+            make_place(shape.bound)
             bound = shape.bound[rows] = Bound(binding, outputs)
         self._session.run_with_iobinding(bound.binding)
         return bound.outputs
@@ -207,7 +211,7 @@ class Runner:
         binding = self._session.io_binding()
         for tensor, array in zip(self._spec.inputs, arrays, strict=True):
             binding.bind_input(
-                tensor.name, "cpu", 0, _element(tensor), self._sized(array, rows), array.ctypes.data
+                tensor.name, "cpu", 0, element_of(tensor), self._sized(array, rows), array.ctypes.data
             )
         return binding
 
@@ -227,15 +231,7 @@ class Runner:
     def _make_shape(self, first: InferRequest, key: object, longest: int) -> Shape | None:
         """Buffers for the dynamic dimensions of `first`, or None where they would be too large to keep."""
         spec = self._spec
-        sized = []
-        for index, tensor in enumerate(spec.inputs):
-            dims = self._dims(tensor, index, first, longest)
-            sized.append(((self._capacity, *dims) if spec.batched else dims, tensor.element.dtype))
-        produced = []
-        if self.may_bind:
-            for tensor in spec.outputs:
-                dims = tensor.dims[1:] if spec.batched else tensor.dims
-                produced.append(((self._capacity, *dims) if spec.batched else dims, tensor.element.dtype))
+        sized, produced = self._layout(first, longest)
         held_bytes = sum(prod(dims) * dtype.itemsize for dims, dtype in (*sized, *produced))
         if held_bytes > KEPT_BYTES:
             return None
@@ -256,8 +252,22 @@ class Runner:
         self._shapes[key] = shape
         return shape
 
+    def _layout(self, first: InferRequest, longest: int) -> tuple[Layout, Layout]:
+        """Dimensions and element types of the buffers for requests like `first`: inputs, and outputs to be bound."""
+        spec = self._spec
+        sized = []
+        for index, tensor in enumerate(spec.inputs):
+            dims = self._dims(tensor, index, first, longest)
+            sized.append(((self._capacity, *dims) if spec.batched else dims, tensor.element.dtype))
+        produced = []
+        if self.may_bind:
+            for tensor in spec.outputs:
+                dims = tensor.dims[1:] if spec.batched else tensor.dims
+                produced.append(((self._capacity, *dims) if spec.batched else dims, tensor.element.dtype))
+        return sized, produced
 
-def _make_place(kept: dict[int, Any]) -> None:
+
+def make_place(kept: dict[int, Any]) -> None:
     if len(kept) >= ROWS_KEPT:
         kept.clear()
 
@@ -271,7 +281,7 @@ def _fill(target: Array, requests: Sequence[Any], index: int) -> None:
         start += rows
 
 
-def _element(tensor: TensorSpec) -> Any:
+def element_of(tensor: TensorSpec) -> Any:
     # NumPy has no bfloat16: ONNX Runtime is told its number instead.
     return tensor.element.element_type if tensor.datatype == "BF16" else tensor.element.dtype
 

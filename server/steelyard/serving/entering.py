@@ -44,8 +44,12 @@ def enter(
         failing=loaded.failing,
         ragged=loaded.ragged,
         cost_conditions=loaded.cost_conditions,
+        staging=loaded.staging,
     )
     served.lane.owner = served
+    if loaded.device != "cpu":
+        # The loop must not wait for a device, however short its runs are.
+        served.lane.inline = False
     if served.prepare_lane is not None:
         served.prepare_lane.owner = served
     return served

@@ -23,6 +23,7 @@ from steelyard.models.version_manifest import VERSION_MANIFEST, VersionManifest,
 from steelyard.observe.logs import log
 from steelyard.pipelines.compile import compile_pipeline
 from steelyard.pipelines.plan import Pipeline
+from steelyard.runtime.device_session import DeviceSession
 from steelyard.runtime.devices import installed_distributions, refuse_both_distributions, resolve
 from steelyard.runtime.independence import check
 from steelyard.runtime.pace import Pace
@@ -30,7 +31,9 @@ from steelyard.runtime.padding import resized
 from steelyard.runtime.ragged import Ragged
 from steelyard.runtime.runner import Array, Runner
 from steelyard.runtime.samples import candidates
-from steelyard.runtime.session import open_session, providers_available
+from steelyard.runtime.session import providers_available
+from steelyard.runtime.staged import Staging
+from steelyard.runtime.staging import SLOTS
 from steelyard.runtime.warmup import measure
 from steelyard.scheduling.cost import CostModel
 from steelyard.scheduling.policy import LanePolicy
@@ -42,6 +45,7 @@ from steelyard.serving.raggedness import (
     decide_ragged,
     declared_pads,
 )
+from steelyard.serving.staging import open_version, stage
 from steelyard.serving.takes import Takes
 from steelyard.serving.verdicts import Verdicts
 from steelyard.serving.version import Batching
@@ -91,6 +95,8 @@ class LoadedVersion:
     ragged: Ragged | None = None
     ragged_reason: str = ""
     """Why rows of different length are padded or are not; empty where nothing is ragged."""
+    staging: Staging | None = None
+    """Through which buffers batches go to a device; None: they are run where they are assembled."""
 
 
 @dataclass(slots=True)
@@ -133,13 +139,7 @@ def load_version(
     refuse_both_distributions(installed)
     device = resolve(serving.device, providers_available(), installed)
     threads = min(serving.threads or 1, environment.threads)
-    session = open_session(
-        path / GRAPH_FILE,
-        device,
-        threads,
-        serving.session_options.graph_optimization,
-        serving.session_options.extra,
-    )
+    session = open_version(path / GRAPH_FILE, device, threads, serving)
     pace.pause()
     spec = describe(session.get_inputs(), session.get_outputs(), version_manifest, path)
     pipeline = compile_pipeline(version_manifest, spec, path)
@@ -166,17 +166,22 @@ def load_version(
     cost = CostModel()
     conditions = (digest, *_conditions(manifest, device.name, threads))
     bindable = False
+    staging = None
     if trial.inputs is not None:
         # Rows that may not be put together may also come out as more or fewer than went in.
         bindable = (batching.allowed or not spec.batched) and trial.binding_agrees()
+        if bindable and isinstance(session, DeviceSession):
+            staging = stage(session, device.name, spec, serving, max_batch, trial.request(max_batch))
+            pace.pause()
         if serving.warmup:
             kept = environment.costs.find(conditions)
             first = None if ragged is None else MEASURED_LENGTHS[0]
-            measured = measure(
-                trial.runner_of(max_batch, bindable, ragged, first), max_batch, serving.warmup - 1, pace=pace
-            )
+            run = trial.runner_of(max_batch, bindable, ragged, first, staging)
+            measured = measure(run, max_batch, serving.warmup - 1, pace=pace)
+            run.release()
             shape = trial.shape(pipeline is not None) if first is None else (first,)
-            cost.learn(measured, environment.inline_below_ns, shape)
+            # The loop must not wait for a device, however short its runs are.
+            cost.learn(measured, environment.inline_below_ns if device.name == "cpu" else 0, shape)
             if kept is not None:
                 cost.restore(kept)
             if ragged is not None:
@@ -191,7 +196,8 @@ def load_version(
         preferred=serving.preferred_batch_sizes if batching.allowed else (),
         max_queue_requests=serving.max_queue_requests,
         max_queue_bytes=serving.max_queue_bytes,
-        instances=serving.instances or max(1, environment.threads // threads),
+        instances=serving.instances
+        or (max(1, environment.threads // threads) if staging is None else min(SLOTS, environment.threads)),
         threads=threads,
     )
     return LoadedVersion(
@@ -210,6 +216,7 @@ def load_version(
         conditions,
         ragged,
         ragged_reason,
+        staging,
     )
 
 
@@ -278,6 +285,14 @@ class Trial:
             return tuple(size for _, size in dims) if any(dim < 0 for dim, _ in dims) else ()
         return tuple(size for dim, size in dims if dim < 0)
 
+    def request(self, rows: int) -> InferRequest:
+        """`inputs`, over and over, as a request of so many rows; of a model without a batch axis, as they are."""
+        assert self.inputs is not None
+        inputs = self.inputs
+        if self._spec.batched:
+            inputs = {name: np.resize(array, (rows, *array.shape[1:])) for name, array in inputs.items()}
+        return made_up(self._spec, inputs)
+
     def run(self, inputs: Mapping[str, Array]) -> Sequence[Array]:
         """One run by a runner that keeps nothing and binds nothing."""
         runner = Runner(self._session, self._spec, capacity=0, shared=False)
@@ -300,7 +315,12 @@ class Trial:
         return all(a.shape == b.shape for a, b in zip(bound, plain, strict=True))
 
     def runner_of(
-        self, capacity: int, bindable: bool, ragged: Ragged | None = None, length: int | None = None
+        self,
+        capacity: int,
+        bindable: bool,
+        ragged: Ragged | None = None,
+        length: int | None = None,
+        staging: Staging | None = None,
     ) -> "SizedRuns":
         """Runs of any number of rows up to `capacity`, the way that requests will be run; of a `length` where rows are
         `ragged`."""
@@ -309,7 +329,10 @@ class Trial:
         if ragged is not None and length is not None:
             rows = len(next(iter(inputs.values())))
             inputs = resized(self._spec, ragged, inputs, rows, length)
-        runner = Runner(self._session, self._spec, capacity, shared=False)
+        if staging is None:
+            runner = Runner(self._session, self._spec, capacity, shared=False)
+        else:
+            runner = staging.runner(self._spec, shared=False)
         runner.may_bind = runner.may_bind and bindable
         return SizedRuns(self._spec, inputs, runner)
 
@@ -327,6 +350,10 @@ class SizedRuns:
         self._inputs = inputs
         self._runner = runner
         self._requests: dict[int, InferRequest] = {}
+
+    def release(self) -> None:
+        """Lets go of what the runner shares with others."""
+        self._runner.release()
 
     def __call__(self, rows: int) -> None:
         request = self._requests.get(rows)

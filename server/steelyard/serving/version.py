@@ -13,6 +13,7 @@ from steelyard.models.version_manifest import VersionManifest
 from steelyard.pipelines.plan import Pipeline
 from steelyard.runtime.ragged import Ragged
 from steelyard.runtime.runner import Runner
+from steelyard.runtime.staged import Staging
 from steelyard.scheduling.lane import Lane
 from steelyard.serving.call import MODEL_DIGEST, MODEL_VERSION, Metadata
 from steelyard.serving.takes import Takes
@@ -77,6 +78,8 @@ class ServedVersion:
     """How rows of different length are padded into one batch; None: they are not."""
     cost_conditions: tuple[str, ...] = ()
     """What the costs of its batches are kept by."""
+    staging: Staging | None = None
+    """Through which buffers batches go to a device; None: they are run where they are assembled."""
     in_canary: bool = False
     """Whether it is one of a canary's arms."""
 
@@ -115,14 +118,19 @@ class ServedVersion:
             return self.runners.pop()
         except IndexError:
             prepared = self.pipeline is not None
-            runner = Runner(
-                self.session, self.spec, self.lane.limit_rows, self.batching.allowed, prepared, self.ragged
-            )
+            shared = self.batching.allowed
+            if self.staging is None:
+                rows = self.lane.limit_rows
+                runner = Runner(self.session, self.spec, rows, shared, prepared, self.ragged)
+            else:
+                runner = self.staging.runner(self.spec, shared, prepared, self.ragged)
             runner.may_bind = runner.may_bind and self.bindable
             return runner
 
     def return_runner(self, runner: Runner) -> None:
-        """Puts a borrowed runner back."""
+        """Puts a borrowed runner back; its last outputs may be gone then."""
+        if self.staging is not None:
+            runner.release()
         self.runners.append(runner)
 
     def release(self) -> None:
@@ -134,6 +142,7 @@ class ServedVersion:
         if self.prepare_lane is not None:
             self.prepare_lane.owner = None
         self.runners.clear()
+        self.staging = None
         del self.session
 
     def __repr__(self) -> str:
