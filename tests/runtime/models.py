@@ -120,14 +120,25 @@ def doubled(path: Path) -> Path:
     )
 
 
-def embedding(path: Path, vocabulary: int = 50) -> Path:
+def summed(path: Path) -> Path:
+    """Y = the sum of each row of X, which may have any length."""
+    return save(
+        path,
+        [helper.make_node("ReduceSum", ["X", "last"], ["Y"], keepdims=1)],
+        [("X", FLOAT, ["n", "t"])],
+        [("Y", FLOAT, ["n", 1])],
+        {"last": np.array([1], np.int64)},
+    )
+
+
+def embedding(path: Path, vocabulary: int = 50, length: int | str = "t") -> Path:
     """Y = E[X]: fails for an index outside the vocabulary."""
     table = np.arange(vocabulary * 2, dtype=np.float32).reshape(vocabulary, 2)
     return save(
         path,
         [helper.make_node("Gather", ["E", "X"], ["Y"])],
-        [("X", TensorProto.INT64, ["n", "t"])],
-        [("Y", FLOAT, ["n", "t", 2])],
+        [("X", TensorProto.INT64, ["n", length])],
+        [("Y", FLOAT, ["n", length, 2])],
         {"E": table},
     )
 

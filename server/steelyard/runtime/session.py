@@ -1,6 +1,7 @@
 """ONNX Runtime's session, opened with the thread budget's options."""
 
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,8 @@ def open_session(
     since it shares its cores with the event loop.
     Raises `LoadFailed` with ONNX Runtime's reason.
     """
+    if device.name != "cpu":
+        find_cuda()
     options = ort.SessionOptions()
     options.log_severity_level = _LOG_FATAL if device.name == "cpu" else _LOG_WARNINGS
     options.intra_op_num_threads = threads
@@ -55,6 +58,14 @@ def open_session(
         raise LoadFailed(f"{model}: ONNX Runtime cannot load it: {_reason(error)}") from None
     confirm(device, session.get_providers())
     return session
+
+
+@cache
+def find_cuda() -> None:
+    """Lets ONNX Runtime load CUDA's libraries from where pip puts them, which it does not do of itself (from 1.21)."""
+    preload = getattr(ort, "preload_dlls", None)
+    if preload is not None:
+        preload()
 
 
 def _reason(error: BaseException) -> str:
