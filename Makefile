@@ -16,7 +16,7 @@ NATIVE := $(wildcard native/*.pyx native/*.pxi native/*.h server/steelyard/_nati
 # What extras need, without the project itself, which is there and would be built anew.
 install = $(BIN)/python .ci/extras.py $(1) > $(VENV)/extras.txt && $(BIN)/python -m pip install -q -r $(VENV)/extras.txt
 
-.PHONY: build test test-all test-extra test-siege test-asan fuzz lint demo side-by-side example-filetypes example-flights example-textlines \
+.PHONY: build test test-all test-extra test-gpu bench-gpu test-siege test-asan fuzz lint demo side-by-side example-filetypes example-flights example-textlines \
 	example-sentences bench bench-quick peers load protos wheel clean
 
 build: $(VENV)/.built
@@ -51,6 +51,23 @@ test-extra: $(VENV)/.bench $(VENV)/.load
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m extra
 
 test-all: test test-extra
+
+# What needs a CUDA device: in an environment of its own, since ONNX Runtime's two distributions overwrite each other, with CUDA's
+# libraries from pip (gigabytes). magika is left out, which would bring the other one.
+GPU_VENV := .venv-gpu
+$(GPU_VENV)/.gpu: pyproject.toml $(NATIVE)
+	$(PYTHON) -m venv $(GPU_VENV)
+	$(GPU_VENV)/bin/python -m pip install -q --upgrade pip
+	$(GPU_VENV)/bin/python .ci/extras.py test bench | grep -v '^magika' > $(GPU_VENV)/extras.txt
+	$(GPU_VENV)/bin/python -m pip install -q -e '.[gpu]' 'onnxruntime-gpu[cuda,cudnn]' -r $(GPU_VENV)/extras.txt
+	touch $@
+
+test-gpu: $(GPU_VENV)/.gpu
+	$(GPU_VENV)/bin/python -m pytest -rs -m gpu
+	$(GPU_VENV)/bin/python -m pytest tests/runtime tests/serving -m "not extra"
+
+bench-gpu: $(GPU_VENV)/.gpu
+	$(GPU_VENV)/bin/python -m benchmarks gpu
 
 # Attacks on the front at their full size: ten thousand connections, a hundred thousand calls.
 test-siege: $(VENV)/.test

@@ -9,6 +9,7 @@ from benchmarks import (
     demo_files,
     engine,
     front,
+    gpu,
     image,
     many,
     messages,
@@ -139,6 +140,15 @@ BENCHMARKS = (
         partial(threads.run, rounds=1, seconds=0.2),
         threads.report,
         threads.charts,
+    ),
+    Benchmark(
+        "gpu",
+        "staged batches and CUDA graphs, against plain host arrays",
+        Group.MICRO,
+        gpu.run,
+        partial(gpu.run, rounds=1, seconds=0.1, batches=(1, 4)),
+        gpu.report,
+        gpu.charts,
     ),
     Benchmark(
         "switching",

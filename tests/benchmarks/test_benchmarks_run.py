@@ -13,6 +13,7 @@ from benchmarks import (
     demo_files,
     engine,
     front,
+    gpu,
     many,
     messages,
     overlap,
@@ -59,6 +60,16 @@ def test_threads_of_bare_runs_and_what_pools_cost() -> None:
     assert set(found["pools"]) == set(threads.POOLS)
     assert found["pools"]["own"]["threads"] == threads.SESSIONS
     assert len(threads.report(found)) == 6 + len(threads.POOLS)
+
+
+@pytest.mark.extra
+def test_staging_says_what_it_ran_on() -> None:
+    found = gpu.run(rounds=1, seconds=0.02, batches=(2,), chosen=gpu.models()[:1])
+    lines = gpu.report(found)
+    assert len(lines) == 3 + len(gpu.AT_A_TIME)
+    on_cpu = "CUDAExecutionProvider" not in found["providers"]
+    assert lines[0].startswith("NO GPU: ") is on_cpu
+    assert all((gpu.GRAPHS in row["ways"]) is not on_cpu for row in found["rows"])
 
 
 @pytest.mark.extra
