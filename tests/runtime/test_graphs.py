@@ -1,5 +1,6 @@
 """CUDA graphs: what is captured and when not, held against a session that keeps CUDA's rules on the CPU."""
 
+import gc
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -192,6 +193,16 @@ def test_what_goes_wrong_on_the_one_thread_is_told_to_who_asked() -> None:
         thread.call(fail)
     assert thread.call(lambda: threading.current_thread().name) == "device"
     thread.close()
+
+
+def test_the_thread_ends_with_the_session(tmp_path: Path) -> None:
+    device = Device(models.scaled(tmp_path))
+    assert device.stage(True) is not None
+    (thread,) = [one for one in threading.enumerate() if one.ident in device.opened[-1].threads]
+    del device
+    gc.collect()
+    thread.join(20)
+    assert not thread.is_alive()
 
 
 def test_only_cudas_own_provider_is_told_of_graphs() -> None:

@@ -92,7 +92,7 @@ class StagedRunner(Runner):
         inputs, outputs = self._layout(first, longest)
         try:
             with self._device_session.gate.running():
-                slot = self._ring.take(key, inputs, outputs, self._spec.batched)
+                slot = self._ring.take(inputs, outputs, self._spec.batched)
         except DeviceUnavailable:
             # Where memory is short the batch runs as it would without staging.
             return None

@@ -1,7 +1,6 @@
 """The ring of staging buffers: for each bucket of shapes a few slots, each with its buffers on host and device."""
 
 import threading
-from collections.abc import Hashable
 from dataclasses import dataclass, field
 from math import prod
 from typing import Any
@@ -23,6 +22,10 @@ SLOTS = 3
 MAX_BYTES = 256 << 20
 
 
+Bucket = tuple[tuple[int, ...], ...]
+"""The dimensions of every input."""
+
+
 @dataclass(slots=True, eq=False)
 class Slot:
     """One batch's place: buffers that keep their addresses for as long as it lives, and a stream for its copies.
@@ -32,7 +35,7 @@ class Slot:
     """
 
     number: int
-    bucket: Hashable
+    bucket: Bucket
     shape: Shape
     stream: Stream
     inputs: list[DeviceBuffer]
@@ -41,7 +44,7 @@ class Slot:
 
 
 class Ring:
-    """Hands out slots: at most `slots` for each bucket, and `max_bytes` in all. Any thread may call it.
+    """Hands out slots: at most `slots` for each bucket of shapes, and `max_bytes` in all. Any thread may call it.
 
     Never waits: who gets none runs without one. Slots that nobody holds give way to other buckets, those of the bucket
     that was longest not asked for first.
@@ -54,16 +57,17 @@ class Ring:
         self.held_bytes = 0
         self._slots = slots
         self._max_bytes = max_bytes
-        self._free: dict[Hashable, list[Slot]] = {}
-        self._made: dict[Hashable, int] = {}
+        self._free: dict[Bucket, list[Slot]] = {}
+        self._made: dict[Bucket, int] = {}
         self._numbers = 0
         self._lock = threading.Lock()
 
-    def take(self, bucket: Hashable, inputs: Layout, outputs: Layout, batched: bool) -> Slot | None:
+    def take(self, inputs: Layout, outputs: Layout, batched: bool) -> Slot | None:
         """A slot that nobody else has until it is given back; None where the bounds allow for no further one.
 
         Raises `DeviceUnavailable` where memory runs out before they do.
         """
+        bucket = tuple(dims for dims, _ in inputs)
         with self._lock:
             free = self._free.pop(bucket, [])
             # Put back at the end: the first one is that which was longest not asked for.
@@ -93,7 +97,7 @@ class Ring:
         with self._lock:
             self._drop(slot)
 
-    def _make_room(self, bucket: Hashable, size_bytes: int) -> bool:
+    def _make_room(self, bucket: Bucket, size_bytes: int) -> bool:
         if size_bytes > self._max_bytes:
             return False
         new = bucket not in self._made
@@ -119,14 +123,12 @@ class Ring:
         self._made[slot.bucket] -= 1
         self._forget_if_empty(slot.bucket)
 
-    def _forget_if_empty(self, bucket: Hashable) -> None:
+    def _forget_if_empty(self, bucket: Bucket) -> None:
         if not self._made.get(bucket):
             self._made.pop(bucket, None)
             self._free.pop(bucket, None)
 
-    def _make(
-        self, bucket: Hashable, inputs: Layout, outputs: Layout, batched: bool, size_bytes: int
-    ) -> Slot:
+    def _make(self, bucket: Bucket, inputs: Layout, outputs: Layout, batched: bool, size_bytes: int) -> Slot:
         memory = self.memory
         shape = Shape(
             capacity=self.capacity,

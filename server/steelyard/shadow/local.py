@@ -71,6 +71,8 @@ class LocalCandidate:
             version.pipeline is not None,
         )
         self._runner.may_bind = self._runner.may_bind and version.bindable
+        # This runner is timed, and stages nothing: buffers for others would only take a device's memory.
+        version.staging = None
         # There is one thread: it borrows this one each time.
         version.return_runner(self._runner)
         self._spare_rows = 0
