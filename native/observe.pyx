@@ -285,6 +285,11 @@ cdef class Segment:
             PyBuffer_Release(&self._view)
 
     @property
+    def memory(self):
+        """All of the segment, to be written to."""
+        return memoryview(<object>self._view.obj)
+
+    @property
     def unknown(self):
         """The slot of requests that named no model we know."""
         return self._slot_at(UNKNOWN_SLOT)

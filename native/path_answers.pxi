@@ -42,8 +42,6 @@ def answer_all(list tickets, list outcomes, list decision_ids, tuple trailing, P
         decision_id = <str?><object>PyList_GET_ITEM(decision_ids, place)
         found = ticket.call
         ticket.state = DONE
-        # The heap of deadlines may hold the ticket for as long as its deadline is away.
-        ticket.call = ticket.request = None
         found.place = None
         if (
             type(outcome) is not bytes or PyBytes_GET_SIZE(outcome) > max_answer_bytes
@@ -73,3 +71,12 @@ def answer_all(list tickets, list outcomes, list decision_ids, tuple trailing, P
         answered.append(ticket)
         rows += ticket.rows
     return answered, rows
+
+
+def let_go(list tickets):
+    """Lets go of the calls and requests of tickets: the heap of deadlines may hold a ticket for as long as its deadline
+    is away."""
+    cdef Ticket ticket
+    for one in tickets:
+        ticket = <Ticket?>one
+        ticket.call = ticket.request = None

@@ -13,6 +13,10 @@ cdef class EngineCall:
     def __cinit__(self, *args, **kwargs):
         self.decision_id = ""
 
+    @property
+    def traceparent(self):
+        return b""
+
 
 cdef class UnaryCall(EngineCall):
     cdef readonly object connection
@@ -28,6 +32,10 @@ cdef class UnaryCall(EngineCall):
     @property
     def peer(self):
         return self.connection.peer
+
+    @property
+    def traceparent(self):
+        return self.rpc.traceparent
 
     def metadata(self):
         # Only a canary reads it, and one that starts must not refuse what was answered before.

@@ -47,6 +47,7 @@ cdef class ServerCall:
     cdef readonly int64_t deadline_ns
     cdef readonly bytes encoding
     cdef readonly bytes accepts
+    cdef readonly bytes traceparent
     cdef tuple _fields
     cdef public int state
     cdef public object body

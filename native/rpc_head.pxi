@@ -12,6 +12,7 @@ cdef struct Head:
     PyObject* path
     PyObject* encoding
     PyObject* accepts
+    PyObject* traceparent
     int64_t timeout_ns
     Py_ssize_t size
 
@@ -63,7 +64,7 @@ cdef bint _scan(tuple fields, Py_ssize_t max_bytes, Head* head) except -1:
     cdef Py_ssize_t place
     cdef tuple field
     cdef bytes name, value
-    head.path = head.encoding = head.accepts = NULL
+    head.path = head.encoding = head.accepts = head.traceparent = NULL
     head.timeout_ns = -1
     head.size = 0
     for place in range(count):
@@ -79,6 +80,8 @@ cdef bint _scan(tuple fields, Py_ssize_t max_bytes, Head* head) except -1:
         elif PyBytes_AS_STRING(name)[0] == c"t":
             if _is(name, b"te", 2):
                 trailers = _is(value, b"trailers", 8)
+            elif _is(name, b"traceparent", 11):
+                head.traceparent = <PyObject*>value
         elif PyBytes_AS_STRING(name)[0] == c"c":
             if _is(name, b"content-type", 12):
                 typed = _is(value, b"application/grpc", 16) or _begins(value, b"application/grpc+", 17) or (

@@ -170,6 +170,7 @@ cdef class Traffic:
         call.deadline_ns = 0 if head.timeout_ns < 0 else self.now_ns + head.timeout_ns
         call.encoding = IDENTITY if head.encoding == NULL else <bytes>head.encoding
         call.accepts = NOTHING if head.accepts == NULL else <bytes>head.accepts
+        call.traceparent = NOTHING if head.traceparent == NULL else <bytes>head.traceparent
         call._fields = fields
         call.head_bytes = head_bytes
         call.touched = call.since = self.epoch

@@ -9,7 +9,7 @@
 #include "histogram.h"
 
 enum {
-    SY_LAYOUT_VERSION = 2,
+    SY_LAYOUT_VERSION = 3,
     SY_SLOTS = 4096,
     SY_MODEL_BYTES = 256,
     SY_VERSION_BYTES = 64,
@@ -28,7 +28,15 @@ enum {
 typedef struct {
     uint64_t magic, layout_version, slots, slots_used;
     uint64_t worker_pid, worker_start_unix_ns, worker_starts, labels_without_slot;
-    uint64_t pad[504];
+    uint64_t pad_head[8];
+    /* The ring of decision records, each end on a cache line of its own. */
+    uint64_t ring_head, pad_ring_head[7];
+    uint64_t ring_tail, pad_ring_tail[7];
+    /* Decisions: put into the ring, left out by sampling, without room in the ring, of models that record none. */
+    uint64_t recorded, sampled_out, dropped, off, pad_decisions[4];
+    /* Of the thread that writes: what reached the file, what is on disk, what the file would not take. */
+    uint64_t written, written_bytes, synced, unwritten, pad_written[4];
+    uint64_t pad[464];
 } sy_header;
 
 typedef struct {
@@ -68,7 +76,9 @@ _Static_assert(sizeof(sy_body) == 8 * 4096, "a body is eight pages");
 
 #define SY_DIRECTORY_OFFSET ((uint64_t)sizeof(sy_header))
 #define SY_BODIES_OFFSET (SY_DIRECTORY_OFFSET + (uint64_t)SY_SLOTS * sizeof(sy_entry))
-#define SY_SEGMENT_BYTES (SY_BODIES_OFFSET + (uint64_t)SY_SLOTS * sizeof(sy_body))
+#define SY_RING_OFFSET (SY_BODIES_OFFSET + (uint64_t)SY_SLOTS * sizeof(sy_body))
+#define SY_RING_BYTES ((uint64_t)1 << 23) /* some 40,000 records: half a second of all that a core can answer */
+#define SY_SEGMENT_BYTES (SY_RING_OFFSET + SY_RING_BYTES)
 
 /* Publishes an entry: a reader that sees `used` sees the labels too. */
 static inline void sy_publish(uint64_t *word, uint64_t value) { __atomic_store_n(word, value, __ATOMIC_RELEASE); }

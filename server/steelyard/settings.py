@@ -132,6 +132,27 @@ class Settings(BaseModel):
         le=1_000_000,
         description="A batch predicted to take less runs on the event loop itself, in microseconds; 0: none.",
     )
+    # A minute of full load is some ten of these; each is sealed as a whole.
+    journal_segment_bytes: Bytes = Field(
+        default=64 << 20,
+        ge=1 << 16,
+        le=1 << 32,
+        description="A file of the journal of decisions is closed when it has so many bytes.",
+    )
+    journal_segment_age_s: float = Field(
+        default=300.0,
+        gt=0,
+        le=86_400,
+        allow_inf_nan=False,
+        description="A file of the journal of decisions is closed when it is so old.",
+    )
+    journal_commit_interval_ms: float = Field(
+        default=0.0,
+        ge=0,
+        le=1000,
+        allow_inf_nan=False,
+        description="How long answers that wait for their records gather before these are synced together.",
+    )
     reflection: bool = Field(default=True, description="Whether gRPC reflection is served.")
 
     # What follows bounds the http2 front; each default is explained where `rpc.limits` and `Patience` define it.

@@ -239,7 +239,7 @@ def test_a_file_that_is_no_segment_is_refused(writer, tmp_path) -> None:
     with short.open("r+b") as file, pytest.raises(ValueError, match="bytes, the file 3"):
         writer.Segment(file.fileno(), PID, START)
     with foreign.open("r+b") as file:
-        with pytest.raises(ValueError, match="expected a segment of layout 2"):
+        with pytest.raises(ValueError, match="expected a segment of layout 3"):
             writer.Segment(file.fileno(), PID, START)
         with pytest.raises(ValueError, match="expected a segment, got a file that begins with"):
             SegmentReader(file.fileno())

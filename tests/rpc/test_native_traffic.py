@@ -90,6 +90,7 @@ def pass_on(client: Any, server: ServerConnection) -> list[Any]:
             call.timeout_ns,
             call.encoding,
             call.accepts,
+            call.traceparent,
             call.metadata(),
             body,
             compressed,
@@ -147,7 +148,7 @@ def test_a_call_is_told_and_answered(plain: bool) -> None:
     found = answers([(headers_with(x=b"v"), [frame(b"body")], True)], 4, plain)
     told = found[2]
     metadata = (("x", "v"),)
-    assert told == [(Happening.REQUEST, 1, -1, b"identity", b"", metadata, b"body", False)]
+    assert told == [(Happening.REQUEST, 1, -1, b"identity", b"", b"", metadata, b"body", False)]
     assert found[4] == (0, 4)
     assert frame(b"yyyy") in found[6]
     assert found[7] == (0, 0, 0, [])

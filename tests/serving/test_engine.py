@@ -232,7 +232,7 @@ async def test_refusals_and_answers_are_told_to_the_log_with_whose_they_are(serv
     for call in (refused, unknown, culprit):
         await call.outcome
     told = {(model, version): error for _, model, version, error, _ in server.told if error is not None}
-    assert set(told) == {("scaled", ""), ("nobody", ""), ("tokens", "1")}
+    assert set(told) == {("scaled", "1"), ("nobody", ""), ("tokens", "1")}
     assert {decision for decision, *_ in server.told} >= {
         call.trailing["steelyard-decision-id"] for call in (refused, unknown, culprit)
     }

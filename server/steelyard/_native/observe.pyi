@@ -107,6 +107,9 @@ class Segment:
 
     def __init__(self, fd: int, pid: int, start_unix_ns: int) -> None: ...
     @property
+    def memory(self) -> memoryview:
+        """All of the segment, to be written to."""
+    @property
     def unknown(self) -> Slot:
         """The slot of requests that named no model we know."""
 

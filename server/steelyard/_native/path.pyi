@@ -19,6 +19,9 @@ class EngineCall:
     arm: Any
     decision_id: str
 
+    @property
+    def traceparent(self) -> bytes: ...
+
 class UnaryCall(EngineCall):
     """A ModelInfer call of the http2 front."""
 
@@ -64,6 +67,9 @@ class Intake:
         Returns the last that have all gone the usual way and are not queued yet: their version, tickets, rows, key, and
         the earliest of their deadlines.
         """
+
+def let_go(tickets: list[Ticket]) -> None:
+    """Lets go of the calls and requests of tickets."""
 
 def any_outputs_asked(requests: list[InferRequest]) -> bool:
     """Whether any of the requests names the outputs that it wants."""

@@ -87,6 +87,10 @@ class ServerCall:
     def accepts(self) -> bytes:
         """The encodings that the caller understands, as it wrote them; empty where it did not."""
 
+    @property
+    def traceparent(self) -> bytes:
+        """Of W3C Trace Context, as the caller wrote it; empty where it did not."""
+
     state: int
     """A `rpc.states.ServerState`."""
     body: bytes | None

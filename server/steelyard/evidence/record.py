@@ -55,6 +55,9 @@ class Flag(IntFlag):
     """The data contract marked a row, which has no answer of the model's."""
 
 
+NO_FLAGS = Flag(0)
+
+
 @dataclass(frozen=True, slots=True)
 class Decision:
     """One decision, as it is recorded. Stages are nanoseconds, 0 where a request did not come so far."""
@@ -73,7 +76,7 @@ class Decision:
     reason: int = NO_REASON
     """The `observe.layout.Refusal` of a request that was refused."""
     role: Role = Role.PRIMARY
-    flags: Flag = Flag(0)
+    flags: Flag = NO_FLAGS
     position: int = 0
     """Among the requests of its batch."""
     decode_ns: int = 0
@@ -143,9 +146,7 @@ def pack(decision: Decision) -> bytes:
         len(signer),
         bytes.fromhex(decision.digest.removeprefix("sha256:") or "00" * 32),
     )
-    return b"".join(
-        (head, bytes.fromhex(decision.trace_id), model, request_id, caller, key, signer, message)
-    )
+    return b"".join((head, bytes.fromhex(decision.trace_id), model, request_id, caller, key, signer, message))
 
 
 def unpack(record: bytes) -> Decision:

@@ -103,6 +103,13 @@ class InferCall(EngineCall):
         peer: str = self._context.peer()
         return peer
 
+    @property
+    def traceparent(self) -> bytes:
+        for name, value in self._context.invocation_metadata() or ():
+            if name == "traceparent":
+                return str(value).encode()
+        return b""
+
     def metadata(self) -> Sequence[tuple[str, str | bytes]]:
         return tuple(self._context.invocation_metadata() or ())
 

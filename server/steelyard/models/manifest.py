@@ -11,6 +11,7 @@ from pydantic import (
     model_validator,
 )
 
+from steelyard.models.evidence import Evidence
 from steelyard.models.governance import Governance
 from steelyard.models.rollout import Rollout
 from steelyard.models.table import Table, read_table
@@ -230,6 +231,7 @@ class ModelManifest(Table):
     serving: Serving = Serving()
     rollout: Rollout = Rollout()
     governance: Governance = Governance()
+    evidence: Evidence = Evidence()
 
 
 def read_model_manifest(path: Path) -> ModelManifest:

@@ -15,7 +15,7 @@ from steelyard.errors import (
 )
 
 MAGIC = int.from_bytes(b"STLYARD1", "little")
-LAYOUT_VERSION = 2
+LAYOUT_VERSION = 3
 PAGE_WORDS = 512
 
 # Slots cost only the pages they touch: 4,096 is well past the 1,500 models that one server is built for, and
@@ -98,6 +98,19 @@ class Header(IntEnum):
     WORKER_START_UNIX_NS = 5
     WORKER_STARTS = 6
     LABELS_WITHOUT_SLOT = 7
+    # The ring of decision records: bytes ever put, and ever taken.
+    RING_HEAD = 16
+    RING_TAIL = 24
+    # Decisions: put into the ring, left out by sampling, without room in the ring, of models that record none.
+    RECORDED = 32
+    SAMPLED_OUT = 33
+    DROPPED = 34
+    OFF = 35
+    # Records: in a file, their bytes there, on disk, and what a file would not take.
+    WRITTEN = 40
+    WRITTEN_BYTES = 41
+    SYNCED = 42
+    UNWRITTEN = 43
 
 
 class Entry(IntEnum):
@@ -163,4 +176,7 @@ STEP_WORDS = 16
 BODY_WORDS = 8 * PAGE_WORDS
 DIRECTORY_WORD = PAGE_WORDS
 BODIES_WORD = DIRECTORY_WORD + SLOTS * ENTRY_WORDS
-SEGMENT_BYTES = 8 * (BODIES_WORD + SLOTS * BODY_WORDS)
+# Some 40,000 records: half a second of all that a core can answer.
+RING_BYTES = 1 << 23
+RING_OFFSET = 8 * (BODIES_WORD + SLOTS * BODY_WORDS)
+SEGMENT_BYTES = RING_OFFSET + RING_BYTES

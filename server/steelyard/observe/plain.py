@@ -204,6 +204,10 @@ class Segment:
         words[Header.WORKER_STARTS] += 1
 
     @property
+    def memory(self) -> memoryview:
+        return self._words.cast("B")
+
+    @property
     def unknown(self) -> Slot:
         return Slot(self._words, UNKNOWN_SLOT)
 

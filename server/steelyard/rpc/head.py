@@ -33,11 +33,13 @@ class Head(NamedTuple):
     encoding: bytes
     accepts: bytes
     """The encodings that the caller understands, as it wrote them; empty where it did not."""
+    traceparent: bytes = b""
+    """Of W3C Trace Context, as the caller wrote it; empty where it did not."""
 
 
 def read_head(fields: Sequence[Header], max_bytes: int) -> Head | Refused:
     """The head in `fields`, or why the call is refused; `max_bytes` as HTTP/2 counts header lists."""
-    path = content_type = method = te = accepts = b""
+    path = content_type = method = te = accepts = traceparent = b""
     encoding = IDENTITY
     timeout_ns = -1
     size = 0
@@ -65,6 +67,8 @@ def read_head(fields: Sequence[Header], max_bytes: int) -> Head | Refused:
                 problem = Refused(200, codes.UNIMPLEMENTED, text)
         elif name == b"grpc-accept-encoding":
             accepts = value
+        elif name == b"traceparent":
+            traceparent = value
     if method != b"POST":
         return Refused(405, codes.INTERNAL, f"expected method POST, came {_shown(method)}")
     if not is_grpc(content_type):
@@ -78,7 +82,7 @@ def read_head(fields: Sequence[Header], max_bytes: int) -> Head | Refused:
         )
     if problem is not None:
         return problem
-    return Head(path, timeout_ns, encoding, accepts)
+    return Head(path, timeout_ns, encoding, accepts, traceparent)
 
 
 def is_grpc(content_type: bytes) -> bool:

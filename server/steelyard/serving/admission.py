@@ -44,6 +44,7 @@ class Admission:
     def admit(self, call: Call, body: bytes, received_ns: int, request: InferRequest | None = None) -> None:
         """Decode, route, check against the version's signature, queue. `request`: where it is decoded already."""
         slot = self._unknown
+        version: ServedVersion | None = None
         started_ns = self._now_ns()
         try:
             if request is None:
@@ -56,7 +57,7 @@ class Admission:
             if call.cancelled:
                 if call.arm is not None:
                     self._ledger.given_up(call, received_ns, call.deadline_ns)
-                self._ledger.gone(slot)
+                self._ledger.gone(slot, call, received_ns, version, request)
                 return
             rows, key, direct = fit(version, request)
             deadline_ns = call.deadline_ns
@@ -96,28 +97,39 @@ class Admission:
                 ticket = Ticket(call, request, rows, key, received_ns, decode_ns, deadline_ns, priority, size)
             self.queue(version, version.lane, ticket)
         except SteelyardError as error:
-            self._turn_away(call, request, slot, error, received_ns)
+            self._turn_away(call, request, slot, error, received_ns, version)
         except (
             Exception
         ) as error:  # a fault of ours must not take the calls with it that came beside this one
-            self._fault(call, request, slot, error, received_ns)
+            self._fault(call, request, slot, error, received_ns, version)
 
     def _fault(
-        self, call: Call, request: InferRequest | None, slot: Slot, error: Exception, received_ns: int
+        self,
+        call: Call,
+        request: InferRequest | None,
+        slot: Slot,
+        error: Exception,
+        received_ns: int,
+        version: ServedVersion | None,
     ) -> None:
         """Ends a request for a fault of ours, which the log has."""
         refusal = ExecutionFailed("the server failed on this request")
-        decision_id = self._turn_away(call, request, slot, refusal, received_ns)
+        decision_id = self._turn_away(call, request, slot, refusal, received_ns, version)
         log("request.fault", level=logging.ERROR, decision_id=decision_id, exception=repr(error))
 
     def _turn_away(
-        self, call: Call, request: InferRequest | None, slot: Slot, error: SteelyardError, received_ns: int
+        self,
+        call: Call,
+        request: InferRequest | None,
+        slot: Slot,
+        error: SteelyardError,
+        received_ns: int,
+        version: ServedVersion | None,
     ) -> str:
         """Refuses a request that did not reach a queue, however far it was understood; gives its decision id."""
         if slot is self._unknown:
             slot.received(1)
-        model, version = (request.model_name, request.model_version) if request is not None else (None, None)
-        return self._ledger.refuse(call, slot, error, received_ns, model, version)
+        return self._ledger.refuse(call, slot, error, received_ns, version, request)
 
     def queue(self, version: ServedVersion, lane: Lane, ticket: Ticket) -> None:
         """Queues a ticket with others of its key, or by itself where it has no rows or a caller of many culprits."""
@@ -147,21 +159,21 @@ class Admission:
                 return
         except Exception as error:  # a fault of ours: none of these requests may be left without an end
             for ticket in tickets:
-                self._fault(ticket.call, ticket.request, slot, error, ticket.received_ns)
+                self._fault(ticket.call, ticket.request, slot, error, ticket.received_ns, version)
             return
         for ticket in tickets:
             try:
                 self.queue(version, lane, ticket)
             except SteelyardError as error:
-                self._turn_away(ticket.call, ticket.request, slot, error, ticket.received_ns)
+                self._turn_away(ticket.call, ticket.request, slot, error, ticket.received_ns, version)
             except Exception as error:  # as in admit
-                self._fault(ticket.call, ticket.request, slot, error, ticket.received_ns)
+                self._fault(ticket.call, ticket.request, slot, error, ticket.received_ns, version)
 
     def refuse_late(self, call: Call, received_ns: int) -> None:
         """Ends a call that came after the last that will be served."""
         self._unknown.received(1)
         if call.cancelled:
-            self._ledger.gone(self._unknown)
+            self._ledger.gone(self._unknown, call, received_ns)
         else:
             self._ledger.refuse(call, self._unknown, Unavailable("the server is stopping"), received_ns)
 

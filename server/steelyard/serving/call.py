@@ -34,6 +34,11 @@ class Call(Protocol):
         """Who calls: an address, or whatever the front knows of the connection."""
         ...
 
+    @property
+    def traceparent(self) -> bytes:
+        """Of W3C Trace Context, as the caller wrote it; empty where it did not."""
+        ...
+
     def metadata(self) -> Sequence[tuple[str, str | bytes]]:
         """What the caller sent beside the message."""
         ...

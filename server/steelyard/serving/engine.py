@@ -7,12 +7,14 @@ from typing import Any
 
 from steelyard._native import path
 from steelyard._native.observe import Slot
+from steelyard._native.path import let_go
 from steelyard.clock import Clock
 from steelyard.errors import (
     DeadlineExpired,
     ExecutionFailed,
     SteelyardError,
     TooLarge,
+    Unavailable,
 )
 from steelyard.models.golden import GoldenExample
 from steelyard.observe.logs import log
@@ -29,6 +31,7 @@ from steelyard.serving.inbox import Arrival, Inbox
 from steelyard.serving.ledger import Ledger, RequestLog
 from steelyard.serving.plain import Left
 from steelyard.serving.preparing import Preparing, count_steps, prepare
+from steelyard.serving.recording import Recording
 from steelyard.serving.shadowing import Answered
 from steelyard.serving.suspects import Suspects
 from steelyard.serving.version import ServedVersion
@@ -76,13 +79,15 @@ class Engine:
         log_request: RequestLog | None = None,
         max_answer_bytes: int = MAX_MESSAGE_BYTES,
         path: Any = path,
+        recording: Recording | None = None,
     ) -> None:
-        """path: the native one, or its plain twin."""
+        """path: the native one, or its plain twin. recording: None: no decision is recorded."""
         self._loop = loop
         self._clock = clock
         self._now_ns = clock.now_ns
         self._scheduler = scheduler
-        self._ledger = Ledger(loop, clock, unknown, log_request)
+        self._ledger = Ledger(loop, clock, unknown, log_request, recording)
+        self._recording = recording
         self._max_answer_bytes = max_answer_bytes
         threads = scheduler.threads + scheduler.own_preparing
         self._executor: Executor[Work] = Executor(loop, threads, _work, self._finish)
@@ -127,7 +132,7 @@ class Engine:
             ledger = self._ledger
             ledger.left(version)
             ledger.released(version)
-            ledger.gone(version.slot)
+            ledger.gone(version.slot, call, ticket.received_ns, version, None, ticket)
             ledger.show_gauges()
 
     def may_examine(self, version: ServedVersion) -> bool:
@@ -202,7 +207,7 @@ class Engine:
                     f"model {version.model!r}: the deadline {passed} after {waited_ms:.1f} ms in the queue"
                 )
                 self._ledger.refuse(
-                    ticket.call, version.slot, error, ticket.received_ns, version.model, version.name
+                    ticket.call, version.slot, error, ticket.received_ns, version, None, ticket
                 )
                 ticket.call = None
             batch = scheduler.next_batch(now_ns)
@@ -261,15 +266,15 @@ class Engine:
         count_steps(version.slot, job.tally)
         (waited,) = job.batch.tickets
         waited.state = DONE
-        call, received_ns = waited.call, waited.received_ns
+        call, request, received_ns = waited.call, waited.request, waited.received_ns
         waited.call = waited.request = None
         ledger = self._ledger
         ledger.left(version)
         call.place = None
         if call.cancelled:
-            ledger.gone(version.slot)
+            ledger.gone(version.slot, call, received_ns, version, request, waited)
         elif isinstance(outcome, SteelyardError):
-            self._ledger.refuse(call, version.slot, outcome, received_ns, version.model, version.name)
+            ledger.refuse(call, version.slot, outcome, received_ns, version, request, waited)
         else:
             decode_ns = waited.decode_ns + job.done_ns - job.began_ns
             ticket = prepared_ticket(
@@ -278,23 +283,64 @@ class Engine:
             try:
                 self._admission.queue(version, version.lane, ticket)
             except SteelyardError as error:
-                self._ledger.refuse(call, version.slot, error, received_ns, version.model, version.name)
-        self._ledger.released(version)
+                ledger.refuse(call, version.slot, error, received_ns, version, request, waited)
+        ledger.released(version)
 
     def _settle(self, job: Job) -> None:
-        """Gives back what the batch held, counts it, and tells its callers."""
+        """Gives back what the batch held, and tells its callers: at once, or when their records are on disk."""
+        version = job.version
+        self._ledger.left(version, len(job.batch.tickets))
+        whole = job.runs == 1 and not job.failed
+        self._scheduler.finished(job.batch, job.executed_ns - job.assembled_ns if whole else 0)
+        recording = self._recording
+        if recording is not None and version.evidence_required:
+            if not recording.has_room(len(job.batch.tickets)):
+                self._not_recorded(job, "the journal is full")
+            elif self._record_before(recording, job):
+                # Not released yet: its answers name it.
+                version.in_flight += 1
+                recording.hold(job)
+                return
+        self._tell(job)
+
+    def _record_before(self, recording: Recording, job: Job) -> bool:
+        """Records what will be answered; whether there is any of it."""
+        will_be = [
+            (ticket, decision_id)
+            for ticket, outcome, decision_id in zip(
+                job.batch.tickets, job.outcomes, job.decision_ids, strict=True
+            )
+            if type(outcome) is bytes and len(outcome) <= self._max_answer_bytes and not ticket.call.cancelled
+        ]
+        if will_be:
+            recording.answered(job, [ticket for ticket, _ in will_be], [one for _, one in will_be])
+            job.recorded = frozenset(one for _, one in will_be)
+        return bool(will_be)
+
+    def tell_recorded(self, job: Job, error: OSError | None) -> None:
+        """Tells the callers of a batch whose records are on disk, or cannot be written."""
+        job.version.in_flight -= 1
+        if error is not None:
+            self._not_recorded(job, error.strerror or "the journal cannot be written")
+        self._tell(job)
+
+    def _not_recorded(self, job: Job, why: str) -> None:
+        """Nobody gets an answer that could not be recorded before."""
+        problem = Unavailable(f"model {job.version.model!r}: the decision could not be recorded: {why}")
+        job.outcomes = [problem if type(outcome) is bytes else outcome for outcome in job.outcomes]
+
+    def _tell(self, job: Job) -> None:
+        """Tells the callers of a batch that has run, counts it and records it."""
         batch, version = job.batch, job.version
         slot = version.slot
         ledger = self._ledger
-        ledger.left(version, len(batch.tickets))
-        whole = job.runs == 1 and not job.failed
-        self._scheduler.finished(batch, job.executed_ns - job.assembled_ns if whole else 0)
         shadows = version.shadows
+        tickets = batch.tickets
         # Tickets lose their calls and requests below.
-        answers = [(ticket.call, ticket.request) for ticket in batch.tickets] if shadows else []
+        answers = [(ticket.call, ticket.request) for ticket in tickets] if shadows else []
         left: list[Left] = []
         answered, rows = self._answer_all(
-            batch.tickets, job.outcomes, job.decision_ids, version.trailing, self._max_answer_bytes, left
+            tickets, job.outcomes, job.decision_ids, version.trailing, self._max_answer_bytes, left
         )
         ledger.in_flight -= len(answered)
         for one in left:
@@ -317,8 +363,12 @@ class Engine:
                 job.encoded_ns,
                 self._clock.unix_ns() // 1_000_000,
             )
-        self._ledger.released(version)
-        self._ledger.ended()
+            if self._recording is not None and not job.recorded:
+                ids = job.decision_ids if len(answered) == len(tickets) and not left else job.ids_of(answered)
+                self._recording.answered(job, answered, ids)
+        let_go(tickets)
+        ledger.released(version)
+        ledger.ended()
         if shadows:
             _hand_over(job, answers)
 
@@ -326,7 +376,11 @@ class Engine:
         """Tells the caller of a request that has run, in whatever way it ended. Returns whether it was answered."""
         version, ledger = job.version, self._ledger
         if call.cancelled:
-            ledger.gone(version.slot)
+            call.decision_id = decision_id
+            if decision_id in job.recorded:
+                ledger.gone_after(version.slot)
+            else:
+                ledger.gone(version.slot, call, ticket.received_ns, version, ticket.request, ticket)
             return False
         total_ns = job.encoded_ns - ticket.received_ns
         ledger.in_flight -= 1
@@ -337,7 +391,8 @@ class Engine:
             except Exception as error:  # of ours, and nothing to the rest of the batch
                 outcome, answers = error, False
         elif isinstance(outcome, SteelyardError):
-            self._suspects.blame(call.peer, job.encoded_ns)
+            if not isinstance(outcome, Unavailable):
+                self._suspects.blame(call.peer, job.encoded_ns)
         elif type(outcome) is bytes:
             outcome = TooLarge(
                 f"model {version.model!r}: the answer has {len(outcome)} bytes, and the limit is "
@@ -352,6 +407,10 @@ class Engine:
                 call.fail(outcome, decision_id, version.trailing)
             except Exception as error:  # as above
                 log("answer.fault", level=logging.ERROR, decision_id=decision_id, exception=repr(error))
+            if self._recording is not None and decision_id not in job.recorded:
+                self._recording.ended(
+                    version, call, ticket.request, decision_id, outcome, ticket.received_ns, total_ns, ticket
+                )
             if ledger.log_request is not None:
                 ledger.log_request(decision_id, version.model, version.name, outcome, total_ns)
         if call.arm is not None:

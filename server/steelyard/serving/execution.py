@@ -25,7 +25,8 @@ class Job:
     """One batch on its way through execution: what it was given, what came of it, and when.
 
     `outcomes` stands in the order of the batch's tickets: an encoded answer, or the error that ticket gets. `places`
-    are those of a batch whose rows may differ in length, `padding` included.
+    are those of a batch whose rows may differ in length, `padding` included. `recorded` are the decision ids of answers
+    that were recorded before their callers are told.
     """
 
     __slots__ = (
@@ -38,6 +39,7 @@ class Job:
         "outcomes",
         "padding",
         "places",
+        "recorded",
         "runs",
         "tally",
         "version",
@@ -52,7 +54,13 @@ class Job:
         self.runs = 0
         self.places = self.padding = 0
         self.failed = False
+        self.recorded: frozenset[str] = frozenset()
         self.tally = None if version.pipeline is None else version.pipeline.tally()
+
+    def ids_of(self, tickets: list[Ticket]) -> list[str]:
+        """The decision ids of some of the batch's tickets."""
+        ids = dict(zip(map(id, self.batch.tickets), self.decision_ids, strict=True))
+        return [ids[id(ticket)] for ticket in tickets]
 
 
 def execute(job: Job) -> None:

@@ -9,6 +9,8 @@ from steelyard._native.observe import Slot
 from steelyard.clock import Clock
 from steelyard.errors import SteelyardError
 from steelyard.observe.layout import refusal_of
+from steelyard.scheduling.ticket import Ticket
+from steelyard.serving.recording import Recording
 from steelyard.serving.version import ServedVersion
 
 # A caller's deadline reaches us later than it is: gRPC rounds it up by as much as a hundredth, and it begins anew here.
@@ -22,11 +24,17 @@ RequestLog = Callable[[str, str | None, str | None, SteelyardError | None, int],
 class Ledger:
     """Each call that came in is in `in_flight` until it ends here or is answered; lives on the event loop.
 
-    `unknown` counts what named no model we know. `log_request` hears of each call that ends, None: nobody does.
+    `unknown` counts what named no model we know. `log_request` hears of each call that ends, `recording` has
+    it recorded; None: nobody does.
     """
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, clock: Clock, unknown: Slot, log_request: RequestLog | None
+        self,
+        loop: asyncio.AbstractEventLoop,
+        clock: Clock,
+        unknown: Slot,
+        log_request: RequestLog | None,
+        recording: Recording | None = None,
     ) -> None:
         self._loop = loop
         self._clock = clock
@@ -34,6 +42,7 @@ class Ledger:
         self.touched: set[ServedVersion] = set()
         """Versions whose gauges are to be written."""
         self.unknown = unknown
+        self.recording = recording
         self.log_request = log_request
         self.in_flight = 0
 
@@ -53,10 +62,14 @@ class Ledger:
         slot: Slot,
         error: SteelyardError,
         received_ns: int,
-        model: str | None = None,
-        version: str | None = None,
+        version: ServedVersion | None = None,
+        request: Any = None,
+        ticket: Ticket | None = None,
     ) -> str:
-        """Ends a call that will not run, and counts why; gives the decision id that it was told."""
+        """Ends a call that will not run, counts and records why; gives the decision id that it was told.
+
+        version, request, ticket: as far as there are any.
+        """
         total_ns = self._clock.now_ns() - received_ns
         call.place = None
         self.in_flight -= 1
@@ -71,8 +84,15 @@ class Ledger:
             call.arm = None
         if not call.cancelled:
             call.fail(error, decision_id, ())
+        if self.recording is not None:
+            self.recording.ended(version, call, request, decision_id, error, received_ns, total_ns, ticket)
         if self.log_request is not None:
-            self.log_request(decision_id, model, version, error, total_ns)
+            if version is not None:
+                self.log_request(decision_id, version.model, version.name, error, total_ns)
+            elif request is not None:
+                self.log_request(decision_id, request.model_name, request.model_version, error, total_ns)
+            else:
+                self.log_request(decision_id, None, None, error, total_ns)
         self.ended()
         return decision_id
 
@@ -83,8 +103,27 @@ class Ledger:
         call.arm.end(0 < deadline_ns <= now_ns + slack_ns, now_ns - received_ns)
         call.arm = None
 
-    def gone(self, slot: Slot) -> None:
-        """Ends a call whose caller went away."""
+    def gone(
+        self,
+        slot: Slot,
+        call: Any,
+        received_ns: int,
+        version: ServedVersion | None = None,
+        request: Any = None,
+        ticket: Ticket | None = None,
+    ) -> None:
+        """Ends a call whose caller went away, and records it; version, request, ticket: as far as there are any."""
+        self.in_flight -= 1
+        slot.cancelled()
+        if self.recording is not None:
+            total_ns = self._clock.now_ns() - received_ns
+            self.recording.ended(
+                version, call, request, call.decision_id, None, received_ns, total_ns, ticket
+            )
+        self.ended()
+
+    def gone_after(self, slot: Slot) -> None:
+        """Ends a call whose caller went away while its answer, which is recorded, waited for the disk."""
         self.in_flight -= 1
         slot.cancelled()
         self.ended()

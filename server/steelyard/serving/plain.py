@@ -72,7 +72,6 @@ def answer_all(
     for ticket, outcome, decision_id in zip(tickets, outcomes, decision_ids, strict=True):
         call = ticket.call
         ticket.state = DONE
-        ticket.call = ticket.request = None
         call.place = None
         plain = type(outcome) is bytes and len(outcome) <= max_answer_bytes
         if not plain or not isinstance(call, EngineCall) or call.cancelled or call.arm is not None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import onnxruntime as ort
 
+from steelyard._native.journal import Subject
 from steelyard._native.observe import Slot
 from steelyard.models.manifest import ModelManifest
 from steelyard.models.spec import ModelSpec
@@ -82,6 +83,12 @@ class ServedVersion:
     """Through which buffers batches go to a device; None: they are run where they are assembled."""
     in_canary: bool = False
     """Whether it is one of a canary's arms."""
+    signer: str = ""
+    """Who signed the content; empty where nobody did, or nobody asked."""
+    evidence_required: bool = field(init=False)
+    """Whether an answer leaves when its record is on disk, and not before."""
+    subject: Subject | None = field(init=False)
+    """What the records of its decisions have in common; None: they are not recorded."""
 
     def __post_init__(self) -> None:
         self.name = version = str(self.number)
@@ -93,6 +100,14 @@ class ServedVersion:
         )
         self.trailing = ((MODEL_VERSION, version), (MODEL_DIGEST, self.digest))
         self.output_names = frozenset(t.name for t in self.offered.outputs)
+        evidence = self.manifest.evidence
+        self.evidence_required = evidence.mode == "required"
+        content = bytes.fromhex(self.digest.removeprefix("sha256:"))
+        self.subject = (
+            None
+            if evidence.mode == "off"
+            else Subject(self.model, self.number, content, self.signer, evidence.sample)
+        )
         if self.pipeline is not None:
             self.slot.name_steps([f"{phase} {name}" for phase, name in self.pipeline.steps])
         self.plain_outputs = all(t.datatype != "BYTES" for t in self.offered.outputs)

@@ -9,9 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from steelyard._native.journal import Ring
 from steelyard._native.observe import Segment
 from steelyard.config import Settings
-from steelyard.errors import LoadFailed
+from steelyard.errors import EvidenceError, LoadFailed
+from steelyard.evidence.recovery import recover
 from steelyard.observe.collector import TlsReads, WorkerView
 from steelyard.observe.logs import log
 from steelyard.observe.segment import SegmentReader, create_segment
@@ -68,6 +70,8 @@ class WorkerProcess:
         self._segment_fds = [create_segment(f"worker-{number}{letter}") for letter in "ab"]
         self._readers = [SegmentReader(fd) for fd in self._segment_fds]
         self._around.segments += self._segment_fds
+        self._journal = settings.data / "journal" / f"worker-{number}"
+        self._recover(None)
         self._others: list[WorkerLife] = []
         """A process that is to fill the place, or one that has left it and finishes."""
         self._stopping = asyncio.Event()
@@ -183,9 +187,24 @@ class WorkerProcess:
         """Counts as lost what a process took with it, now that nobody writes to its segment."""
         before = self._readers[self._segment_fds.index(life.segment_fd)].snapshot()
         try:
-            Segment(life.segment_fd, before.worker_pid, before.worker_start_unix_ns)
+            segment = Segment(life.segment_fd, before.worker_pid, before.worker_start_unix_ns)
+            self._recover(Ring(segment.memory))
         except ValueError as error:
             log("segment.broken", level=logging.ERROR, worker=self.number, reason=str(error))
+        except EvidenceError as error:
+            log("journal.not_recovered", level=logging.ERROR, worker=self.number, reason=str(error))
+
+    def _recover(self, ring: Ring | None) -> None:
+        """Closes the journal of a process that did not; raises EvidenceError."""
+        for one in recover(self._journal, ring, time.time_ns()):
+            log(
+                "journal.recovered",
+                level=logging.WARNING,
+                file=str(one.path),
+                records=one.records,
+                torn_bytes=one.torn_bytes,
+                from_ring=ring is not None,
+            )
 
     def _hear(self, life: WorkerLife, message: Mapping[str, Any]) -> None:
         if "kept_out" in message:

@@ -13,10 +13,12 @@ from typing import Any
 
 import uvloop
 
+from steelyard._native.journal import Ring
 from steelyard._native.observe import Segment
 from steelyard.clock import SystemClock
 from steelyard.config import Settings
 from steelyard.errors import SteelyardError
+from steelyard.evidence.journal import Journal
 from steelyard.fronts.http2.front import Http2Front
 from steelyard.fronts.tls import ServedTls
 from steelyard.models.names import parse_version
@@ -39,6 +41,7 @@ from steelyard.serving.lifecycle import Lifecycle, Phase
 from steelyard.serving.loader import Loader
 from steelyard.serving.loading import Environment
 from steelyard.serving.methods import Methods
+from steelyard.serving.recording import Recording, on_loop, tell_log
 from steelyard.serving.taps import Taps
 from steelyard.serving.verdicts import Verdicts
 from steelyard.supervisor.channel import EXIT_REFUSED, Channel
@@ -78,7 +81,19 @@ async def serve(control: socket.socket, segment_fd: int) -> int:
     inline_below_ns = settings.inline_threshold_us * 1000
     scheduler = Scheduler(threads, settings.max_queue_bytes, inline_below_ns)
     request_log: RequestLog | None = _log_request if settings.log_requests else None
-    engine = Engine(loop, clock, catalog, scheduler, segment.unknown, request_log, settings.max_message_bytes)
+    ring = Ring(segment.memory)
+    recording = Recording(ring, clock)
+    engine = Engine(
+        loop,
+        clock,
+        catalog,
+        scheduler,
+        segment.unknown,
+        request_log,
+        settings.max_message_bytes,
+        recording=recording,
+    )
+    journal: Journal | None = None
     costs = Costs(settings.data / "costs", first["worker"], settings.workers)
     verdicts = Verdicts(settings.data / "verdicts")
     keeping = CostKeeping(catalog, costs)
@@ -154,12 +169,26 @@ async def serve(control: socket.socket, segment_fd: int) -> int:
             task.cancel()
         await keeping.keep(1)
         taps.close()
+        if journal is not None:
+            await asyncio.to_thread(journal.close)
         engine.close(wait=drained)
         rounds.close()
         loader.close()
         await channel.close()
 
     try:
+        journal = Journal(
+            settings.data / "journal" / f"worker-{first['worker']}",
+            first["worker"],
+            ring,
+            clock,
+            settings.journal_segment_bytes,
+            settings.journal_segment_age_s,
+            settings.journal_commit_interval_ms / 1000,
+            on_loop(loop, recording),
+            tell_log,
+        )
+        recording.begin(journal, engine.tell_recorded)
         tls = None if first["late"] else await begin()
         await _unless(stop, loader.load_all())
         # What it was told meanwhile is in force when it says that it has loaded.

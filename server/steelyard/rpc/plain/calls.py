@@ -27,6 +27,7 @@ class ServerCall:
         self.deadline_ns = 0 if head.timeout_ns < 0 else now_ns + head.timeout_ns
         self.encoding = head.encoding
         self.accepts = head.accepts
+        self.traceparent = head.traceparent
         self._fields = fields
         self.state: int = ServerState.RECEIVING
         self.body: bytes | None = None

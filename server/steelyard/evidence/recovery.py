@@ -1,0 +1,127 @@
+"""What a process that was killed left of its journal: torn frames are cut off, what its ring held is written."""
+
+import fcntl
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from steelyard._native.journal import Ring
+from steelyard.errors import EvidenceError
+from steelyard.evidence.frames import Gap, Kind, SegmentReading, frame, json_frame, read_frames, read_segment
+from steelyard.evidence.journal import CHUNK_BYTES
+
+# What is known of a process that was killed with all that knew of it.
+UNKNOWN_WHY = "the writer was killed; what its ring held is missing, and how much that was is not known"
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """A file that was closed for the process that wrote it."""
+
+    path: Path
+    records: int
+    torn_bytes: int
+    """What was cut off."""
+
+
+def recover(directory: Path, ring: Ring | None, unix_ns: int) -> list[Recovered]:
+    """Closes the files in a worker's `directory` that nobody writes to and nobody has closed; returns those.
+
+    ring: of the process that is dead, whose records are written to the last of them; None where it is gone as well,
+    which is told as a gap of unknown size. Raises EvidenceError where that cannot be written.
+    """
+    if ring is None and not directory.is_dir():
+        return []
+    try:
+        found = [
+            (path, fd) for path in sorted(directory.glob("*.log")) if (fd := _unclosed(path)) is not None
+        ]
+        if ring is not None and not found and ring.head != ring.tail:
+            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+            path = directory / f"{unix_ns:020d}.log"
+            found = [(path, os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))]
+        recovered = []
+        for place, (path, fd) in enumerate(found):
+            try:
+                last = ring if place == len(found) - 1 else None
+                recovered.append(_close(path, fd, last, ring is None, unix_ns))
+            finally:
+                os.close(fd)
+    except OSError as error:
+        raise EvidenceError(f"{directory}: the journal cannot be recovered: {error.strerror}") from None
+    return recovered
+
+
+def _unclosed(path: Path) -> int | None:
+    """A descriptor of a file that nobody writes to and that has no end; else None."""
+    fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(fd)
+        return None
+    if _ends(path, fd):
+        os.close(fd)
+        return None
+    return fd
+
+
+def _ends(path: Path, fd: int) -> bool:
+    """Whether the file's last frame says that it was closed; looks at its tail first."""
+    size = os.fstat(fd).st_size
+    tail = os.pread(fd, 4096, max(0, size - 4096))
+    at = tail.rfind(b'{"records":')
+    if at < 12:
+        return False
+    return any(kind is Kind.END for kind, _, _ in read_frames(tail, at - 12))
+
+
+def _close(path: Path, fd: int, ring: Ring | None, is_alone: bool, unix_ns: int) -> Recovered:
+    reading: SegmentReading = read_segment(path)
+    at = reading.good_bytes
+    os.ftruncate(fd, at)
+    records, gaps = len(reading.records), sum(gap.count for gap in reading.gaps)
+    frames: list[bytes] = []
+    if ring is not None:
+        last = _last_records(path)
+        while True:
+            chunk, count = ring.peek(CHUNK_BYTES)
+            if not count:
+                break
+            # It may have been killed between writing a chunk and saying so.
+            if chunk[: len(last)] == last and last:
+                count = _count(last)
+                ring.taken(len(last), count, True)
+                last = b""
+                continue
+            last = b""
+            frames.append(frame(Kind.RECORDS, chunk))
+            ring.taken(len(chunk), count, True)
+            records += count
+    elif is_alone:
+        frames.append(json_frame(Kind.GAP, asdict(Gap(0, unix_ns, unix_ns, UNKNOWN_WHY))))
+    end = {"records": records, "gaps": gaps, "unix_ns": unix_ns, "torn_bytes": reading.torn_bytes}
+    frames.append(json_frame(Kind.END, end))
+    data = memoryview(b"".join(frames))
+    while data:
+        written = os.pwrite(fd, data, at)
+        data, at = data[written:], at + written
+    os.fdatasync(fd)
+    return Recovered(path, records, reading.torn_bytes)
+
+
+def _last_records(path: Path) -> bytes:
+    """The payload of the last whole frame of records."""
+    last = b""
+    for kind, payload, _ in read_frames(path.read_bytes()):
+        if kind is Kind.RECORDS:
+            last = bytes(payload)
+    return last
+
+
+def _count(payload: bytes) -> int:
+    at = count = 0
+    while at < len(payload):
+        at += 2 + int.from_bytes(payload[at : at + 2], "little")
+        count += 1
+    return count
