@@ -13,6 +13,8 @@ from steelyard.evidence.journal import CHUNK_BYTES
 # What is known of a process that was killed with all that knew of it.
 UNKNOWN_WHY = "the writer was killed; what its ring held is missing, and how much that was is not known"
 
+LOST_WHY = "the process ended with these requests in it"
+
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
@@ -24,11 +26,12 @@ class Recovered:
     """What was cut off."""
 
 
-def recover(directory: Path, ring: Ring | None, unix_ns: int) -> list[Recovered]:
+def recover(directory: Path, ring: Ring | None, lost: int, unix_ns: int) -> list[Recovered]:
     """Closes the files in a worker's `directory` that nobody writes to and nobody has closed; returns those.
 
     ring: of the process that is dead, whose records are written to the last of them; None where it is gone as well,
-    which is told as a gap of unknown size. Raises EvidenceError where that cannot be written.
+    which is told as a gap of unknown size. lost: requests that were in it and have no record. Raises EvidenceError
+    where that cannot be written.
     """
     if ring is None and not directory.is_dir():
         return []
@@ -36,7 +39,7 @@ def recover(directory: Path, ring: Ring | None, unix_ns: int) -> list[Recovered]
         found = [
             (path, fd) for path in sorted(directory.glob("*.log")) if (fd := _unclosed(path)) is not None
         ]
-        if ring is not None and not found and ring.head != ring.tail:
+        if ring is not None and not found and (lost or ring.head != ring.tail):
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
             path = directory / f"{unix_ns:020d}.log"
             found = [(path, os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))]
@@ -44,7 +47,7 @@ def recover(directory: Path, ring: Ring | None, unix_ns: int) -> list[Recovered]
         for place, (path, fd) in enumerate(found):
             try:
                 last = ring if place == len(found) - 1 else None
-                recovered.append(_close(path, fd, last, ring is None, unix_ns))
+                recovered.append(_close(path, fd, last, ring is None, lost if last else 0, unix_ns))
             finally:
                 os.close(fd)
     except OSError as error:
@@ -76,7 +79,7 @@ def _ends(path: Path, fd: int) -> bool:
     return any(kind is Kind.END for kind, _, _ in read_frames(tail, at - 12))
 
 
-def _close(path: Path, fd: int, ring: Ring | None, is_alone: bool, unix_ns: int) -> Recovered:
+def _close(path: Path, fd: int, ring: Ring | None, is_alone: bool, lost: int, unix_ns: int) -> Recovered:
     reading: SegmentReading = read_segment(path)
     at = reading.good_bytes
     os.ftruncate(fd, at)
@@ -100,6 +103,9 @@ def _close(path: Path, fd: int, ring: Ring | None, is_alone: bool, unix_ns: int)
             records += count
     elif is_alone:
         frames.append(json_frame(Kind.GAP, asdict(Gap(0, unix_ns, unix_ns, UNKNOWN_WHY))))
+    if lost:
+        frames.append(json_frame(Kind.GAP, asdict(Gap(lost, unix_ns, unix_ns, LOST_WHY))))
+        gaps += lost
     end = {"records": records, "gaps": gaps, "unix_ns": unix_ns, "torn_bytes": reading.torn_bytes}
     frames.append(json_frame(Kind.END, end))
     data = memoryview(b"".join(frames))

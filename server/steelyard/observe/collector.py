@@ -17,6 +17,7 @@ from prometheus_client.metrics_core import (
 from prometheus_client.registry import Collector
 
 from steelyard import __version__
+from steelyard.observe.decision_counts import decision_metrics
 from steelyard.observe.histogram import FIRST_EXPONENT, LAST_EXPONENT, HistogramCounts
 from steelyard.observe.layout import EXACT_BATCH, Stage
 from steelyard.observe.process import process_use
@@ -98,6 +99,10 @@ class SegmentCollector(Collector):
         yield from _golden([slot for slot in counts.values() if slot.golden_last_unix_ms])
         yield from _worker_states(views, snapshots, others)
         yield from _worker_processes(views, snapshots)
+        yield from decision_metrics(
+            (str(view.number), snapshot.decisions if other is None else snapshot.decisions + other.decisions)
+            for view, snapshot, other in zip(views, snapshots, others, strict=True)
+        )
         yield InfoMetricFamily(
             "steelyard_build",
             "What is running: versions of the server, of Python and of the runtime.",

@@ -10,6 +10,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from steelyard.observe.decision_counts import DecisionCounts, read_counts
 from steelyard.observe.histogram import BUCKETS, HistogramCounts
 from steelyard.observe.layout import (
     ACTION_PLACES,
@@ -175,6 +176,7 @@ class SegmentSnapshot:
     worker_start_unix_ns: int
     worker_starts: int
     labels_without_slot: int
+    decisions: DecisionCounts
     slots: tuple[SlotCounts, ...]
 
     def slot(self, model: str, version: str) -> SlotCounts:
@@ -231,12 +233,13 @@ class SegmentReader:
         used = min(int(self._words[Header.SLOTS_USED]), SLOTS)
         end = DIRECTORY_WORD + used * ENTRY_WORDS
         entries = self._words[DIRECTORY_WORD:end].copy().reshape(used, ENTRY_WORDS)
-        header = self._words[: Header.LABELS_WITHOUT_SLOT + 1].tolist()
+        header = self._words[: max(Header) + 1].tolist()
         return SegmentSnapshot(
             worker_pid=header[Header.WORKER_PID],
             worker_start_unix_ns=header[Header.WORKER_START_UNIX_NS],
             worker_starts=header[Header.WORKER_STARTS],
             labels_without_slot=header[Header.LABELS_WITHOUT_SLOT],
+            decisions=read_counts(header),
             slots=tuple(self._slot(index, entry) for index, entry in enumerate(entries) if entry[Entry.USED]),
         )
 

@@ -16,7 +16,7 @@ from steelyard.errors import EvidenceError, LoadFailed
 from steelyard.evidence.recovery import recover
 from steelyard.observe.collector import TlsReads, WorkerView
 from steelyard.observe.logs import log
-from steelyard.observe.segment import SegmentReader, create_segment
+from steelyard.observe.segment import SegmentReader, SegmentSnapshot, create_segment
 from steelyard.rollout.directive import Directive
 from steelyard.supervisor.backoff import Backoff
 from steelyard.supervisor.channel import EXIT_REFUSED
@@ -71,7 +71,7 @@ class WorkerProcess:
         self._readers = [SegmentReader(fd) for fd in self._segment_fds]
         self._around.segments += self._segment_fds
         self._journal = settings.data / "journal" / f"worker-{number}"
-        self._recover(None)
+        self._recover(None, 0)
         self._others: list[WorkerLife] = []
         """A process that is to fill the place, or one that has left it and finishes."""
         self._stopping = asyncio.Event()
@@ -188,15 +188,16 @@ class WorkerProcess:
         before = self._readers[self._segment_fds.index(life.segment_fd)].snapshot()
         try:
             segment = Segment(life.segment_fd, before.worker_pid, before.worker_start_unix_ns)
-            self._recover(Ring(segment.memory))
+            after = self._readers[self._segment_fds.index(life.segment_fd)].snapshot()
+            self._recover(Ring(segment.memory), _lost(after) - _lost(before))
         except ValueError as error:
             log("segment.broken", level=logging.ERROR, worker=self.number, reason=str(error))
         except EvidenceError as error:
             log("journal.not_recovered", level=logging.ERROR, worker=self.number, reason=str(error))
 
-    def _recover(self, ring: Ring | None) -> None:
+    def _recover(self, ring: Ring | None, lost: int) -> None:
         """Closes the journal of a process that did not; raises EvidenceError."""
-        for one in recover(self._journal, ring, time.time_ns()):
+        for one in recover(self._journal, ring, lost, time.time_ns()):
             log(
                 "journal.recovered",
                 level=logging.WARNING,
@@ -261,3 +262,8 @@ class WorkerProcess:
         """Gives the segments back; call after `run` has returned."""
         for fd in self._segment_fds:
             os.close(fd)
+
+
+def _lost(snapshot: SegmentSnapshot) -> int:
+    """Requests that processes took with them."""
+    return sum(slot.lost for slot in snapshot.slots)

@@ -1,0 +1,134 @@
+"""The journal of a real server: every request that came to an end is in it once, whoever is killed."""
+
+import os
+import signal
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import grpc
+import numpy as np
+import pytest
+
+from steelyard.evidence.frames import read_segment
+from steelyard.evidence.record import Decision, Outcome, unpack
+from tests.support import models
+from tests.support.asking import Asker, request
+from tests.support.metrics import metrics
+from tests.support.server import Server
+from tests.support.waiting import eventually
+
+ONES = {"x": np.ones((1, 4), np.float32)}
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    path = tmp_path / "models"
+    path.mkdir()
+    models.put(path, "double", models.scaled())
+    models.put(path, "careful", models.scaled())
+    (path / "careful" / "model.toml").write_text('[evidence]\nmode = "required"\n')
+    models.put(path, "silent", models.scaled())
+    (path / "silent" / "model.toml").write_text('[evidence]\nmode = "off"\n')
+    return path
+
+
+def decisions(server: Server) -> list[Decision]:
+    """All that is recorded, of files that are written as well."""
+    return [
+        unpack(record)
+        for path in sorted((server.data / "journal").glob("worker-*/*.log"))
+        for record in read_segment(path).records
+    ]
+
+
+def gaps(server: Server) -> int:
+    return sum(
+        gap.count
+        for path in (server.data / "journal").glob("worker-*/*.log")
+        for gap in read_segment(path).gaps
+    )
+
+
+def test_each_end_is_a_record_that_names_it(start: Callable[..., Server], repository: Path) -> None:
+    server = start(repository).wait_ready()
+    trace = "0af7651916cd43dd8448eb211c80319c"
+    with Asker(server.address) as ask:
+        told: Counter[str] = Counter()
+        for model in ("double", "careful", "silent"):
+            for number in range(20):
+                call = ask.start(
+                    request(model, ONES, id=f"{model}-{number}"),
+                    metadata=[("traceparent", f"00-{trace}-b7ad6b7169203331-01")],
+                )
+                assert call.code() is grpc.StatusCode.OK
+                told[dict(call.trailing_metadata())["steelyard-decision-id"]] += model != "silent"
+        refused = ask.start(request("double", {"x": np.ones((1, 5), np.float32)}))
+        assert refused.code() is grpc.StatusCode.INVALID_ARGUMENT
+        nobody = ask.start(request("nobody", ONES))
+        assert nobody.code() is grpc.StatusCode.NOT_FOUND
+        found = eventually(lambda: len(found := decisions(server)) == 42 and found)
+    assert Counter(one.decision_id for one in found if one.outcome is Outcome.ANSWERED) == +told
+    answered = [one for one in found if one.outcome is Outcome.ANSWERED]
+    assert {one.trace_id for one in answered} == {trace}
+    assert {one.request_id for one in answered} == {
+        f"{model}-{number}" for model in ("double", "careful") for number in range(20)
+    }
+    assert all(one.caller.startswith("ipv4:127.0.0.1:") and one.batch and one.execute_ns for one in answered)
+    assert {(one.model, one.version, bool(one.digest)) for one in answered} == {
+        ("double", 1, True),
+        ("careful", 1, True),
+    }
+    others = {(one.outcome, one.model, one.code, one.version) for one in found if one not in answered}
+    assert others == {(Outcome.REFUSED, "double", 3, 1), (Outcome.REFUSED, "nobody", 5, 0)}
+    counts = metrics(server)
+    assert counts["steelyard_requests_received_total"] == 62
+    assert metrics(server, record="recorded")["steelyard_decisions_total"] == 42
+    assert metrics(server, record="off")["steelyard_decisions_total"] == 20
+
+
+@pytest.mark.parametrize("model", ["double", "careful"])
+def test_no_answered_decision_is_missing_when_a_worker_is_killed(
+    start: Callable[..., Server], repository: Path, model: str
+) -> None:
+    """What a killed worker had not written is in a memory that outlives it; what was in it is a gap."""
+    server = start(repository).wait_ready()
+    told: list[str] = []
+    for _ in range(3):
+        killed = server.worker_pid()
+        with Asker(server.address) as ask:
+            calls = [ask.start(request(model, ONES)) for _ in range(200)]
+            assert calls[40].code() is grpc.StatusCode.OK
+            os.kill(killed, signal.SIGKILL)
+            told += [
+                dict(call.trailing_metadata())["steelyard-decision-id"]
+                for call in calls
+                if call.code() is grpc.StatusCode.OK
+            ]
+        eventually(lambda gone=killed: server.worker_pid() != gone and server.is_ready())
+    server.stop()
+    found = Counter(one.decision_id for one in decisions(server))
+    assert max(found.values()) == 1
+    assert set(told) <= set(found)
+    assert len(told) >= 3 * 41
+
+
+def test_a_server_that_is_killed_whole_says_that_it_does_not_know(
+    start: Callable[..., Server], repository: Path
+) -> None:
+    server = start(repository).wait_ready()
+    told = []
+    with Asker(server.address) as ask:
+        for _ in range(50):
+            call = ask.start(request("careful", ONES))
+            assert call.code() is grpc.StatusCode.OK
+            told.append(dict(call.trailing_metadata())["steelyard-decision-id"])
+        worker = server.worker_pid()
+        os.kill(server.process.pid, signal.SIGSTOP)
+        os.kill(worker, signal.SIGKILL)
+        os.kill(server.process.pid, signal.SIGKILL)
+        server.process.wait(20)
+    again = start(repository).wait_ready()
+    assert again.events("journal.recovered")
+    again.stop()
+    assert set(told) <= {one.decision_id for one in decisions(again)}
