@@ -8,6 +8,7 @@ from benchmarks import (
     clients,
     demo_files,
     engine,
+    evidence,
     front,
     gpu,
     image,
@@ -113,6 +114,14 @@ BENCHMARKS = (
         workers.run,
         partial(workers.run, rounds=1, requests=4_000),
         workers.report,
+    ),
+    Benchmark(
+        "evidence",
+        "every decision recorded, against none",
+        Group.SERVED,
+        evidence.run,
+        partial(evidence.run, rounds=1, requests=4_000, seconds=1.0),
+        evidence.report,
     ),
     Benchmark(
         "messages",
