@@ -26,7 +26,7 @@ CONNECTIONS, STREAMS = 4, 16
 
 
 def run(rounds: int = 7, requests: int = 200_000, seconds: float = 15.0) -> dict[str, Any]:
-    """Requests a second and p99 by mode of each round, also with a stuck disk; the open loop's p99; commit intervals."""
+    """Requests a second and p99 by mode and round, also with a stuck disk; the open loop's p99; commit intervals."""
     found: dict[str, Any] = {"closed": {}, "open": {}, "required": {}, "stuck": {}}
     with tempfile.TemporaryDirectory() as temporary, ExitStack() as stack:
         root = Path(temporary)
