@@ -1,6 +1,7 @@
 """The front that the settings name: made with their limits, and started on the listeners of the supervisor."""
 
 import asyncio
+import contextlib
 import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
@@ -54,12 +55,20 @@ async def start_front(front: Front, settings: Settings, listeners: Sequence[Hand
 
 
 async def stand_in(front: Http2Front, tls: ServedTls | None, away: Mapping[int, Sequence[Handed]]) -> None:
-    """Accepts also from the listeners of workers that are away, by their numbers, and from no others'."""
+    """Accepts also from the listeners of workers that are away, by their numbers, and from no others'. Raises OSError
+    where there is no descriptor for all of one, and then accepts from none of its listeners."""
     for worker in front.accepting.others - away.keys():
         front.accepting.rest(worker)
     for worker in away.keys() - front.accepting.others:
-        listeners = [(socket.socket(fileno=os.dup(one.fd)), tls if one.tls else None) for one in away[worker]]
-        await front.accepting.begin(listeners, worker)
+        with contextlib.ExitStack() as undone:
+            listeners = []
+            for one in away[worker]:
+                listener = socket.socket(fileno=os.dup(one.fd))
+                undone.callback(listener.close)
+                listeners.append((listener, tls if one.tls else None))
+            undone.callback(front.accepting.rest, worker)
+            await front.accepting.begin(listeners, worker)
+            undone.pop_all()
 
 
 async def keep_current(tls: ServedTls, told: Callable[[bool], None]) -> None:
