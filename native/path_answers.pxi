@@ -52,7 +52,7 @@ def answer_all(list tickets, list outcomes, list decision_ids, tuple trailing, P
             continue
         try:
             if type(found) is not UnaryCall or (<UnaryCall>found)._answer is None:
-                found.answer(outcome, decision_id, trailing)
+                problem = found.answer(outcome, decision_id, trailing)
             else:
                 unary = <UnaryCall>found
                 connection = unary.connection
@@ -62,11 +62,13 @@ def answer_all(list tickets, list outcomes, list decision_ids, tuple trailing, P
                         known = front.trailing.known(trailing)
                     connection.call_ended()
                     last = connection
-                unary._answer(
+                problem = unary._answer(
                     unary.rpc, outcome, [new_field(FIELD, (DECISION_ID, decision_id.encode("ascii"))), *known]
                 )
         except Exception as error:
-            left.append((ticket, found, error, decision_id))
+            problem = error
+        if problem is not None:
+            left.append((ticket, found, problem, decision_id))
             continue
         answered.append(ticket)
         rows += ticket.rows

@@ -46,7 +46,7 @@ cdef class UnaryCall(EngineCall):
 
     def answer(self, bytes body not None, str decision_id not None, tuple trailing not None):
         connection = self.connection
-        connection.answer(self.rpc, body, connection.front.trailing.fields(decision_id, trailing))
+        return connection.answer(self.rpc, body, connection.front.trailing.fields(decision_id, trailing))
 
     def fail(self, error, str decision_id not None, tuple trailing not None):
         connection = self.connection

@@ -110,8 +110,7 @@ cdef class Traffic:
             call.state != RECEIVED or call.streams_requests or size > COPIED_BYTES or call.head_bytes
             or not self._has_room(size)
         ):
-            self._others.answer_otherwise(call, body, trailing)
-            return
+            return self._others.answer_otherwise(call, body, trailing)
         stream_id = call.stream_id
         try:
             self._send_response(stream_id, HEAD)
@@ -128,6 +127,7 @@ cdef class Traffic:
         call.held = 0
         PyDict_DelItem(self.calls, stream_id)
         self.ledger.open(-1)
+        return None
 
     cdef bint _has_room(self, Py_ssize_t size):
         cdef Py_ssize_t waiting = self.ledger.outgoing

@@ -110,8 +110,14 @@ async def test_messages_of_cancelled_calls_hold_nothing_while_threads_are_busy(
 class Deaf:
     """An engine that nothing gets to."""
 
-    def submit(self, call: Any, body: bytes) -> None:
+    def expect(self, call: Any) -> int:
+        return 0
+
+    def submit_expected(self, call: Any, body: bytes, received_ns: int) -> None:
         raise AssertionError("nothing was inflated")
+
+    def refuse(self, call: Any, error: Any, received_ns: int) -> None:
+        call.fail(error, "", ())
 
     def cancel(self, call: Any) -> None:
         pass

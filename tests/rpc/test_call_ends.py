@@ -1,11 +1,16 @@
 """Calls whose end comes from somewhere else than their handler: each is told once, and holds nothing after it."""
 
+import gc
+import weakref
+from collections.abc import Callable
+
 import pytest
 
 from steelyard.rpc import codes
-from steelyard.rpc.calls import Happening
+from steelyard.rpc.calls import Happening, ServerCall
 from steelyard.rpc.framing import frame
 from steelyard.rpc.limits import Limits
+from steelyard.rpc.server import ServerConnection
 from tests.rpc.peers import BOTH, UNARY, UP, Pair
 
 # A WINDOW_UPDATE of 0 for the connection, which HTTP/2 forbids.
@@ -83,6 +88,48 @@ def test_an_answer_to_a_stream_that_was_not_read_gives_back_what_it_held(plain: 
     pair.pump()
     assert pair.status(call.stream_id) == (0, "")
     pair.assert_nothing_held()
+
+
+class Owner:
+    """What a front keeps of a call, which knows it too."""
+
+    def __init__(self, call: ServerCall) -> None:
+        self.call = call
+
+
+Ends = Callable[[ServerConnection, ServerCall], object]
+ENDS: dict[str, Ends] = {
+    "small": lambda server, call: server.answer(call, b"x", []),
+    "large": lambda server, call: server.answer(call, bytes(30_000), []),
+    "no room": lambda server, call: server.answer(call, bytes(300_000), []),
+    "compressed": lambda server, call: server.answer_compressed(call, b"x", b"gzip", []),
+    "compressed, no room": lambda server, call: server.answer_compressed(call, bytes(300_000), b"gzip", []),
+}
+
+
+@pytest.mark.parametrize("plain", [False, True], ids=["native", "plain"])
+@pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
+@pytest.mark.parametrize("head_bytes", [10, 20_000])
+def test_who_answered_a_call_is_freed_with_it_and_without_the_collector(
+    end: Ends, head_bytes: int, plain: bool
+) -> None:
+    pair = Pair(Limits(send_bytes=100_000), plain=plain)
+    waiting = pair.call()
+    pair.server.answer(waiting, bytes(50_000), [])
+    stream_id = pair.ask(UNARY, (b"x", b"y" * head_bytes))
+    pair.send(stream_id, b"x", end=True)
+    pair.to_server()
+    pair.told.clear()
+    call = pair.server.calls[stream_id]
+    gc.disable()
+    try:
+        call.owner = Owner(call)
+        freed = weakref.ref(call.owner)
+        end(pair.server, call)
+        del call
+        assert freed() is None
+    finally:
+        gc.enable()
 
 
 def test_an_early_answer_stops_the_sender_once_it_is_out() -> None:

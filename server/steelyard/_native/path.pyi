@@ -26,7 +26,8 @@ class UnaryCall(EngineCall):
     """A ModelInfer call of the http2 front."""
 
     def __init__(self, connection: Any, rpc: ServerCall, answer: Any = None) -> None:
-        """answer: takes an answer as it is; None: the connection has its own way with each."""
+        """answer: takes an answer as it is, and returns what `connection.answer` does; None: the connection has its own
+        way with each."""
 
     @property
     def connection(self) -> Any: ...
@@ -35,7 +36,7 @@ class UnaryCall(EngineCall):
     @property
     def peer(self) -> str: ...
     def metadata(self) -> tuple[tuple[str, str | bytes], ...]: ...
-    def answer(self, body: bytes, decision_id: str, trailing: Metadata) -> None: ...
+    def answer(self, body: bytes, decision_id: str, trailing: Metadata) -> str | None: ...
     def fail(self, error: SteelyardError, decision_id: str, trailing: Metadata) -> None: ...
     def gone(self) -> None:
         """The caller is gone."""
@@ -85,6 +86,7 @@ def answer_all(
     """Answers the calls of tickets that have run, where their outcomes are answers to be given as they are.
 
     Returns the tickets that were answered, and their rows. What is `left` to others is put there: ticket, call, outcome
-    and decision id; the outcome of one that could not be answered is the error that kept it from that. Raises
+    and decision id. The outcome of one that could not be answered is the error that kept it from that, and of one that
+    found no room the text that its caller was told, as `Call.answer` has it. Raises
     ValueError, and has told nobody, where there are not as many outcomes and ids as tickets.
     """

@@ -176,8 +176,9 @@ class Traffic:
     def take(self, events: list[Any], found: list[Any]) -> None:
         """Takes what the library tells; adds a `rpc.calls.Event` to `found` for what came of it."""
 
-    def answer(self, call: ServerCall, body: bytes, trailing: list[Header]) -> None:
-        """Ends a call with its one message and status OK."""
+    def answer(self, call: ServerCall, body: bytes, trailing: list[Header]) -> str | None:
+        """Ends a call with its one message and status OK; or with an error where there is no room for it, and returns
+        what that says."""
 
     def has_room(self, size: int) -> bool:
         """Whether an answer of so many bytes may wait for the peer. The only one of its connection may while it fits

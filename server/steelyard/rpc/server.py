@@ -179,11 +179,7 @@ class ServerConnection:
     def send_message(self, call: ServerCall, body: bytes, compressed: bool = False, aside: int = 0) -> bool:
         """Sends one of several messages, for which `aside` bytes were set aside, and no longer are; ask `may_send`
         before the next. False where there is no room for it, and nothing was sent."""
-        missing = len(body) - aside
-        has_room = missing <= 0 or self._traffic.has_room(missing)
-        if aside:
-            self.set_aside(-aside)
-        if not has_room:
+        if not self._takes_room(len(body), aside):
             return False
         # Where the stream is gone already, `news` or the next `receive` tells of it.
         with contextlib.suppress(NGH2Error):
@@ -200,18 +196,39 @@ class ServerConnection:
                 self._h2.send_response(call.stream_id, [*_HEAD, (b"grpc-encoding", encoding)])
 
     def answer_compressed(
-        self, call: ServerCall, body: bytes, encoding: bytes, trailing: list[Header]
-    ) -> None:
-        """Ends a call with its one message, which is compressed, and status OK."""
-        if not self._traffic.has_room(len(body)):
-            self.fail(call, codes.RESOURCE_EXHAUSTED, self.no_room(len(body)), trailing)
-            return
+        self, call: ServerCall, body: bytes, encoding: bytes, trailing: list[Header], aside: int = 0
+    ) -> str | None:
+        """Ends a call with its one message, which is compressed, and status OK; `aside` bytes were set aside for it.
+        Returns what `answer` does."""
+        return self._answer(call, body, encoding, trailing, aside)
+
+    def _answer(
+        self, call: ServerCall, body: bytes, encoding: bytes | None, trailing: list[Header], aside: int
+    ) -> str | None:
+        # It knows the call too: nobody but the collector would ever find the two.
+        call.owner = None
+        if not self._takes_room(len(body), aside):
+            problem = self.no_room(len(body))
+            self.fail(call, codes.RESOURCE_EXHAUSTED, problem, trailing)
+            return problem
         try:
-            self.announce_encoding(call, encoding)
-            self._message(call, body, True)
+            if encoding is None:
+                self._headers(call)
+            else:
+                self.announce_encoding(call, encoding)
+            self._message(call, body, encoding is not None)
             self._status(call, [_OK, *trailing])
         except NGH2Error:
             self._vanished(call)
+        return None
+
+    def _takes_room(self, size: int, aside: int) -> bool:
+        """Whether a message of so many bytes, for which `aside` were set aside and no longer are, may wait."""
+        missing = size - aside
+        has_room = missing <= 0 or self._traffic.has_room(missing)
+        if aside:
+            self.set_aside(-aside)
+        return has_room
 
     def set_aside(self, count: int) -> None:
         """Counts so many bytes of an answer that is made ready before it is given, or no longer where `count` is under
@@ -419,17 +436,12 @@ class ServerConnection:
         if told:
             found.append((Happening.GONE, call, b"", False))
 
-    def answer_otherwise(self, call: ServerCall, body: bytes, trailing: list[Header]) -> None:
-        """Ends a call with a message that is large, or that finds no room, or after others."""
-        if not self._traffic.has_room(len(body)):
-            self.fail(call, codes.RESOURCE_EXHAUSTED, self.no_room(len(body)), trailing)
-            return
-        try:
-            self._headers(call)
-            self._message(call, body, False)
-            self._status(call, [_OK, *trailing])
-        except NGH2Error:
-            self._vanished(call)
+    def answer_otherwise(
+        self, call: ServerCall, body: bytes, trailing: list[Header], aside: int = 0
+    ) -> str | None:
+        """Ends a call with a message that is large, or that finds no room, or after others; `aside` bytes were set
+        aside for it. Returns what `answer` does."""
+        return self._answer(call, body, None, trailing, aside)
 
     # What comes.
 

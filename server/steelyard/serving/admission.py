@@ -4,7 +4,7 @@ import logging
 
 from steelyard._native.observe import Slot
 from steelyard.clock import Clock
-from steelyard.errors import DeadlineExpired, ExecutionFailed, InvalidRequest, SteelyardError, Unavailable
+from steelyard.errors import DeadlineExpired, ExecutionFailed, InvalidRequest, SteelyardError
 from steelyard.observe.logs import log
 from steelyard.pipelines.plan import PreparedRequest
 from steelyard.scheduling.lane import Lane
@@ -169,13 +169,13 @@ class Admission:
             except Exception as error:  # as in admit
                 self._fault(ticket.call, ticket.request, slot, error, ticket.received_ns, version)
 
-    def refuse_late(self, call: Call, received_ns: int) -> None:
-        """Ends a call that came after the last that will be served."""
-        self._unknown.received(1)
+    def refuse_unread(self, call: Call, error: SteelyardError, received_ns: int) -> None:
+        """Ends a call whose request was not read, so that nobody knows which model it is for."""
         if call.cancelled:
+            self._unknown.received(1)
             self._ledger.gone(self._unknown, call, received_ns)
         else:
-            self._ledger.refuse(call, self._unknown, Unavailable("the server is stopping"), received_ns)
+            self._turn_away(call, None, self._unknown, error, received_ns, None)
 
 
 def _wishes(request: InferRequest, received_ns: int, deadline_ns: int) -> tuple[int, int]:

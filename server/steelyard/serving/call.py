@@ -43,8 +43,9 @@ class Call(Protocol):
         """What the caller sent beside the message."""
         ...
 
-    def answer(self, body: bytes, decision_id: str, trailing: Metadata) -> None:
-        """Ends the call with a ModelInferResponse; `trailing` is what the version says with each."""
+    def answer(self, body: bytes, decision_id: str, trailing: Metadata) -> str | None:
+        """Ends the call with a ModelInferResponse; `trailing` is what the version says with each. Returns what the
+        caller was told in its place, where there was no room for the answer."""
         ...
 
     def fail(self, error: SteelyardError, decision_id: str, trailing: Metadata) -> None:

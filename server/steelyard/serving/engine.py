@@ -3,13 +3,14 @@
 import asyncio
 import logging
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from steelyard._native import path
 from steelyard._native.observe import Slot
 from steelyard._native.path import let_go
 from steelyard.clock import Clock
 from steelyard.errors import (
+    Cancelled,
     DeadlineExpired,
     ExecutionFailed,
     SteelyardError,
@@ -38,6 +39,9 @@ from steelyard.serving.version import ServedVersion
 from steelyard.wire.types import MAX_MESSAGE_BYTES
 
 Work = Job | Preparing | Examination
+
+# The place of a call whose body is being made.
+EXPECTED: Final = object()
 
 
 def _work(job: Work) -> None:
@@ -116,13 +120,41 @@ class Engine:
             self._inbox.put(arrivals, size_bytes)
         else:
             for call, _, received_ns in arrivals:
-                self._loop.call_soon(self._admission.refuse_late, call, received_ns)
+                self._refuse_late(call, received_ns)
+
+    def expect(self, call: Call) -> int | None:
+        """Takes a call that has come, and whose body has yet to be made: `submit_expected` follows, or `refuse`, or
+        `cancel`. Returns when it came; None where nothing follows, as it came too late."""
+        self._ledger.in_flight += 1
+        received_ns = self._now_ns()
+        if not self.accepting:
+            self._refuse_late(call, received_ns)
+            return None
+        call.place = EXPECTED
+        return received_ns
+
+    def submit_expected(self, call: Call, body: bytes, received_ns: int) -> None:
+        """Takes the body of a call that was expected, however late it is made."""
+        call.place = None
+        self._inbox.put([(call, body, received_ns)], len(body))
+
+    def refuse(self, call: Call, error: SteelyardError, received_ns: int) -> None:
+        """Ends a call that was expected, and whose body cannot be made."""
+        self._admission.refuse_unread(call, error, received_ns)
+
+    def _refuse_late(self, call: Call, received_ns: int) -> None:
+        error = Unavailable("the server is stopping")
+        self._loop.call_soon(self._admission.refuse_unread, call, error, received_ns)
 
     def cancel(self, call: Call) -> None:
         """The caller is gone: what waits is withdrawn, what runs is thrown away when it is done."""
         call.cancelled = True
         place = call.place
         if place is None:
+            return
+        if place is EXPECTED:
+            call.place = None
+            self._admission.refuse_unread(call, Cancelled("the caller went away"), self._now_ns())
             return
         version, lane, ticket = place
         if call.arm is not None:
@@ -384,39 +416,53 @@ class Engine:
             return False
         total_ns = job.encoded_ns - ticket.received_ns
         ledger.in_flight -= 1
-        answers = type(outcome) is bytes and len(outcome) <= self._max_answer_bytes
-        if answers:
-            try:
-                call.answer(outcome, decision_id, version.trailing)
-            except Exception as error:  # of ours, and nothing to the rest of the batch
-                outcome, answers = error, False
+        error = self._tell_one(job, call, outcome, decision_id)
+        if error is not None:
+            version.slot.failed(total_ns)
+            if self._recording is not None and decision_id not in job.recorded:
+                self._recording.ended(
+                    version, call, ticket.request, decision_id, error, ticket.received_ns, total_ns, ticket
+                )
+            if ledger.log_request is not None:
+                ledger.log_request(decision_id, version.model, version.name, error, total_ns)
+        if call.arm is not None:
+            call.arm.end(error is not None, total_ns)
+            call.arm = None
+        return error is None
+
+    def _tell_one(self, job: Job, call: Any, outcome: Any, decision_id: str) -> SteelyardError | None:
+        """Tells a caller of an outcome, unless it was told; returns the error where it was one."""
+        version, limit = job.version, self._max_answer_bytes
+        if type(outcome) is bytes:
+            if len(outcome) <= limit:
+                try:
+                    outcome = call.answer(outcome, decision_id, version.trailing)
+                except Exception as fault:  # of ours, and nothing to the rest of the batch
+                    outcome = fault
+            else:
+                outcome = TooLarge(
+                    f"model {version.model!r}: the answer has {len(outcome)} bytes, and the limit is {limit} "
+                    "(max_message_bytes): ask with fewer rows, or for fewer outputs"
+                )
         elif isinstance(outcome, SteelyardError):
             if not isinstance(outcome, Unavailable):
                 self._suspects.blame(call.peer, job.encoded_ns)
-        elif type(outcome) is bytes:
-            outcome = TooLarge(
-                f"model {version.model!r}: the answer has {len(outcome)} bytes, and the limit is "
-                f"{self._max_answer_bytes} (max_message_bytes): ask with fewer rows, or for fewer outputs"
-            )
-        if not answers:
-            if not isinstance(outcome, SteelyardError):
-                log("answer.fault", level=logging.ERROR, decision_id=decision_id, exception=repr(outcome))
-                outcome = ExecutionFailed("the server failed on this answer")
-            version.slot.failed(total_ns)
-            try:
-                call.fail(outcome, decision_id, version.trailing)
-            except Exception as error:  # as above
-                log("answer.fault", level=logging.ERROR, decision_id=decision_id, exception=repr(error))
-            if self._recording is not None and decision_id not in job.recorded:
-                self._recording.ended(
-                    version, call, ticket.request, decision_id, outcome, ticket.received_ns, total_ns, ticket
-                )
-            if ledger.log_request is not None:
-                ledger.log_request(decision_id, version.model, version.name, outcome, total_ns)
-        if call.arm is not None:
-            call.arm.end(not answers, total_ns)
-            call.arm = None
-        return answers
+        if outcome is None:
+            return None
+        if isinstance(outcome, str):
+            # Said in the place of an answer that found no room.
+            return TooLarge(outcome)
+        error: SteelyardError
+        if isinstance(outcome, SteelyardError):
+            error = outcome
+        else:
+            log("answer.fault", level=logging.ERROR, decision_id=decision_id, exception=repr(outcome))
+            error = ExecutionFailed("the server failed on this answer")
+        try:
+            call.fail(error, decision_id, version.trailing)
+        except Exception as fault:  # as above
+            log("answer.fault", level=logging.ERROR, decision_id=decision_id, exception=repr(fault))
+        return error
 
     def _log_answered(self, log_request: RequestLog, job: Job, answered: list[Ticket]) -> None:
         version = job.version

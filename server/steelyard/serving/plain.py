@@ -77,10 +77,13 @@ def answer_all(
         if not plain or not isinstance(call, EngineCall) or call.cancelled or call.arm is not None:
             left.append((ticket, call, outcome, decision_id))
             continue
+        problem: str | Exception | None
         try:
-            call.answer(outcome, decision_id, trailing)  # type: ignore[attr-defined]
+            problem = call.answer(outcome, decision_id, trailing)  # type: ignore[attr-defined]
         except Exception as error:  # whatever went wrong with one is nothing to the others
-            left.append((ticket, call, error, decision_id))
+            problem = error
+        if problem is not None:
+            left.append((ticket, call, problem, decision_id))
             continue
         answered.append(ticket)
     return answered, sum(ticket.rows for ticket in answered)

@@ -44,11 +44,12 @@ class StreamedCall(EngineCall):
     def metadata(self) -> Sequence[tuple[str, str | bytes]]:
         return ()
 
-    def answer(self, body: bytes, decision_id: str, trailing: Metadata) -> None:
+    def answer(self, body: bytes, decision_id: str, trailing: Metadata) -> str | None:
         answer = wrap_stream_response(body)
         self._stream.expect(len(answer))
         problem = self._stream.refuses(self, len(answer))
         self._stream.ended(self, self._error(TooLarge(problem), decision_id) if problem else answer)
+        return problem or None
 
     def fail(self, error: SteelyardError, decision_id: str, trailing: Metadata) -> None:
         answer = self._error(error, decision_id)

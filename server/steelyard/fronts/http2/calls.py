@@ -34,7 +34,10 @@ class InflatingCall(UnaryCall):
 
     def __init__(self, engine: "Engine", connection: "Http2Connection", rpc: ServerCall, body: bytes) -> None:
         super().__init__(connection, rpc)
-        self._inflating: asyncio.Task[None] | None = connection.front.background(self._inflate(engine, body))
+        self._inflating: asyncio.Task[None] | None = None
+        received_ns = engine.expect(self)
+        if received_ns is not None:
+            self._inflating = connection.front.background(self._inflate(engine, body, received_ns))
 
     def gone(self) -> None:
         if self._inflating is not None:
@@ -42,15 +45,15 @@ class InflatingCall(UnaryCall):
             self._inflating.cancel()
         super().gone()
 
-    async def _inflate(self, engine: "Engine", body: bytes) -> None:
+    async def _inflate(self, engine: "Engine", body: bytes, received_ns: int) -> None:
         try:
             plain = await self.connection.front.inflate(self.rpc.encoding, body)
         except SteelyardError as error:
-            self.connection.fail(self.rpc, error, [])
+            engine.refuse(self, error, received_ns)
         except Exception as error:
-            self.connection.fail(self.rpc, fault_of(self.rpc, error), [])
+            engine.refuse(self, fault_of(self.rpc, error), received_ns)
         else:
-            engine.submit(self, plain)
+            engine.submit_expected(self, plain, received_ns)
         self._inflating = None
 
 

@@ -36,11 +36,10 @@ class CompressingConnection(Http2Connection):
         super().__init__(front)
         self._answer_plainly = None
 
-    def answer(self, call: ServerCall, body: bytes, trailing: list[Header]) -> None:
+    def answer(self, call: ServerCall, body: bytes, trailing: list[Header]) -> str | None:
         if len(body) < WORTH_BYTES or not is_accepted(GZIP, call.accepts):
-            super().answer(call, body, trailing)
-        else:
-            self._answer_compressed(call, body, trailing)
+            return super().answer(call, body, trailing)
+        return self._answer_compressed(call, body, trailing)
 
     def finish(self, call: ServerCall, body: bytes | None) -> None:
         if body is None or len(body) < WORTH_BYTES or not is_accepted(GZIP, call.accepts):
@@ -68,42 +67,42 @@ class CompressingConnection(Http2Connection):
         self.rpc.set_aside(missing if has_room else -aside)
         if not has_room:
             raise TooLarge(self.rpc.no_room(len(body)))
-        return await self._compress(body)
-
-    def _answer_compressed(self, call: ServerCall, body: bytes, trailing: list[Header]) -> None:
-        if len(body) <= INLINE_BYTES:
-            self._answer_now(call, deflate(GZIP, body), trailing)
-        elif not self.rpc.has_room(len(body)):
-            # Where it is refused, as it would be later.
-            self.rpc.answer(call, body, trailing)
-            self.call_ended()
-        else:
-            call.owner = owner = Compressed()
-            self.rpc.set_aside(len(body))
-            self.front.background(self._answer_later(call, owner, body, trailing))
-
-    async def _answer_later(self, call: ServerCall, owner: Any, body: bytes, trailing: list[Header]) -> None:
-        try:
-            small = await self._compress(body)
-        except Exception as error:
-            if not owner.is_gone:
-                self.fail(call, fault_of(call, error), trailing)
-            return
-        if owner.is_gone:
-            return
-        if small is None:
-            self.rpc.answer(call, body, trailing)
-            self.call_ended()
-        else:
-            self._answer_now(call, small, trailing)
-
-    async def _compress(self, body: bytes) -> bytes | None:
-        """As the front does; until then the answer, which was set aside, is counted as one that waits for the peer."""
         try:
             return await self.front.compress(body)
         finally:
             self.rpc.set_aside(-len(body))
 
-    def _answer_now(self, call: ServerCall, small: bytes, trailing: list[Header]) -> None:
-        self.rpc.answer_compressed(call, small, GZIP, trailing)
+    def _answer_compressed(self, call: ServerCall, body: bytes, trailing: list[Header]) -> str | None:
+        problem: str | None = None
+        if len(body) <= INLINE_BYTES:
+            problem = self.rpc.answer_compressed(call, deflate(GZIP, body), GZIP, trailing)
+        elif not self.rpc.has_room(len(body)):
+            # Where it is refused, as it would be later.
+            problem = self.rpc.answer(call, body, trailing)
+        else:
+            call.owner = owner = Compressed()
+            # Until it is sent it is counted as one that waits for the peer.
+            self.rpc.set_aside(len(body))
+            self.front.background(self._answer_later(call, owner, body, trailing))
+            return None
         self.call_ended()
+        return problem
+
+    async def _answer_later(self, call: ServerCall, owner: Any, body: bytes, trailing: list[Header]) -> None:
+        """Sends what was counted as answered: what was set aside is enough for it."""
+        aside = len(body)
+        try:
+            small = await self.front.compress(body)
+        except Exception as error:
+            self.rpc.set_aside(-aside)
+            if not owner.is_gone:
+                self.fail(call, fault_of(call, error), trailing)
+            return
+        if owner.is_gone:
+            self.rpc.set_aside(-aside)
+        elif small is None or len(small) > aside:
+            self.rpc.answer_otherwise(call, body, trailing, aside)
+            self.call_ended()
+        else:
+            self.rpc.answer_compressed(call, small, GZIP, trailing, aside)
+            self.call_ended()

@@ -74,7 +74,7 @@ class Traffic:
             else:
                 self._others.other_event(event, found)
 
-    def answer(self, call: ServerCall, body: bytes, trailing: list[Header]) -> None:
+    def answer(self, call: ServerCall, body: bytes, trailing: list[Header]) -> str | None:
         usual = (
             call.state == ServerState.RECEIVED
             and not call.streams_requests
@@ -82,8 +82,8 @@ class Traffic:
             and not call.head_bytes
         )
         if not usual or not self.has_room(len(body)):
-            self._others.answer_otherwise(call, body, trailing)
-            return
+            problem: str | None = self._others.answer_otherwise(call, body, trailing)
+            return problem
         try:
             self._h2.send_response(call.stream_id, _HEAD)
             self._h2.send_data(call.stream_id, frame(body))
@@ -98,6 +98,7 @@ class Traffic:
         call.held = 0
         del self.calls[call.stream_id]
         self.ledger.open(-1)
+        return None
 
     def has_room(self, size: int) -> bool:
         waiting, of_all = self.ledger.outgoing, self.total.outgoing
