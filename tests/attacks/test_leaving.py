@@ -214,6 +214,26 @@ async def test_at_a_stop_half_a_handshake(tmp_path: Path) -> None:
             await stopping
 
 
+async def test_handing_over_with_half_a_handshake_under_way(tmp_path: Path) -> None:
+    authorized = Authorized(tmp_path)
+    async with slow_front(Patience(handshake_s=1000), tls=authorized.served) as slow:
+        with await connected(slow, authorized.context) as kept:
+            host, port = slow.address.split(":")
+            with socket.create_connection((host, int(port)), 10.0) as half:
+                half.sendall(b"\x16\x03\x01")
+                await until(lambda: bool(slow.front._reserved))
+                leaving = asyncio.ensure_future(slow.front.hand_over(30.0))
+                # Who is connected does not wait for it.
+                await told(kept, 1)
+                ask(kept)
+                await asyncio.to_thread(kept.wait_for_trailers, 1)
+                assert not leaving.done()
+            await asyncio.to_thread(kept.read_to_end)
+            assert kept.last_streams == [ALL, 1]
+            kept.close()
+            await leaving
+
+
 def read_to_end(connection: socket.socket) -> bytes:
     """What comes until the server ends the connection."""
     found = b""

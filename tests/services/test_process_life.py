@@ -7,6 +7,7 @@ import signal
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import grpc
@@ -22,8 +23,9 @@ from steelyard.supervisor.listening import ReservedPort
 from steelyard.supervisor.process import WorkerProcess
 from steelyard.wire.generated import grpc_service as pb
 from steelyard.wire.generated import health as health_pb
+from tests.attacks.attacker import Attacker, message
 from tests.support import models
-from tests.support.asking import TIMEOUT_S, Asker, arrays, request
+from tests.support.asking import SERVICE, TIMEOUT_S, Asker, arrays, request
 from tests.support.metrics import metrics
 from tests.support.server import Server
 from tests.support.waiting import eventually
@@ -261,11 +263,53 @@ def test_at_a_stop_what_is_under_way_is_answered_and_what_comes_is_refused(
         server.process.send_signal(signal.SIGTERM)
         eventually(lambda: not server.is_ready(), every_s=0.001)
         assert health_pb.HealthCheckResponse.FromString(next(watch)).status == 2
-        refusal = late.refused(request("double", ONES))
+        # What comes just then may have been on its way, and is answered.
+        refusal = eventually(lambda: late.refused(request("double", ONES)))
         assert refusal.code is grpc.StatusCode.UNAVAILABLE
         assert "stopping" in refusal.message
         for call in under_way:
             assert arrays(pb.ModelInferResponse.FromString(call.result()))["count"].tolist() == [count]
+    assert server.stop() == 0
+
+
+def test_at_a_stop_callers_are_told_at_once_and_streams_go_on_while_there_is_time(
+    start: Start, repository: Path
+) -> None:
+    models.put(repository, "stall", models.stall(), manifest="[serving]\ninstances = 1\n")
+    server = start(repository).wait_ready()
+    turns = {"turns": np.array([2_000_000], np.int64)}
+    with (
+        Asker(server.address) as own,
+        Asker(server.address) as streaming,
+        Attacker(server.address) as attacker,
+    ):
+        own.infer("stall", {"turns": np.array([200_000], np.int64)})
+        under_way = own.start(request("stall", turns))
+        eventually(lambda: metrics(server, model="stall")["steelyard_in_flight"] == 1)
+        asked: SimpleQueue[Any] = SimpleQueue()
+        answers = streaming.channel.stream_stream(f"{SERVICE}ModelStreamInfer")(
+            iter(asked.get, None), timeout=TIMEOUT_S
+        )
+        asked.put(request("double", ONES).SerializeToString())
+        assert not pb.ModelStreamInferResponse.FromString(next(answers)).error_message
+        assert attacker.settle()
+        server.process.send_signal(signal.SIGTERM)
+        eventually(lambda: attacker.settle() and attacker.last_streams)
+        # On its way when the end was announced, and on a connection that was there.
+        good = message(request("double", ONES).SerializeToString())
+        attacker.send(attacker.call(data=good, end=True))
+        attacker.wait_for_trailers(1)
+        assert attacker.data_bytes > 0
+        attacker.read_to_end()
+        assert attacker.last_streams == [(1 << 31) - 1, 1]
+        assert not under_way.done()
+        assert under_way.result()
+        asked.put(request("double", ONES).SerializeToString())
+        refusal = pb.ModelStreamInferResponse.FromString(next(answers))
+        assert "stopping" in refusal.error_message
+        asked.put(None)
+        assert list(answers) == []
+        assert answers.code() is grpc.StatusCode.OK
     assert server.stop() == 0
 
 

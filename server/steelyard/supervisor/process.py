@@ -14,6 +14,7 @@ from steelyard._native.observe import Segment
 from steelyard.config import Settings
 from steelyard.errors import EvidenceError, LoadFailed
 from steelyard.evidence.recovery import recover
+from steelyard.fronts.http2.patience import ENDLESS_HANDSHAKE_S
 from steelyard.observe.collector import TlsReads, WorkerView
 from steelyard.observe.logs import log
 from steelyard.observe.segment import SegmentReader, SegmentSnapshot, create_segment
@@ -27,8 +28,15 @@ from steelyard.supervisor.shares import share_of
 # Beyond the drain timeout, for closing the front and the threads; after that the worker is killed.
 STOP_MARGIN_S = 5.0
 
-# A worker that leaves waits for handshakes, and gives its callers a second to hear of it, before it drains.
-LEAVE_MARGIN_S = 15.0
+# A worker that leaves gives its callers a second to hear of it, before it drains, and the last runs another after it.
+LEAVE_MARGIN_S = 5.0
+
+
+def leaves_within_s(settings: Settings) -> float:
+    """Seconds after which a worker that leaves is killed."""
+    # It waits for the handshakes that are under way first.
+    handshakes_s = settings.handshake_timeout_s or ENDLESS_HANDSHAKE_S
+    return handshakes_s + settings.drain_timeout_s + LEAVE_MARGIN_S + STOP_MARGIN_S
 
 
 @dataclass(slots=True)
@@ -241,7 +249,7 @@ class WorkerProcess:
             self.life = successor
             self._others[:] = [before]
             self._around.changed()
-            await before.stop(self._settings.drain_timeout_s + LEAVE_MARGIN_S + STOP_MARGIN_S, leave=True)
+            await before.stop(leaves_within_s(self._settings), leave=True)
         finally:
             self._others.clear()
         return successor

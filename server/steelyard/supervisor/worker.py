@@ -19,7 +19,7 @@ from steelyard.clock import SystemClock
 from steelyard.config import Settings
 from steelyard.errors import SteelyardError
 from steelyard.evidence.journal import Journal
-from steelyard.fronts.http2.front import Http2Front
+from steelyard.fronts.http2.front import NOTICE_S, Http2Front
 from steelyard.fronts.tls import ServedTls
 from steelyard.models.names import parse_version
 from steelyard.observe.logs import configure_logs, log
@@ -49,6 +49,9 @@ from steelyard.supervisor.front import keep_current, make_front, stand_in, start
 from steelyard.supervisor.listeners import Handed
 from steelyard.supervisor.orders import Orders
 from steelyard.supervisor.spreading import SpreadRepository
+
+# For the last refusals, and for calls where the drain has taken all of its time.
+LAST_S = 1.0
 
 
 def _log_request(
@@ -161,9 +164,24 @@ async def serve(control: socket.socket, segment_fd: int) -> int:
     async def begin() -> ServedTls | None:
         return await start_front(front, settings, [Handed.from_json(one) for one in first["listeners"]])
 
-    async def end(grace_s: float, drained: bool) -> None:
+    async def drain(within_s: float) -> float:
+        """Answers what was accepted; returns what is left of `within_s` seconds."""
+        if isinstance(front, Http2Front):
+            # Else those who are connected would go on asking, to be refused.
+            await front.leave(min(NOTICE_S, within_s))
+        until_s = loop.time() + within_s
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(engine.drain(), within_s)
+        return max(0.0, until_s - loop.time())
+
+    async def end(calls_s: float, last_s: float) -> None:
+        """calls_s: for calls that are open, last_s: for who came since everybody was told to leave."""
         lifecycle.move(Phase.STOPPED)
-        await front.stop(grace_s)
+        if isinstance(front, Http2Front):
+            await front.left(calls_s)
+            await front.stop(last_s)
+        else:
+            await front.stop(max(calls_s, last_s))
         orders.tell_counts_now()
         for task in background:
             task.cancel()
@@ -171,7 +189,7 @@ async def serve(control: socket.socket, segment_fd: int) -> int:
         taps.close()
         if journal is not None:
             await asyncio.to_thread(journal.close)
-        engine.close(wait=drained)
+        engine.close(wait=not engine.in_flight)
         rounds.close()
         loader.close()
         await channel.close()
@@ -199,7 +217,7 @@ async def serve(control: socket.socket, segment_fd: int) -> int:
             tls = await begin()
     except SteelyardError as error:
         channel.send({"refused": str(error)})
-        await end(0.0, drained=False)
+        await end(0.0, 0.0)
         return EXIT_REFUSED
     # What loading left behind lives long: the collector need not walk through it again and again. A version that is
     # replaced is freed all the same, since nothing of it refers back to itself once it is released.
@@ -218,19 +236,19 @@ async def serve(control: socket.socket, segment_fd: int) -> int:
         if settings.poll_interval_s:
             background.add(loop.create_task(loader.watch(settings.poll_interval_s)))
     await _unless(stop, said.leave.wait())
+    drain_s = settings.drain_timeout_s
     if not stop.is_set() and isinstance(front, Http2Front):
         lifecycle.move(Phase.LEAVING)
         log("worker.leaving", in_flight=engine.in_flight)
-        await _unless(stop, front.hand_over(settings.drain_timeout_s))
+        await _unless(stop, front.hand_over(drain_s))
+        if not stop.is_set():
+            # Every call has ended, or had its time.
+            drain_s = LAST_S
     else:
         await stop.wait()
     lifecycle.move(Phase.DRAINING)
     log("worker.draining", in_flight=engine.in_flight)
-    drained = False
-    with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(engine.drain(), settings.drain_timeout_s)
-        drained = True
-    await end(1.0, drained)
+    await end(await drain(drain_s), LAST_S)
     return 0
 
 

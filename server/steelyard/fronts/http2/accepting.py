@@ -5,6 +5,7 @@ import socket
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from steelyard.fronts.http2.patience import ENDLESS_HANDSHAKE_S
 from steelyard.fronts.http2.securing import SecureListener
 from steelyard.fronts.tls import ServedTls
 
@@ -16,9 +17,6 @@ Listener = tuple[socket.socket, ServedTls | None]
 # Connections that may wait to be accepted. With fewer, of clients that all come at once after a restart some would try
 # again only a second later. The system has a bound of its own beside it (net.core.somaxconn).
 BACKLOG = 4096
-
-# So long handshakes that are under way are waited for, where their own time has no end.
-HANDSHAKE_S = 10
 
 OWN = -1
 
@@ -67,8 +65,8 @@ class Accepting:
         # What was accepted in this pass is a connection after the next.
         await asyncio.sleep(0)
         await asyncio.sleep(0)
-        for listener in self._resting:
-            await listener.agreed(self._front.patience.handshake_s or HANDSHAKE_S)
+        within_s = self._front.patience.handshake_s or ENDLESS_HANDSHAKE_S
+        await asyncio.gather(*(listener.agreed(within_s) for listener in self._resting))
 
     def close(self) -> None:
         """Accepts no more, and ends the handshakes that are under way."""

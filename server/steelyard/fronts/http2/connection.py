@@ -222,9 +222,10 @@ class Http2Connection(asyncio.BufferedProtocol):
 
     def leave_now(self) -> None:
         """Takes no new calls, a round trip after `leave`."""
-        self.has_left = True
-        self.rpc.shut_down()
-        self.touch()
+        if not self.has_left:
+            self.has_left = True
+            self.rpc.shut_down()
+            self.touch()
 
     def ask(self) -> None:
         """Asks the peer whether it is there."""
@@ -269,10 +270,11 @@ class Http2Connection(asyncio.BufferedProtocol):
 
     # Calls.
 
-    def answer(self, call: ServerCall, body: bytes, trailing: list[Header]) -> None:
-        """Ends a call with its message."""
-        self.rpc.answer(call, body, trailing)
+    def answer(self, call: ServerCall, body: bytes, trailing: list[Header]) -> str | None:
+        """Ends a call with its message; returns what the caller was told in its place, where there was no room."""
+        problem = self.rpc.answer(call, body, trailing)
         self.call_ended()
+        return problem
 
     def fail(self, call: ServerCall, error: SteelyardError, trailing: list[Header]) -> None:
         """Ends a call with an error."""

@@ -87,7 +87,8 @@ class Http2Front:
         self._inflating = concurrent.futures.ThreadPoolExecutor(INFLATING_THREADS, "inflate")
         self._background: set[asyncio.Task[None]] = set()
         self._sweeping: asyncio.Task[None] | None = None
-        self._empty: asyncio.Future[None] | None = None
+        self._leaving: set[Http2Connection] = set()
+        self._left: asyncio.Future[None] | None = None
         self._stopping = False
 
     async def start(self, listeners: Sequence[Listener]) -> None:
@@ -98,8 +99,23 @@ class Http2Front:
     async def hand_over(self, grace_s: float) -> None:
         """Stops where another process accepts from the same listeners, and has nobody see it: whoever was accepted is
         taken, told to come anew, and answered what it asks until it has heard of that. Calls get `grace_s` seconds."""
+        # Those who are connected need not wait for the handshakes of others to hear of it.
+        self._announce()
         await self.accepting.finish()
         await self.stop(grace_s, HAND_OVER_NOTICE_S)
+
+    async def leave(self, notice_s: float = NOTICE_S) -> None:
+        """Tells those who are connected to begin no new calls here, and returns when what was on its way has come,
+        after which nothing of theirs is taken. Who comes later is accepted, to be told of the end by the handlers."""
+        self._announce()
+        await self._emptied(notice_s)
+        for connection in self._leaving:
+            connection.leave_now()
+
+    async def left(self, within_s: float) -> None:
+        """Returns when those who were connected at `leave` are gone with the last of their calls, or after `within_s`
+        seconds."""
+        await self._gone(within_s)
 
     async def stop(self, grace_s: float, notice_s: float = NOTICE_S) -> None:
         """Takes no new connections and calls, and gives the calls that are open `grace_s` seconds. May be asked again,
@@ -107,8 +123,7 @@ class Http2Front:
         # What was accepted already is no connection yet, and would hear of nothing.
         self._stopping = True
         self.accepting.close()
-        for connection in list(self._connections):
-            connection.leave()
+        self._announce()
         if self._connections and grace_s:
             await self._emptied(min(notice_s, grace_s))
             for connection in list(self._connections):
@@ -200,8 +215,9 @@ class Http2Front:
         """A connection is no more."""
         self._connections.pop(connection, None)
         self.paused.discard(connection)
-        if self._empty is not None and not self._connections and not self._empty.done():
-            self._empty.set_result(None)
+        self._leaving.discard(connection)
+        if self._left is not None and not self._leaving and not self._left.done():
+            self._left.set_result(None)
 
     def touch(self, connection: Http2Connection) -> None:
         """A connection has something to write; all of them write at the end of the pass."""
@@ -256,10 +272,18 @@ class Http2Front:
             for connection in [one for one in self.paused if one.may_read()]:
                 connection.resume_reading()
 
+    def _announce(self) -> None:
+        for connection in list(self._connections):
+            connection.leave()
+
     async def _emptied(self, within_s: float) -> None:
-        if self._connections:
-            self._empty = self._loop.create_future()
-            await asyncio.wait([self._empty], timeout=within_s)
+        self._leaving = set(self._connections)
+        await self._gone(within_s)
+
+    async def _gone(self, within_s: float) -> None:
+        if self._leaving:
+            self._left = self._loop.create_future()
+            await asyncio.wait([self._left], timeout=within_s)
 
     async def _sweep(self) -> None:
         while True:

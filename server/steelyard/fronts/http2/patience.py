@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+# So long a handshake that is under way is waited for by who leaves, where its own time has no end.
+ENDLESS_HANDSHAKE_S = 10
+
 
 @dataclass(frozen=True, slots=True)
 class Patience:
