@@ -444,9 +444,8 @@ class Engine:
                     f"model {version.model!r}: the answer has {len(outcome)} bytes, and the limit is {limit} "
                     "(max_message_bytes): ask with fewer rows, or for fewer outputs"
                 )
-        elif isinstance(outcome, SteelyardError):
-            if not isinstance(outcome, Unavailable):
-                self._suspects.blame(call.peer, job.encoded_ns)
+        elif isinstance(outcome, SteelyardError) and not isinstance(outcome, Unavailable):
+            self._suspects.blame(call.peer, job.encoded_ns)
         if outcome is None:
             return None
         if isinstance(outcome, str):
