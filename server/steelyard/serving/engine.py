@@ -421,7 +421,15 @@ class Engine:
             version.slot.failed(total_ns)
             if self._recording is not None and decision_id not in job.recorded:
                 self._recording.ended(
-                    version, call, ticket.request, decision_id, error, ticket.received_ns, total_ns, ticket
+                    version,
+                    call,
+                    ticket.request,
+                    decision_id,
+                    error,
+                    ticket.received_ns,
+                    total_ns,
+                    ticket,
+                    True,
                 )
             if ledger.log_request is not None:
                 ledger.log_request(decision_id, version.model, version.name, error, total_ns)

@@ -98,15 +98,20 @@ class Recording:
         received_ns: int,
         total_ns: int,
         ticket: Ticket | None = None,
+        ran: bool = False,
     ) -> None:
-        """Records one request that got no answer; error: None where its caller went away."""
+        """Records one request that got no answer.
+
+        error: None where its caller went away. ran: it has failed then, whatever the error is; else it was refused, or
+        failed before.
+        """
         if version is not None and version.subject is None:
             self._ring.left_out(1)
             return
         reason = None if error is None else refusal_of(error)
         outcome = Outcome.CANCELLED
         if error is not None:
-            outcome = Outcome.FAILED if reason is None else Outcome.REFUSED
+            outcome = Outcome.FAILED if ran or reason is None else Outcome.REFUSED
         now_ns = self._clock.now_ns()
         deadline_ns = ticket.deadline_ns if ticket is not None else getattr(call, "deadline_ns", 0)
         try:
