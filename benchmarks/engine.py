@@ -23,7 +23,8 @@ from steelyard._native.path import EngineCall
 from steelyard.clock import SystemClock
 from steelyard.errors import SteelyardError
 from steelyard.observe.layout import Stage
-from steelyard.observe.segment import SegmentReader, create_segment
+from steelyard.observe.segment import SegmentReader
+from steelyard.observe.segment_file import create_segment
 from steelyard.scheduling.scheduler import Scheduler
 from steelyard.serving.call import Metadata
 from steelyard.serving.catalog import Catalog

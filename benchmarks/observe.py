@@ -18,8 +18,10 @@ from benchmarks.benchmark import Chart
 from steelyard._native import decision
 from steelyard._native import observe as native
 from steelyard.observe import decision_ids, plain
-from steelyard.observe.collector import WorkerView, exposition, metrics_registry
-from steelyard.observe.segment import SegmentReader, create_segment
+from steelyard.observe.collector import exposition, metrics_registry
+from steelyard.observe.segment import SegmentReader
+from steelyard.observe.segment_file import create_segment
+from steelyard.observe.view import WorkerView
 
 ROUNDS = 15
 BATCH = 64

@@ -18,7 +18,7 @@ from benchmarks.tiny import save_tiny, tiny_request
 from steelyard._native.decision import new_ids
 from steelyard._native.observe import Segment, Ticket
 from steelyard.models.manifest import ModelManifest
-from steelyard.observe.segment import create_segment
+from steelyard.observe.segment_file import create_segment
 from steelyard.scheduling.scheduler import Scheduler
 from steelyard.serving.entering import enter
 from steelyard.serving.loading import Environment, load_version

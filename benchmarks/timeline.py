@@ -13,7 +13,7 @@ from benchmarks.engine import Bench
 from benchmarks.pictures import PictureModel
 from steelyard._native.observe import Segment
 from steelyard.clock import SystemClock
-from steelyard.observe.segment import create_segment
+from steelyard.observe.segment_file import create_segment
 from steelyard.scheduling.scheduler import Scheduler
 from steelyard.serving.catalog import Catalog
 from steelyard.serving.engine import Engine

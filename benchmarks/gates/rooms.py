@@ -19,7 +19,7 @@ from benchmarks.gates.reference import BATCH, ReferenceLoop
 from benchmarks.photo import picture
 from benchmarks.tiny import save_tiny, tiny_request
 from steelyard._native import observe as native
-from steelyard.observe.segment import create_segment
+from steelyard.observe.segment_file import create_segment
 from steelyard.pipelines.tabular.declaration import TabularTable
 from steelyard.pipelines.tabular.json_source import JsonSource
 from steelyard.pipelines.tabular.plan import compile_plan

@@ -6,9 +6,11 @@ import pytest
 
 from steelyard._native.observe import Segment, Ticket
 from steelyard.demo.stages import STAGES, StageHistogram, account_of
-from steelyard.observe.collector import WorkerView, exposition, metrics_registry
+from steelyard.observe.collector import exposition, metrics_registry
 from steelyard.observe.layout import Stage
-from steelyard.observe.segment import SegmentReader, create_segment
+from steelyard.observe.segment import SegmentReader
+from steelyard.observe.segment_file import create_segment
+from steelyard.observe.view import WorkerView
 
 
 @pytest.fixture

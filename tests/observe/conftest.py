@@ -7,7 +7,7 @@ import pytest
 
 from steelyard._native import observe as native
 from steelyard.observe import plain
-from steelyard.observe.segment import create_segment
+from steelyard.observe.segment_file import create_segment
 
 
 @pytest.fixture(params=[native, plain], ids=["native", "plain"])

@@ -13,8 +13,9 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from steelyard._native.observe import Segment, Slot, Ticket
 from steelyard.observe import Refusal, Stage
-from steelyard.observe.collector import TlsReads, WorkerView, exposition, metrics_registry
+from steelyard.observe.collector import exposition, metrics_registry
 from steelyard.observe.segment import SegmentReader
+from steelyard.observe.view import TlsReads, WorkerView
 from steelyard.pipelines.problems import ACTIONS, RULES
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"

@@ -32,7 +32,8 @@ from steelyard.observe.layout import (
     SEGMENT_BYTES,
     SLOTS,
 )
-from steelyard.observe.segment import SegmentReader, StepCounts, create_segment, merge
+from steelyard.observe.segment import SegmentReader, StepCounts, merge
+from steelyard.observe.segment_file import create_segment
 from steelyard.pipelines.problems import ACTIONS, RULES
 
 PID, START = 4711, 1_700_000_000_000_000_000

@@ -9,7 +9,8 @@ import pytest
 
 from steelyard._native.observe import Segment
 from steelyard.observe.layout import OTHER_SLOT, SLOTS
-from steelyard.observe.segment import SegmentReader, SlotCounts, create_segment
+from steelyard.observe.segment import SegmentReader, SlotCounts
+from steelyard.observe.segment_file import create_segment
 from steelyard.serving.catalog import Catalog
 from steelyard.serving.control import SERVICE, Control
 from steelyard.serving.lifecycle import Lifecycle

@@ -19,7 +19,8 @@ from steelyard._native.observe import Segment
 from steelyard._native.path import EngineCall
 from steelyard.clock import SystemClock
 from steelyard.errors import InvalidRequest, SteelyardError
-from steelyard.observe.segment import SegmentReader, create_segment
+from steelyard.observe.segment import SegmentReader
+from steelyard.observe.segment_file import create_segment
 from steelyard.scheduling.scheduler import Scheduler
 from steelyard.serving import plain
 from steelyard.serving.catalog import Catalog

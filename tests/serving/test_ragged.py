@@ -15,7 +15,8 @@ from steelyard.clock import SystemClock
 from steelyard.errors import ManifestError
 from steelyard.models.manifest import ModelManifest
 from steelyard.models.ragged import Pad
-from steelyard.observe.segment import SegmentReader, create_segment
+from steelyard.observe.segment import SegmentReader
+from steelyard.observe.segment_file import create_segment
 from steelyard.runtime.ragged import Ragged, RaggedInput
 from steelyard.scheduling.ragged import RaggedLane
 from steelyard.scheduling.scheduler import Scheduler

@@ -15,7 +15,7 @@ from steelyard._native.path import EngineCall
 from steelyard.clock import SystemClock
 from steelyard.errors import SteelyardError
 from steelyard.models.manifest import read_model_manifest
-from steelyard.observe.segment import create_segment
+from steelyard.observe.segment_file import create_segment
 from steelyard.scheduling.scheduler import Scheduler
 from steelyard.serving.catalog import Catalog
 from steelyard.serving.engine import Engine

@@ -8,6 +8,7 @@ from pathlib import Path
 from steelyard.errors import RepositoryError
 from steelyard.models.manifest import MODEL_MANIFEST
 from steelyard.models.names import name_problem, parse_version
+from steelyard.models.root import read_root
 from steelyard.models.tree import TreeFile, read_directory, walk
 
 GRAPH_FILE = "model.onnx"
@@ -84,18 +85,7 @@ def scan(root: Path) -> Listing:
     """
     models: dict[str, ModelDir] = {}
     problems: list[Problem] = []
-    try:
-        with os.scandir(root) as entries:
-            found = sorted((entry for entry in entries if not entry.name.startswith(".")), key=_name)
-    except FileNotFoundError:
-        raise RepositoryError(f"{root}: expected a model repository, but nothing is there") from None
-    except NotADirectoryError:
-        raise RepositoryError(
-            f"{root}: expected a model repository, got something that is no directory"
-        ) from None
-    except OSError as exc:
-        raise RepositoryError(f"{root}: the model repository cannot be read: {exc.strerror}") from exc
-    for entry in found:
+    for entry in sorted(read_root(root), key=_name):
         try:
             if not _is_directory(entry):
                 continue

@@ -3,7 +3,6 @@
 import itertools
 import platform
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.exposition import choose_encoder
@@ -21,7 +20,8 @@ from steelyard.observe.decision_counts import decision_metrics
 from steelyard.observe.histogram import FIRST_EXPONENT, LAST_EXPONENT, HistogramCounts
 from steelyard.observe.layout import EXACT_BATCH, Stage
 from steelyard.observe.process import process_use
-from steelyard.observe.segment import SegmentReader, SegmentSnapshot, SlotCounts, merge
+from steelyard.observe.segment import SegmentSnapshot, SlotCounts, merge
+from steelyard.observe.view import WorkerView
 
 # One bound an octave, from 1 us to 69 s: a series is 30 lines, a model 180. The quantiles that steelyard
 # itself shows come from the 16 times finer buckets.
@@ -30,36 +30,6 @@ STAGE_BOUNDS = tuple(str(2**exponent / 1e9) for exponent in EXPONENTS)
 BATCH_BOUNDS = tuple(2**exponent for exponent in range(EXACT_BATCH.bit_length()))
 
 MODEL_LABELS = ("model", "version")
-
-
-@dataclass(frozen=True, slots=True)
-class TlsReads:
-    """How often TLS's files had changed, by whether they could be used."""
-
-    taken: int = 0
-    refused: int = 0
-
-    def one_more(self, taken: bool) -> "TlsReads":
-        """With one more."""
-        return TlsReads(self.taken + taken, self.refused + (not taken))
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerView:
-    """What the supervisor knows of one worker's place: `number` is the place, not the process."""
-
-    number: int
-    reader: SegmentReader
-    up: bool
-    restarts: int
-    tls_reads: TlsReads = TlsReads()
-    other: SegmentReader | None = None
-    """What processes have counted that were replaced, and one counts that finishes what it had begun."""
-
-    @property
-    def readers(self) -> list[SegmentReader]:
-        """All that was counted at this place."""
-        return [self.reader] if self.other is None else [self.reader, self.other]
 
 
 class SegmentCollector(Collector):

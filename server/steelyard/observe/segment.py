@@ -1,8 +1,6 @@
 """The supervisor's side of a worker's shared segment: made here, read here, never written after that."""
 
-import fcntl
 import mmap
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
@@ -21,11 +19,8 @@ from steelyard.observe.layout import (
     DIRECTORY_WORD,
     ENTRY_WORDS,
     HISTOGRAM_WORDS,
-    LAYOUT_VERSION,
     MAGIC,
     MODEL_BYTES,
-    OTHER_MODEL,
-    OTHER_SLOT,
     RULE_PLACES,
     SEGMENT_BYTES,
     SLOTS,
@@ -64,30 +59,6 @@ V = TypeVar("V", StepCounts, int)
 NOTHING_RAN = tuple(HistogramCounts.empty() for _ in Stage)
 NO_BATCHES: Words = np.zeros((BATCH_SIZES, BATCH_SIZE_WORDS), np.uint64)
 NO_BATCHES.flags.writeable = False
-
-
-def create_segment(name: str) -> int:
-    """Makes an empty segment and gives its file descriptor, which the caller owns and hands to one worker.
-
-    It is sparse, has no path, and goes with its last descriptor. It is sealed against resizing, because a
-    reader of a file that a broken worker cut short would die of SIGBUS.
-    """
-    fd = os.memfd_create(f"steelyard-{name}", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    os.ftruncate(fd, SEGMENT_BYTES)
-    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
-    header = np.zeros(Header.LABELS_WITHOUT_SLOT + 1, np.uint64)
-    header[Header.MAGIC] = MAGIC
-    header[Header.LAYOUT_VERSION] = LAYOUT_VERSION
-    header[Header.SLOTS] = SLOTS
-    header[Header.SLOTS_USED] = OTHER_SLOT + 1
-    os.pwrite(fd, header.tobytes(), 0)
-    entries = np.zeros((OTHER_SLOT + 1, ENTRY_WORDS), np.uint64)
-    entries[:, Entry.USED] = 1
-    other = OTHER_MODEL.encode()
-    entries[OTHER_SLOT, Entry.MODEL_LENGTH] = len(other)
-    entries[OTHER_SLOT, Entry.MODEL] = int.from_bytes(other, "little")
-    os.pwrite(fd, entries.tobytes(), 8 * DIRECTORY_WORD)
-    return fd
 
 
 @dataclass(frozen=True, slots=True, eq=False)

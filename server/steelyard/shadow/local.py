@@ -10,7 +10,7 @@ from steelyard._native.observe import Segment
 from steelyard.errors import ExecutionFailed, SteelyardError
 from steelyard.models.manifest import ModelManifest
 from steelyard.models.spec import ModelSpec
-from steelyard.observe.segment import create_segment
+from steelyard.observe.segment_file import create_segment
 from steelyard.rollout.frames import Asked
 from steelyard.runtime.runner import Array, Runner, Shape
 from steelyard.scheduling.lane import Batch

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from steelyard import errors
@@ -39,6 +39,8 @@ class WorkerLife:
         self.reason: str | None = None
         """Why it refused to serve."""
         self.ended = asyncio.Event()
+        self.spawned = asyncio.Event()
+        """Set when the process has been started, or could not be."""
         self.changed = asyncio.Event()
         """Set when it is ready and when it has ended."""
         self.status = 0
@@ -50,7 +52,7 @@ class WorkerLife:
         self._orders: dict[int, asyncio.Future[Mapping[str, Any]]] = {}
         self._last_order = 0
 
-    async def run(self, first: Callable[[], Mapping[str, Any]]) -> int:
+    async def run(self, first: Callable[[], Awaitable[Mapping[str, Any]]]) -> int:
         """Starts the process and hears it out; returns its exit status. first: what it has to know, asked for when it
         can be told, so that whatever happens later is sent behind it."""
         try:
@@ -60,15 +62,18 @@ class WorkerLife:
             self._channel = None
             self._abandon()
             self.ended.set()
+            self.spawned.set()
             self.changed.set()
         return self.status
 
-    async def _run(self, first: Callable[[], Mapping[str, Any]]) -> int:
+    async def _run(self, first: Callable[[], Awaitable[Mapping[str, Any]]]) -> int:
         process, ours = await start_module("steelyard.supervisor.worker", self.segment_fd, self._fds)
         self._process = process
         self.pid = process.pid
-        self._channel = channel = await Channel.open(ours)
-        channel.send(first())
+        self.spawned.set()
+        channel = await Channel.open(ours)
+        channel.send(await first())
+        self._channel = channel
         if self._stopping:
             channel.send({"stop": True})
         async for message in channel:

@@ -5,9 +5,10 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from steelyard._native.journal import Ring
 from steelyard._native.observe import Segment
@@ -15,15 +16,18 @@ from steelyard.config import Settings
 from steelyard.errors import EvidenceError, LoadFailed
 from steelyard.evidence.recovery import recover
 from steelyard.fronts.http2.patience import ENDLESS_HANDSHAKE_S
-from steelyard.observe.collector import TlsReads, WorkerView
 from steelyard.observe.logs import log
-from steelyard.observe.segment import SegmentReader, SegmentSnapshot, create_segment
+from steelyard.observe.segment_file import create_segment
+from steelyard.observe.view import TlsReads, WorkerView
 from steelyard.rollout.directive import Directive
 from steelyard.supervisor.backoff import Backoff
 from steelyard.supervisor.channel import EXIT_REFUSED
 from steelyard.supervisor.life import WorkerLife
 from steelyard.supervisor.listeners import Handed
 from steelyard.supervisor.shares import share_of
+
+if TYPE_CHECKING:
+    from steelyard.observe.segment import SegmentReader, SegmentSnapshot
 
 # Beyond the drain timeout, for closing the front and the threads; after that the worker is killed.
 STOP_MARGIN_S = 5.0
@@ -54,6 +58,8 @@ class Around:
     """Of every place."""
     listeners: list[Sequence[Handed]] = field(default_factory=list)
     """What each place alone has, for others to stand in where its worker is away."""
+    known: Callable[[], Awaitable[Any]] = lambda: asyncio.sleep(0)
+    """Returns when everything is there that a worker has to be told first."""
 
 
 class WorkerProcess:
@@ -76,7 +82,6 @@ class WorkerProcess:
         self._listeners = listeners
         self._around = around or Around()
         self._segment_fds = [create_segment(f"worker-{number}{letter}") for letter in "ab"]
-        self._readers = [SegmentReader(fd) for fd in self._segment_fds]
         self._around.segments += self._segment_fds
         self._journal = settings.data / "journal" / f"worker-{number}"
         self._recover(None, 0)
@@ -88,6 +93,13 @@ class WorkerProcess:
         self._restarts = 0
         self._tls_reads = TlsReads()
         self._served_once = False
+
+    @cached_property
+    def _readers(self) -> "list[SegmentReader]":
+        # Its numpy takes a tenth of a second to be imported; the first process is started before that.
+        from steelyard.observe.segment import SegmentReader
+
+        return [SegmentReader(fd) for fd in self._segment_fds]
 
     @property
     def ready(self) -> bool:
@@ -116,15 +128,19 @@ class WorkerProcess:
             self._readers[1 - now],
         )
 
+    async def spawn(self) -> None:
+        """Starts the first process; `run` then keeps one running."""
+        self.life = self._begin(self._segment_fds[0])
+        await self.life.spawned.wait()
+
     async def run(self) -> None:
         """Starts the worker, and starts it again after each death; returns when it was stopped or has refused."""
         backoff = Backoff()
-        segment_fd = self._segment_fds[0]
-        while not self._stopping.is_set():
-            started_s = time.monotonic()
-            self.life = self._begin(segment_fd)
+        started_s = time.monotonic()
+        if self.life is None:
+            await self.spawn()
+        while self.life is not None:
             life = await self._last_of(self.life)
-            segment_fd = life.segment_fd
             if self._stopping.is_set():
                 return
             if life.status == EXIT_REFUSED and not self._served_once:
@@ -143,6 +159,10 @@ class WorkerProcess:
             )
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), pause_s)
+            if self._stopping.is_set():
+                return
+            started_s = time.monotonic()
+            self.life = self._begin(life.segment_fd)
 
     async def _last_of(self, life: WorkerLife) -> WorkerLife:
         """The process that has died with none in its place: `life`, or one that has replaced it."""
@@ -174,8 +194,10 @@ class WorkerProcess:
         # Beside others, or in the place of one that goes on, a worker accepts nobody before it can answer; a server of
         # one says meanwhile that it is starting.
         late = replaces and (self._settings.workers > 1 or self.ready)
-        status = await life.run(
-            lambda: {
+
+        async def first() -> Mapping[str, Any]:
+            await self._around.known()
+            return {
                 "settings": self._settings.model_dump_json(),
                 "worker": self.number,
                 "late": late,
@@ -185,7 +207,8 @@ class WorkerProcess:
                 "kept_out": self._around.kept_out,
                 "directives": [directive.to_json() for directive in self._around.directives()],
             }
-        )
+
+        status = await life.run(first)
         self._settle(life)
         self._around.ended(life)
         self._around.changed()
@@ -272,6 +295,6 @@ class WorkerProcess:
             os.close(fd)
 
 
-def _lost(snapshot: SegmentSnapshot) -> int:
+def _lost(snapshot: "SegmentSnapshot") -> int:
     """Requests that processes took with them."""
     return sum(slot.lost for slot in snapshot.slots)

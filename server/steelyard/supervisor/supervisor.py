@@ -1,29 +1,19 @@
 """The supervisor: owns the data directory, the ports and the workers, and ends when it is told to."""
 
-import asyncio
 import contextlib
 import os
-import signal
-import socket
-import sys
 from collections.abc import Callable
 from importlib import metadata
 
-from steelyard.clock import SystemClock
 from steelyard.config import Settings
 from steelyard.errors import ConfigError
-from steelyard.fronts.http import HttpFront
-from steelyard.models.repository import scan
-from steelyard.observe.collector import metrics_registry
-from steelyard.observe.logs import configure_logs, log
+from steelyard.models.root import read_root
+from steelyard.observe.logs import configure_logs
 from steelyard.runtime.devices import installed_distributions, refuse_both_distributions
-from steelyard.supervisor.admin import AdminSocket
 from steelyard.supervisor.datadir import DataDirectory, RunningServer
 from steelyard.supervisor.listeners import Listeners
 from steelyard.supervisor.listening import listen
-from steelyard.supervisor.rollouts import Rollouts
 from steelyard.supervisor.workers import Workers
-from steelyard.supervisor.workers_admin import WorkersAdmin
 
 Started = Callable[[RunningServer], None]
 
@@ -45,7 +35,7 @@ async def supervise(settings: Settings, when_ready: Started | None = None) -> No
     """
     runtime = runtime_version()
     configure_logs("supervisor", settings.log_level, settings.log_format)
-    scan(settings.repository)
+    read_root(settings.repository)
     settings = settings.model_copy(
         update={"repository": settings.repository.absolute(), "data": settings.data.absolute()}
     )
@@ -62,86 +52,14 @@ async def supervise(settings: Settings, when_ready: Started | None = None) -> No
             str(http_address),
             str(settings.repository),
         )
-        await _run(settings, runtime, data, listeners, http_listener, announced, when_ready)
+        workers = Workers(settings, listeners.handed_to)
+        held.callback(workers.close)
+        try:
+            await workers.spawn()
+            # What only the supervisor needs takes as long to import as what the workers need: they do both at a time.
+            from steelyard.supervisor.duties import attend
 
-
-async def _run(
-    settings: Settings,
-    runtime: str,
-    data: DataDirectory,
-    listeners: Listeners,
-    http_listener: socket.socket,
-    announced: RunningServer,
-    when_ready: Started | None,
-) -> None:
-    loop = asyncio.get_running_loop()
-    was_ready = False
-
-    def changed() -> None:
-        nonlocal was_ready
-        if workers.is_ready and not was_ready:
-            log(
-                "server.ready",
-                grpc=announced.grpc_addresses,
-                grpc_tls=announced.grpc_tls_addresses,
-                http=announced.http_address,
-                worker=workers.pids[0],
-                workers=len(workers.pids),
-            )
-            if when_ready is not None:
-                when_ready(announced)
-        was_ready = workers.is_ready
-        workers.stand_in()
-        if was_ready:
-            rollouts.worker_is_ready()
-
-    def is_ready() -> bool:
-        return workers.is_ready and not stopping.is_set()
-
-    workers = Workers(settings, listeners.handed_to)
-    rollouts = Rollouts(settings, SystemClock(), workers)
-    workers.around.changed = changed
-    WorkersAdmin(workers).register(rollouts.methods)
-    admin = AdminSocket(settings.data, rollouts.methods)
-    registry = metrics_registry(workers.views, runtime)
-    registry.register(rollouts.collector)
-    http = HttpFront(registry, is_ready)
-    signals = 0
-    stopping = asyncio.Event()
-
-    def on_signal() -> None:
-        nonlocal signals
-        signals += 1
-        stopping.set()
-        if signals > 1:
+            await attend(settings, runtime, data, workers, http_listener, announced, when_ready)
+        finally:
             workers.kill()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, on_signal)
-    # On a terminal it means that the terminal has gone, and the server goes with it.
-    if not sys.stderr.isatty():
-        loop.add_signal_handler(signal.SIGHUP, workers.restart_later, "SIGHUP")
-    try:
-        await http.start(http_listener)
-        await admin.start()
-        data.announce(announced)
-        log("server.starting", repository=str(settings.repository), profile=settings.profile, runtime=runtime)
-        rollouts.start()
-        running = asyncio.ensure_future(workers.run())
-        stop_wait = asyncio.ensure_future(stopping.wait())
-        await asyncio.wait({running, stop_wait}, return_when=asyncio.FIRST_COMPLETED)
-        stop_wait.cancel()
-        log("server.stopping")
-        rollouts.rest()
-        await workers.stop()
-        await running
-        if workers.refusal is not None:
-            raise ConfigError(workers.refusal)
-        log("server.stopped")
-    finally:
-        workers.kill()
-        await rollouts.close()
-        await admin.stop()
-        await http.stop()
-        rollouts.close_log()
-        workers.close()
+            await workers.stop()

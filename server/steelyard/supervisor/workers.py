@@ -5,18 +5,20 @@ import contextlib
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from steelyard.config import Settings
 from steelyard.errors import Conflict, InvalidRequest, Unavailable
-from steelyard.observe.collector import WorkerView
 from steelyard.observe.logs import log
-from steelyard.observe.segment import SlotCounts
+from steelyard.observe.view import WorkerView
 from steelyard.rollout.directive import Directive
 from steelyard.supervisor.life import WorkerLife
 from steelyard.supervisor.listeners import Handed
 from steelyard.supervisor.process import Around, WorkerProcess
 from steelyard.supervisor.spreading import Spreading
+
+if TYPE_CHECKING:
+    from steelyard.observe.segment import SlotCounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,8 @@ class Workers:
 
     def __init__(self, settings: Settings, listeners: Callable[[int], Sequence[Handed]]) -> None:
         self._settings = settings
-        self.around = Around(told=self._told, loaded=self._loaded, ended=self._ended)
+        self._known = asyncio.Event()
+        self.around = Around(told=self._told, loaded=self._loaded, ended=self._ended, known=self._known.wait)
         self._places = [
             WorkerProcess(number, settings, listeners(number), self.around)
             for number in range(settings.workers)
@@ -88,8 +91,11 @@ class Workers:
         """The workers as the metrics see them."""
         return [place.view() for place in self._places]
 
-    def counted(self, model: str, version: str) -> SlotCounts:
+    def counted(self, model: str, version: str) -> "SlotCounts":
         """What all workers have counted of a model's version."""
+        # See `WorkerProcess`: not before the processes are started.
+        from steelyard.observe.segment import SlotCounts
+
         counts = SlotCounts(model, version)
         for place in self._places:
             for reader in place.view().readers:
@@ -104,8 +110,13 @@ class Workers:
         """Processes that run and can be asked."""
         return [life for life in self.all() if life.pid and not life.ended.is_set()]
 
+    async def spawn(self) -> None:
+        """Starts the processes: they import what they need, and hear from `run` what they have to do."""
+        await asyncio.gather(*(place.spawn() for place in self._places))
+
     async def run(self) -> None:
         """Keeps all running; returns when they were stopped, or one refused to begin."""
+        self._known.set()
         loop = asyncio.get_running_loop()
         self._runs = [loop.create_task(place.run()) for place in self._places]
         await asyncio.wait(self._runs, return_when=asyncio.FIRST_COMPLETED)
@@ -153,6 +164,7 @@ class Workers:
     async def stop(self) -> None:
         """Lets all finish what they have accepted, together."""
         self._stopping = True
+        self._known.set()
         await asyncio.gather(*(place.stop() for place in self._places))
         for task in self._tasks:
             task.cancel()
