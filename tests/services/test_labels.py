@@ -17,11 +17,12 @@ import grpc
 import numpy as np
 import pytest
 
-from steelyard.client.admin import ADMIN_SOCKET, AdminClient
+from steelyard.client.admin import AdminClient
 from steelyard.errors import InvalidRequest, LoadFailed, ModelNotFound, SteelyardError, Unavailable
 from steelyard.evidence.log import EVENTS_FILE, read_events
 from steelyard.models.digest import version_digest
 from steelyard.rollout.labels import fold
+from steelyard.wire.admin import ADMIN_SOCKET
 from steelyard.wire.generated import admin as admin_pb
 from steelyard.wire.generated import grpc_service as pb
 from tests.services.operator import Operator

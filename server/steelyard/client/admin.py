@@ -15,15 +15,7 @@ from steelyard.client.target import parse_target
 from steelyard.client.wiring import DEFAULT_MAX_MESSAGE_BYTES, Wiring
 from steelyard.errors import SteelyardError, Unavailable
 from steelyard.rpc.limits import Limits
-
-SERVICE = "/steelyard.v1.Admin/"
-ADMIN_SOCKET = "admin.sock"
-
-
-def socket_address(directory: int) -> str:
-    """The gRPC address of the socket in an open directory: by its descriptor, since the path of a Unix socket has at
-    most 107 bytes, and a data directory may be deeper."""
-    return f"unix:/proc/self/fd/{directory}/{ADMIN_SOCKET}"
+from steelyard.wire.admin import SERVICE, socket_path
 
 
 class AdminClient:
@@ -37,7 +29,7 @@ class AdminClient:
             self._directory = os.open(data, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
             raise Unavailable(f"data {data}: {error.strerror}") from None
-        target = parse_target(socket_address(self._directory))
+        target = parse_target(f"unix:{socket_path(self._directory)}")
         wiring = Wiring(Limits(max_message_bytes=DEFAULT_MAX_MESSAGE_BYTES))
         self._channel = BlockingChannel(target, wiring, None, Backoff(random.random))
 

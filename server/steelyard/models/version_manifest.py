@@ -169,6 +169,11 @@ class VersionManifest(Table):
         )
 
     @property
+    def has_pipeline(self) -> bool:
+        """Whether callers send or get something else than the graph's own tensors, or these are checked."""
+        return bool(self.callers_inputs or self.callers_outputs or self.contracts)
+
+    @property
     def callers_outputs(self) -> tuple[OutputManifest, ...]:
         """What callers get that the graph does not have."""
         return tuple(tensor for tensor in self.output if tensor.steps or tensor.source is not None)

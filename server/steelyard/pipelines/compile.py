@@ -53,7 +53,7 @@ def compile_pipeline(manifest: VersionManifest, model: ModelSpec, directory: Pat
     Raises ManifestError that names the input or output and the step, and ConfigError where a step's library is missing.
     """
     made, shown, held = manifest.callers_inputs, manifest.callers_outputs, manifest.contracts
-    if not made and not shown and not held:
+    if not manifest.has_pipeline:
         if manifest.model_tensors:
             raise ManifestError(f"{VERSION_MANIFEST}: model_tensors = true, but no input has steps")
         return None

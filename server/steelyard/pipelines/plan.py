@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -15,14 +15,17 @@ from steelyard.models.contract import OnBreach
 from steelyard.models.ragged import Pad
 from steelyard.models.spec import DYNAMIC, ModelSpec, TensorSpec
 from steelyard.pipelines.answers import ROW_STATUS
-from steelyard.pipelines.contract.tensors import GivenTensor, TensorContract
 from steelyard.pipelines.elements import select_elements
-from steelyard.pipelines.outputs.boxes import ImageSlot
-from steelyard.pipelines.outputs.plan import OutputPlan
+from steelyard.pipelines.given import GivenTensor
 from steelyard.pipelines.prepared import BAD_ROW_BYTES, PATTERN_WEIGHT, PlacedImages, PreparedTensor, Preparer
 from steelyard.pipelines.problems import PROBLEM_BYTES, Problem, describe, unservable
 from steelyard.pipelines.tally import IMPUTE, Tally
 from steelyard.wire.types import InferRequest, InputTensor
+
+if TYPE_CHECKING:
+    from steelyard.pipelines.contract.tensors import TensorContract
+    from steelyard.pipelines.outputs.boxes import ImageSlot
+    from steelyard.pipelines.outputs.plan import OutputPlan
 
 Array = npt.NDArray[Any]
 
@@ -114,8 +117,8 @@ class Pipeline:
         model: ModelSpec,
         inputs: Sequence[TensorSpec],
         stages: Sequence[Stage],
-        outputs: OutputPlan,
-        contracts: Sequence[TensorContract] = (),
+        outputs: "OutputPlan",
+        contracts: "Sequence[TensorContract]" = (),
         optional: Collection[str] = (),
         pads: Mapping[str, Pad] | None = None,
     ) -> None:
@@ -226,7 +229,7 @@ class Pipeline:
         ways_back = {slot.tensor: self._ways_back(slot, requests) for slot in self.outputs.images}
         return self.outputs.finish(outputs, rows, by_name, tally, self._first_finish, ways_back)
 
-    def _ways_back(self, slot: ImageSlot, requests: Sequence[PreparedRequest]) -> Array:
+    def _ways_back(self, slot: "ImageSlot", requests: Sequence[PreparedRequest]) -> Array:
         """How each row's slot lies in its image, float64 [rows, 6]; the model's own tensors are images as they are."""
         place = self._places[slot.tensor]
         found = []
@@ -247,7 +250,7 @@ class Pipeline:
         ]
 
     def _hold(
-        self, contracts: Sequence[TensorContract], given: dict[str, InputTensor], rows: int, tally: Tally
+        self, contracts: "Sequence[TensorContract]", given: dict[str, InputTensor], rows: int, tally: Tally
     ) -> tuple[list[Problem], Counter[str]]:
         """Holds tensors against their contracts; gives what rows break, and how many values were put in."""
         problems: list[Problem] = []

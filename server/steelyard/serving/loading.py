@@ -21,7 +21,7 @@ from steelyard.models.repository import GRAPH_FILE
 from steelyard.models.spec import ModelSpec
 from steelyard.models.version_manifest import VERSION_MANIFEST, VersionManifest, read_version_manifest
 from steelyard.observe.logs import log
-from steelyard.pipelines.compile import compile_pipeline
+from steelyard.pipelines.declared import declared_pipeline
 from steelyard.pipelines.plan import Pipeline
 from steelyard.runtime.device_session import DeviceSession
 from steelyard.runtime.devices import installed_distributions, refuse_both_distributions, resolve
@@ -142,7 +142,7 @@ def load_version(
     session = open_version(path / GRAPH_FILE, device, threads, serving)
     pace.pause()
     spec = describe(session.get_inputs(), session.get_outputs(), version_manifest, path)
-    pipeline = compile_pipeline(version_manifest, spec, path)
+    pipeline = declared_pipeline(version_manifest, spec, path)
     pads = declared_pads(version_manifest, spec, pipeline)
     _refuse_unbindable(spec)
     golden = check_golden(

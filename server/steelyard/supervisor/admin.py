@@ -3,25 +3,31 @@
 import contextlib
 import json
 import os
+import socket
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from steelyard.client.admin import ADMIN_SOCKET, SERVICE, socket_address
 from steelyard.errors import ConfigError, InvalidRequest
 from steelyard.evidence.event import Event
-from steelyard.fronts.grpcio import GrpcioFront
+from steelyard.fronts.http2.front import Http2Front
 from steelyard.models.names import name_problem
 from steelyard.rollout.labels import Holder, Label
+from steelyard.rpc.limits import Limits
 from steelyard.serving.messages import serialized
 from steelyard.serving.methods import Methods
 from steelyard.supervisor.drills import STAY_S, Drills
 from steelyard.supervisor.label_moves import LabelMoves
+from steelyard.supervisor.listening import socket_mode
 from steelyard.supervisor.record import Record
+from steelyard.wire.admin import ADMIN_SOCKET, SERVICE, socket_path
 from steelyard.wire.generated import admin as pb
 
 # Requests are names and reasons; what comes back is events, a few kilobytes each at most.
 MAX_MESSAGE_BYTES = 16 << 20
+
+# Commands that ask at the same moment.
+BACKLOG = 128
 
 # A list of events stays well below that, whatever they say.
 MAX_LISTED_BYTES = 8 << 20
@@ -167,20 +173,21 @@ class AdminSocket:
     def __init__(self, data: Path, methods: Methods) -> None:
         self._path = data / ADMIN_SOCKET
         self._directory = os.open(data, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        self._front = GrpcioFront(methods, None, MAX_MESSAGE_BYTES)
+        self._front = Http2Front(methods, None, Limits(max_message_bytes=MAX_MESSAGE_BYTES))
 
     async def start(self) -> None:
         """Listens. Raises `ConfigError` where it cannot."""
         # What a server that was killed has left behind; the data directory is this server's alone.
         self._path.unlink(missing_ok=True)
-        # The socket must not be there with another mode, not for a moment.
-        before = os.umask(0o177)
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            await self._front.start([(socket_address(self._directory), None)])
-        except ConfigError as error:
-            raise ConfigError(f"data {self._path.parent}: no admin socket: {error}") from None
-        finally:
-            os.umask(before)
+            with socket_mode(0o600):
+                listener.bind(socket_path(self._directory))
+            listener.listen(BACKLOG)
+        except OSError as error:
+            listener.close()
+            raise ConfigError(f"data {self._path.parent}: no admin socket: {error.strerror}") from None
+        await self._front.start([(listener, None)])
 
     async def stop(self) -> None:
         """Ends what is under way, and takes the socket away."""

@@ -6,7 +6,6 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from steelyard.client.admin import SERVICE
 from steelyard.errors import InvalidRequest
 from steelyard.serving.messages import serialized
 from steelyard.serving.methods import Methods
@@ -16,6 +15,7 @@ from steelyard.supervisor.calibrations import Calibrations
 from steelyard.supervisor.canaries import Canaries
 from steelyard.supervisor.shadows import Shadows
 from steelyard.toml import describe_problems
+from steelyard.wire.admin import SERVICE
 from steelyard.wire.generated import admin as pb
 
 # A calibration that its caller says nothing about.

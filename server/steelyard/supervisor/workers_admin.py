@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from steelyard.client.admin import SERVICE
 from steelyard.serving.messages import serialized
 from steelyard.serving.methods import Methods
 from steelyard.supervisor.workers import Workers
+from steelyard.wire.admin import SERVICE
 from steelyard.wire.generated import admin as pb
 
 

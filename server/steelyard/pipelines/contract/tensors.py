@@ -20,6 +20,7 @@ from steelyard.pipelines.bounds import check_prepared
 from steelyard.pipelines.contract.plan import ContractPlan, raw
 from steelyard.pipelines.contract.rules import Rules, compile_rules, kind_of
 from steelyard.pipelines.elements import join_elements
+from steelyard.pipelines.given import GivenTensor
 from steelyard.pipelines.problems import Problem, shown, unservable
 from steelyard.pipelines.tabular.columns import (
     MAX_CELLS,
@@ -38,17 +39,6 @@ CHUNK_CELLS = 1 << 20
 
 # The types that have a value for a missing one: NaN.
 _FLOATS = ("FP16", "BF16", "FP32", "FP64")
-
-
-@dataclass(frozen=True, slots=True)
-class GivenTensor:
-    """A tensor in the place of a caller's own: with values put in, or made up where it was left out."""
-
-    name: str
-    datatype: str
-    shape: tuple[int, ...]
-    data: memoryview
-    parameters: dict[str, bool | int | str | float]
 
 
 @dataclass(frozen=True, slots=True)
