@@ -6,7 +6,6 @@ import socket
 import sys
 from collections.abc import Callable
 
-from steelyard.clock import SystemClock
 from steelyard.config import Settings
 from steelyard.errors import ConfigError
 from steelyard.fronts.http import HttpFront
@@ -24,6 +23,7 @@ async def attend(
     runtime: str,
     data: DataDirectory,
     workers: Workers,
+    rollouts: Rollouts,
     http_listener: socket.socket,
     announced: RunningServer,
     when_ready: Callable[[RunningServer], None] | None,
@@ -56,7 +56,6 @@ async def attend(
     def is_ready() -> bool:
         return workers.is_ready and not stopping.is_set()
 
-    rollouts = Rollouts(settings, SystemClock(), workers)
     workers.around.changed = changed
     WorkersAdmin(workers).register(rollouts.methods)
     admin = AdminSocket(settings.data, rollouts.methods)

@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable
 from importlib import metadata
 
+from steelyard.clock import SystemClock
 from steelyard.config import Settings
 from steelyard.errors import ConfigError
 from steelyard.models.root import read_root
@@ -56,10 +57,15 @@ async def supervise(settings: Settings, when_ready: Started | None = None) -> No
         held.callback(workers.close)
         try:
             await workers.spawn()
-            # What only the supervisor needs takes as long to import as what the workers need: they do both at a time.
+            # What only the supervisor needs takes as long to import as what the workers need. Both is done at a time:
+            # first what the workers are told, then the rest while they load.
+            from steelyard.supervisor.rollouts import Rollouts
+
+            rollouts = Rollouts(settings, SystemClock(), workers)
+            workers.tell()
             from steelyard.supervisor.duties import attend
 
-            await attend(settings, runtime, data, workers, http_listener, announced, when_ready)
+            await attend(settings, runtime, data, workers, rollouts, http_listener, announced, when_ready)
         finally:
             workers.kill()
             await workers.stop()

@@ -307,6 +307,8 @@ def main() -> int:
     # The supervisor decides when to stop; what a terminal says reaches the whole process group.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    # What was imported lives for ever: no collection need walk through it.
+    gc.freeze()
     control = socket.socket(fileno=int(sys.argv[1]))
     return uvloop.run(serve(control, int(sys.argv[2])))
 

@@ -111,14 +111,19 @@ class Workers:
         return [life for life in self.all() if life.pid and not life.ended.is_set()]
 
     async def spawn(self) -> None:
-        """Starts the processes: they import what they need, and hear from `run` what they have to do."""
+        """Starts the processes: they import what they need, and wait to be told what to do."""
         await asyncio.gather(*(place.spawn() for place in self._places))
+
+    def tell(self) -> None:
+        """Tells the processes what to do: they load their models, and take no request before `run`."""
+        self._known.set()
 
     async def run(self) -> None:
         """Keeps all running; returns when they were stopped, or one refused to begin."""
-        self._known.set()
+        self.tell()
         loop = asyncio.get_running_loop()
         self._runs = [loop.create_task(place.run()) for place in self._places]
+        self._begin_together()
         await asyncio.wait(self._runs, return_when=asyncio.FIRST_COMPLETED)
 
     def restart_later(self, by: str) -> None:
@@ -164,7 +169,7 @@ class Workers:
     async def stop(self) -> None:
         """Lets all finish what they have accepted, together."""
         self._stopping = True
-        self._known.set()
+        self.tell()
         await asyncio.gather(*(place.stop() for place in self._places))
         for task in self._tasks:
             task.cancel()
@@ -192,9 +197,12 @@ class Workers:
     def _loaded(self, life: WorkerLife) -> None:
         if self._begun:
             self._start(self._let_in(life))
-            return
+        else:
+            self._begin_together()
+
+    def _begin_together(self) -> None:
         lives = [place.life for place in self._places]
-        if all(one is not None and one.loaded for one in lives):
+        if self._runs and all(one is not None and one.loaded for one in lives):
             self._begun = True
             for one in lives:
                 assert one is not None
