@@ -3,17 +3,20 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 
 from steelyard.clock import Clock
 from steelyard.errors import Conflict, SteelyardError
 from steelyard.evidence.event import Draft, Event
 from steelyard.observe.logs import log
-from steelyard.observe.segment import SlotCounts
 from steelyard.rollout import labels as kinds
 from steelyard.rollout.labels import PASSED
 from steelyard.supervisor.directing import Directing
 from steelyard.supervisor.label_moves import LabelMoves, check_content
 from steelyard.supervisor.record import SERVER, Record
+
+if TYPE_CHECKING:
+    from steelyard.observe.segment import SlotCounts
 
 # How long a drill that the server makes by itself stays away: a second's requests show whether the old version answers.
 STAY_S = 1.0
@@ -35,7 +38,7 @@ class Drills:
         directing: Directing,
         moves: LabelMoves,
         clock: Clock,
-        counts: Callable[[str, str], SlotCounts],
+        counts: "Callable[[str, str], SlotCounts]",
         lives: Callable[[], int],
     ) -> None:
         self._record = record

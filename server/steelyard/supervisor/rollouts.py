@@ -5,8 +5,6 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from prometheus_client.registry import Collector
-
 from steelyard.clock import Clock
 from steelyard.config import Settings
 from steelyard.evidence.log import EventLog
@@ -22,7 +20,6 @@ from steelyard.supervisor.drills import Drills
 from steelyard.supervisor.label_moves import LabelMoves
 from steelyard.supervisor.life import WorkerLife
 from steelyard.supervisor.record import Record
-from steelyard.supervisor.rollout_metrics import RolloutCollector
 from steelyard.supervisor.shadow_targets import ShadowTargets
 from steelyard.supervisor.shadows import Shadows
 from steelyard.supervisor.trials_admin import TrialsAdmin
@@ -46,27 +43,26 @@ class Rollouts:
                 bytes=self._events.torn_bytes,
             )
 
-        record = Record(self._events, settings.repository, clock)
+        self.record = record = Record(self._events, settings.repository, clock)
         self._directing = Directing(record, workers.all, together=settings.workers > 1)
         self._moves = LabelMoves(record, self._directing)
         self._drills = Drills(
             record, self._directing, self._moves, clock, workers.counted, lambda: workers.starts
         )
         checkpoints, targets = Checkpoints(settings.data), ShadowTargets(settings)
-        self._canaries = Canaries(record, self._directing, self._moves, checkpoints)
-        self._shadows = Shadows(record, self._directing, self._moves, checkpoints, targets)
+        self.canaries = Canaries(record, self._directing, self._moves, checkpoints)
+        self.shadows = Shadows(record, self._directing, self._moves, checkpoints, targets)
         calibrations = Calibrations(record, self._directing, self._moves, targets)
-        self._directing.split_of = self._canaries.split_of
+        self._directing.split_of = self.canaries.split_of
         self._directing.taps_of = lambda model: [
-            *self._shadows.taps_of(model),
+            *self.shadows.taps_of(model),
             *calibrations.tap_of(model),
         ]
-        self._directing.afterwards = [self._canaries.follow, self._shadows.follow]
-        self._moves.ends = [self._canaries.ends, self._shadows.ends]
+        self._directing.afterwards = [self.canaries.follow, self.shadows.follow]
+        self._moves.ends = [self.canaries.ends, self.shadows.ends]
         self.methods = Methods()
         Admin(record, self._moves, self._drills).register(self.methods)
-        TrialsAdmin(self._canaries, self._shadows, calibrations).register(self.methods)
-        self.collector: Collector = RolloutCollector(record, self._canaries, self._shadows)
+        TrialsAdmin(self.canaries, self.shadows, calibrations).register(self.methods)
         self._agreeing = Agreeing(workers.connected, self._moves.followed)
         workers.directives = self._directing.all
         workers.caught_up = self._directing.catch_up
@@ -88,12 +84,12 @@ class Rollouts:
         if "followed" in message:
             self._agreeing.followed(life, message["followed"])
         if "arms" in message:
-            self._canaries.counted(message["arms"])
+            self.canaries.counted(message["arms"])
         if "taps" in message:
-            self._shadows.counted(life.source, message["taps"])
+            self.shadows.counted(life.source, message["taps"])
 
     def _gone(self, life: WorkerLife) -> None:
-        self._shadows.worker_gone(life.source)
+        self.shadows.worker_gone(life.source)
         self._agreeing.gone(life)
 
     def rest(self) -> None:
@@ -104,9 +100,9 @@ class Rollouts:
     async def close(self) -> None:
         """Writes down what was counted, and ends every process."""
         self.rest()
-        self._canaries.save()
-        self._shadows.save()
-        await self._shadows.close()
+        self.canaries.save()
+        self.shadows.save()
+        await self.shadows.close()
         self._directing.close()
 
     def close_log(self) -> None:
@@ -114,8 +110,8 @@ class Rollouts:
         self._events.close()
 
     async def _tend(self) -> None:
-        await self._canaries.end_strays()
-        await self._shadows.resume()
+        await self.canaries.end_strays()
+        await self.shadows.resume()
 
     async def _tend_for_ever(self) -> None:
         while True:
