@@ -1,6 +1,7 @@
 """The supervisor: owns the data directory, the ports and the workers, and ends when it is told to."""
 
 import contextlib
+import gc
 import os
 from collections.abc import Callable
 from importlib import metadata
@@ -58,13 +59,17 @@ async def supervise(settings: Settings, when_ready: Started | None = None) -> No
         try:
             await workers.spawn()
             # What only the supervisor needs takes as long to import as what the workers need. Both is done at a time:
-            # first what the workers are told, then the rest while they load.
+            # first what knows what the workers are told, then the rest while they load. Nothing of it is given back
+            # before the end, and to look for what could be would take a tenth of the time.
+            gc.disable()
             from steelyard.supervisor.rollouts import Rollouts
 
             rollouts = Rollouts(settings, SystemClock(), workers)
             workers.tell()
             from steelyard.supervisor.duties import attend
 
+            gc.freeze()
+            gc.enable()
             await attend(settings, runtime, data, workers, rollouts, http_listener, announced, when_ready)
         finally:
             workers.kill()
