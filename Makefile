@@ -80,7 +80,7 @@ test-asan: $(VENV)/.test
 		--build-lib build/asan/server
 	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
 		ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc PYTHONPATH=build/asan/server \
-		$(BIN)/python -m pytest -p no:cacheprovider $(ASAN_TESTS)
+		$(BIN)/python -m pytest -n 2 -p no:cacheprovider $(ASAN_TESTS)
 
 # Mutated recordings of real connections into the rpc layer; a failure names its seed. make fuzz SECONDS=36000
 SECONDS ?= 600

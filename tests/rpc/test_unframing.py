@@ -3,7 +3,7 @@
 import tracemalloc
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from steelyard._native.rpc import Unframer
@@ -18,6 +18,7 @@ MESSAGES = st.lists(
 PIECES = st.lists(st.integers(1, 5_000), max_size=6)
 
 
+@settings(deadline=None)
 @given(MESSAGES, PIECES)
 def test_any_pieces_give_the_same_messages(messages: list[tuple[bytes, bool]], pieces: list[int]) -> None:
     unframer = Unframer(9_000)
@@ -30,6 +31,7 @@ def test_any_pieces_give_the_same_messages(messages: list[tuple[bytes, bool]], p
     assert unframer.held == 0
 
 
+@settings(deadline=None)
 @given(MESSAGES, PIECES, st.binary(max_size=4))
 def test_what_is_not_whole_is_held_and_counted(
     messages: list[tuple[bytes, bool]], pieces: list[int], rest: bytes
@@ -48,6 +50,7 @@ def test_what_is_not_whole_is_held_and_counted(
     assert unframer.feed(frame(b"new")) == [(b"new", False)]
 
 
+@settings(deadline=None)
 @given(st.integers(101, (1 << 32) - 1), st.booleans(), st.lists(st.integers(1, 4), max_size=3))
 def test_too_long_is_refused_when_its_prefix_says_so(
     length: int, compressed: bool, pieces: list[int]
@@ -68,6 +71,7 @@ def test_the_longest_that_may_be() -> None:
     assert Unframer(100).feed(frame(bytes(100))) == [(bytes(100), False)]
 
 
+@settings(deadline=None)
 @given(st.integers(2, 255))
 def test_a_flag_that_is_none(flag: int) -> None:
     with pytest.raises(FramingError, match=f"a message begins with 0 or 1, this one with {flag}") as refused:
@@ -102,6 +106,7 @@ def test_nothing_is_reserved_for_what_is_only_announced() -> None:
     assert unframer.held == 1
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=60), st.lists(st.integers(1, 9), max_size=12), MESSAGES, PIECES)
 def test_it_does_what_its_plain_twin_does(
     noise: bytes, cuts: list[int], messages: list[tuple[bytes, bool]], pieces: list[int]
