@@ -368,6 +368,8 @@ def test_a_canary_outlives_the_worker_and_the_server(start: Start, tmp_path: Pat
         counted = eventually(lambda: ended(canary := operator.trials("m")["canary"]) == 200 and canary)
         assert counted["split"]["units"] == 200
         os.kill(server.worker_pid(), signal.SIGKILL)
+        # Before both arms are loaded the default version answers, and nobody counts.
+        eventually(lambda: len(server.events("server.ready")) == 2)
         with Asker(server.address) as asker:
             eventually(lambda: version(asker, "m", "a"))
             keys = [str(key) for key in range(50)]
