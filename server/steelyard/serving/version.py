@@ -98,7 +98,7 @@ class ServedVersion:
         self.encoder = ResponseEncoder(
             self.model, version, self.digest, [(t.name, t.datatype) for t in self.offered.outputs]
         )
-        self.trailing = ((MODEL_VERSION, version), (MODEL_DIGEST, self.digest))
+        self.tell()
         self.output_names = frozenset(t.name for t in self.offered.outputs)
         evidence = self.manifest.evidence
         self.evidence_required = evidence.mode == "required"
@@ -111,6 +111,10 @@ class ServedVersion:
         if self.pipeline is not None:
             self.slot.name_steps([f"{phase} {name}" for phase, name in self.pipeline.steps])
         self.plain_outputs = all(t.datatype != "BYTES" for t in self.offered.outputs)
+
+    def tell(self, more: Metadata = ()) -> None:
+        """Has each answer from now on say `more` beside which version has answered."""
+        self.trailing = ((MODEL_VERSION, self.name), (MODEL_DIGEST, self.digest), *more)
 
     @property
     def is_sound(self) -> bool:

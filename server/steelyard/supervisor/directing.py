@@ -13,6 +13,7 @@ from pydantic import TypeAdapter
 
 from steelyard.errors import InvalidRequest, LoadFailed, SteelyardError, Unavailable
 from steelyard.evidence.event import Draft, Event
+from steelyard.evidence.governed import governed
 from steelyard.models.golden import show_failing
 from steelyard.models.names import name_problem, parse_version
 from steelyard.models.spec import ModelSpec
@@ -229,7 +230,8 @@ class Directing:
             # Not held with its content: new content under the same number is taken up as with one worker.
             keep.add(follow.number)
         taps = tuple(self.taps_of(model))
-        return Directive(model, standing, hold, tuple(sorted(keep)), split, taps, follow)
+        known_of = governed(model, self._record.life(model))
+        return Directive(model, standing, hold, tuple(sorted(keep)), split, taps, follow, known_of)
 
     def _followed(self, model: str) -> Holder | None:
         """Where a default label stands that nobody has set."""

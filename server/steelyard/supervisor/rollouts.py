@@ -19,8 +19,10 @@ from steelyard.supervisor.canaries import Canaries
 from steelyard.supervisor.checkpoint import Checkpoints
 from steelyard.supervisor.directing import Directing
 from steelyard.supervisor.drills import Drills
+from steelyard.supervisor.governing import Governing
 from steelyard.supervisor.label_moves import LabelMoves
 from steelyard.supervisor.life import WorkerLife
+from steelyard.supervisor.loads import Loads
 from steelyard.supervisor.record import Record
 from steelyard.supervisor.rollout_metrics import RolloutCollector
 from steelyard.supervisor.shadow_targets import ShadowTargets
@@ -67,6 +69,9 @@ class Rollouts:
         Admin(record, self._moves, self._drills).register(self.methods)
         TrialsAdmin(self._canaries, self._shadows, calibrations).register(self.methods)
         self.collector: Collector = RolloutCollector(record, self._canaries, self._shadows)
+        self._loads = Loads(record)
+        self._governing = Governing(record, self._directing, settings)
+        self._loads.recorded = lambda models: self._directing.start(self._governing.look(models))
         self._agreeing = Agreeing(workers.connected, self._moves.followed)
         workers.directives = self._directing.all
         workers.caught_up = self._directing.catch_up
@@ -77,7 +82,9 @@ class Rollouts:
     def start(self) -> None:
         """Begins what is done by itself: drills, and looking after what runs beside versions."""
         loop = asyncio.get_running_loop()
-        self._tasks = [loop.create_task(self._drills.run()), loop.create_task(self._tend_for_ever())]
+        self._governing.begin()
+        works = (self._drills.run(), self._tend_for_ever(), self._governing.run())
+        self._tasks = [loop.create_task(work) for work in works]
 
     def worker_is_ready(self) -> None:
         """A worker, the first or another one, takes requests now."""
@@ -85,7 +92,11 @@ class Rollouts:
 
     def _told(self, life: WorkerLife, message: Mapping[str, Any]) -> None:
         """Takes what a worker says by itself."""
+        if "versions" in message:
+            self._loads.reported(message["versions"])
         if "followed" in message:
+            # A version is registered before a label stands for it.
+            self._loads.flush()
             self._agreeing.followed(life, message["followed"])
         if "arms" in message:
             self._canaries.counted(message["arms"])
@@ -104,6 +115,7 @@ class Rollouts:
     async def close(self) -> None:
         """Writes down what was counted, and ends every process."""
         self.rest()
+        self._loads.flush()
         self._canaries.save()
         self._shadows.save()
         await self._shadows.close()
