@@ -5,6 +5,7 @@ import datetime
 import logging
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 from steelyard import __version__
 from steelyard.config import Settings
@@ -143,4 +144,8 @@ def _due(model: str, life: ModelLife, today: datetime.date, enforced: bool) -> l
 
 def _shown(settings: Settings) -> dict[str, Any]:
     """Settings that are not the defaults, as events tell them."""
-    return declared.flat(settings.model_dump(mode="json", exclude_defaults=True))
+    shown = settings.model_dump(mode="json", exclude_defaults=True)
+    if settings.webhook_url is not None:
+        # The rest of it may be a secret.
+        shown["webhook_url"] = urlsplit(settings.webhook_url).hostname
+    return declared.flat(shown)

@@ -19,15 +19,19 @@ from steelyard.supervisor.canaries import Canaries
 from steelyard.supervisor.checkpoint import Checkpoints
 from steelyard.supervisor.directing import Directing
 from steelyard.supervisor.drills import Drills
+from steelyard.supervisor.governance_admin import GovernanceAdmin
+from steelyard.supervisor.governance_metrics import GovernanceCollector
 from steelyard.supervisor.governing import Governing
 from steelyard.supervisor.label_moves import LabelMoves
 from steelyard.supervisor.life import WorkerLife
 from steelyard.supervisor.loads import Loads
 from steelyard.supervisor.record import Record
+from steelyard.supervisor.retirements import Retirements
 from steelyard.supervisor.rollout_metrics import RolloutCollector
 from steelyard.supervisor.shadow_targets import ShadowTargets
 from steelyard.supervisor.shadows import Shadows
 from steelyard.supervisor.trials_admin import TrialsAdmin
+from steelyard.supervisor.webhook import Webhook
 from steelyard.supervisor.workers import Workers
 
 # What model.toml says may make another label the default one, and what ran beside the old one's version then ends.
@@ -68,9 +72,17 @@ class Rollouts:
         self.methods = Methods()
         Admin(record, self._moves, self._drills).register(self.methods)
         TrialsAdmin(self._canaries, self._shadows, calibrations).register(self.methods)
-        self.collector: Collector = RolloutCollector(record, self._canaries, self._shadows)
+        self._webhook = Webhook(settings.webhook_url)
+        record.heard.append(self._webhook.hear)
+        self.collectors: list[Collector] = [
+            RolloutCollector(record, self._canaries, self._shadows),
+            GovernanceCollector(record),
+            self._webhook,
+        ]
         self._loads = Loads(record)
         self._governing = Governing(record, self._directing, settings)
+        self._retirements = Retirements(record, self._directing, self._moves, settings)
+        GovernanceAdmin(record, self._directing, self._retirements).register(self.methods)
         self._loads.recorded = lambda models: self._directing.start(self._governing.look(models))
         self._agreeing = Agreeing(workers.connected, self._moves.followed)
         workers.directives = self._directing.all
@@ -83,7 +95,13 @@ class Rollouts:
         """Begins what is done by itself: drills, and looking after what runs beside versions."""
         loop = asyncio.get_running_loop()
         self._governing.begin()
-        works = (self._drills.run(), self._tend_for_ever(), self._governing.run())
+        works = (
+            self._drills.run(),
+            self._tend_for_ever(),
+            self._governing.run(),
+            self._retirements.run(),
+            self._webhook.run(),
+        )
         self._tasks = [loop.create_task(work) for work in works]
 
     def worker_is_ready(self) -> None:

@@ -104,7 +104,8 @@ async def _run(
     WorkersAdmin(workers).register(rollouts.methods)
     admin = AdminSocket(settings.data, rollouts.methods)
     registry = metrics_registry(workers.views, runtime)
-    registry.register(rollouts.collector)
+    for collector in rollouts.collectors:
+        registry.register(collector)
     http = HttpFront(registry, is_ready)
     signals = 0
     stopping = asyncio.Event()
