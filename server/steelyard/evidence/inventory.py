@@ -19,7 +19,7 @@ class Entry:
     version: int
     digest: str
     state: str
-    """"serving", "registered" (known and not loaded), "retiring" or "retired"."""
+    """"serving", "registered" (known and not loaded), "refused" (never loaded), "retiring" or "retired"."""
     labels: str
     owner: str
     backup_owner: str
@@ -66,7 +66,9 @@ def inventory(
     for model in lives.models:
         life = lives.of(model)
         standing = labels.get(model, {})
-        for number, known in sorted(life.versions.items()):
+        # What was never loaded is in the repository all the same, and somebody should know why.
+        refused = {number: KnownVersion(number, "", 0) for number in life.problems}
+        for number, known in sorted({**refused, **life.versions}.items()):
             names = sorted(label for label, version in standing.items() if version == number)
             yield _entry(model, life, known, names, today)
 
@@ -88,7 +90,7 @@ def _entry(
         **governance,
         retire_on=retiring.retire_on or "",
         replacement=retirement.replacement if retirement else str(life.governance.get("replacement", "")),
-        registered=rfc3339(known.registered_unix_ms),
+        registered=rfc3339(known.registered_unix_ms) if known.digest else "",
         approved="" if approval is None else rfc3339(approval.unix_ms),
         approved_by="" if approval is None else approval.actor,
         **{key: str(known.lineage.get(key, "")) for key in LINEAGE},
@@ -109,6 +111,8 @@ def _state(life: ModelLife, known: KnownVersion, today: datetime.date) -> str:
         left = (datetime.date.fromisoformat(retiring.retire_on) - today).days
         if left <= WARNED_DAYS[0] and known.loaded:
             return "retiring"
+    if not known.digest:
+        return "refused"
     return "serving" if known.loaded else "registered"
 
 

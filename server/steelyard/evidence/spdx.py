@@ -21,7 +21,7 @@ _DIGEST = "SHA-256 over the sorted lines 'path NUL sha256' of every file of the 
 
 
 def document(entries: Sequence[Entry], made_unix_ms: int) -> dict[str, Any]:
-    """The document. made_unix_ms: when the last thing happened that it tells of; the same inventory is the same text."""
+    """The document; the same inventory is the same text. made_unix_ms: when the last thing happened that it tells of."""
     whole = json.dumps([asdict(entry) for entry in entries], sort_keys=True)
     base = f"urn:steelyard:inventory:{hashlib.sha256(whole.encode()).hexdigest()[:32]}"
     tool = f"{base}:tool"
@@ -69,7 +69,9 @@ def _package(entry: Entry, base: str, agent: str) -> dict[str, Any]:
                 "hashValue": entry.digest.removeprefix("sha256:"),
                 "comment": _DIGEST,
             }
-        ],
+        ]
+        if entry.digest
+        else [],
         "summary": entry.purpose,
         "ai_informationAboutApplication": entry.intended_use or entry.purpose,
         "ai_limitation": entry.restrictions,

@@ -171,7 +171,7 @@ class Loader:
             self._retire(version)
         if entry is None:
             return False
-        for served in self._catalog.served(name).values():
+        for served in self._catalog.served(name).values() if governed else ():
             served.tell(self._retiring.trailing(name, served.number))
         self._notice(entry, before)
         for number in deferred:

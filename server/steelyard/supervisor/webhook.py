@@ -12,7 +12,19 @@ from prometheus_client.metrics_core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from steelyard.evidence.event import Event
+from steelyard.evidence.retirement import (
+    ANNOUNCED,
+    ARCHIVED,
+    CANCELLED,
+    COMPLETED,
+    EXTENDED,
+    REACHED,
+    WARNED,
+)
 from steelyard.observe.logs import log
+
+# What an owner has to hear of; a day that is set in model.toml is nothing that happens.
+POSTED = (WARNED, REACHED, EXTENDED, ANNOUNCED, CANCELLED, COMPLETED, ARCHIVED)
 
 # Retirements come some a day; a receiver that is away for long loses the oldest, which the event log still has.
 MAX_WAITING = 256
@@ -36,7 +48,7 @@ class Webhook(Collector):
 
     def hear(self, event: Event) -> None:
         """Takes an event; most are of no interest to it."""
-        if self._url is None or not event.kind.startswith("retirement."):
+        if self._url is None or event.kind not in POSTED:
             return
         if len(self._waiting) >= MAX_WAITING:
             self._waiting.popleft()
