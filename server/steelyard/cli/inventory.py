@@ -51,7 +51,10 @@ COLUMNS = (
 def inventory(
     day: datetime.datetime | None, form: str, config_file: Path | None, data: Path | None, as_json: bool
 ) -> None:
-    """List the models of a data directory and their versions, as its events say, and who answers for them."""
+    """List models, their versions and who answers for them.
+
+    As the events of a data directory say, of a server that runs or has been stopped.
+    """
     directory = resolved(config_file, {"data": data}).settings.data
     on = today() if day is None else day.date()
     events = events_until(directory, None if day is None else on)

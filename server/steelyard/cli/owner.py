@@ -44,9 +44,9 @@ def owner(
     data: Path | None,
     as_json: bool,
 ) -> None:
-    """Show who answers for MODEL, or set it on a running server.
+    """Show and set who answers for a model.
 
-    What is set here holds until model.toml names somebody else than it does now.
+    It is shown for a server that runs or has been stopped, and set on one that runs. What is set here holds until model.toml names somebody else than it does now.
     """
     if owner_ or set_backup:
         from steelyard.wire.generated import admin as pb

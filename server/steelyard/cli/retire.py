@@ -61,7 +61,7 @@ def retire(
     data: Path | None,
     as_json: bool,
 ) -> None:
-    """Take a model, or one version of it, out of service.
+    """Take a model or a version out of service, or put that off.
 
     Callers are told with each answer until the grace is over; labels move to the replacement at once, where that is a
     version of the same model. Then what was accepted is answered, everybody else is refused with FAILED_PRECONDITION

@@ -31,7 +31,10 @@ from steelyard.evidence.retirements import retirements as due_after
 def retirements(
     ical: Path | None, within_days: int | None, config_file: Path | None, data: Path | None, as_json: bool
 ) -> None:
-    """Show when models and versions go out of service, the next first; those that are out of it last."""
+    """Show when models go out of service.
+
+    Models and versions, the next first and those that are out of it last, of a server that runs or has been stopped.
+    """
     directory = resolved(config_file, {"data": data}).settings.data
     on = today()
     events = events_until(directory)

@@ -21,7 +21,7 @@ _DIGEST = "SHA-256 over the sorted lines 'path NUL sha256' of every file of the 
 
 
 def document(entries: Sequence[Entry], made_unix_ms: int) -> dict[str, Any]:
-    """The document; the same inventory is the same text. made_unix_ms: when the last thing happened that it tells of."""
+    """The document; the same inventory is the same text. made_unix_ms: when the last event was that it tells of."""
     whole = json.dumps([asdict(entry) for entry in entries], sort_keys=True)
     base = f"urn:steelyard:inventory:{hashlib.sha256(whole.encode()).hexdigest()[:32]}"
     tool = f"{base}:tool"
