@@ -49,7 +49,7 @@ FLAGS = {
     "data": ("/tmp/data", "/tmp/data"),
     "workers": ("1", 1),
     "profile": ("production", "production"),
-    "retirement_keys": ("/tmp/r", Path("/tmp/r")),
+    "retirement_keys": ("/tmp/r", "/tmp/r"),
     "webhook_url": ("https://hooks.example/x", "https://hooks.example/x"),
     "max_message_bytes": ("1 MiB", 1 << 20),
     "compress_answers": ("gzip", "gzip"),

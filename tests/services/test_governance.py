@@ -305,7 +305,7 @@ def test_after_a_kill_everything_stands_as_the_events_say(tmp_path: Path) -> Non
     fill(repository, "m", ALL, versions=2)
     fill(repository, "whole", "")
     server = Server(repository, tmp_path / "log").wait_ready()
-    with Operator(server.data):
+    with Operator(server.data) as operator:
         data = ["--data", str(server.data)]
         assert main(["retire", "m/1", "--grace-s", "0", "--reason", "old", "--replacement", "2", *data]) == 0
         assert main(["retire", "whole", "--reason", "old", "--replacement", "m", *data]) == 0
@@ -313,6 +313,8 @@ def test_after_a_kill_everything_stands_as_the_events_say(tmp_path: Path) -> Non
         assert (
             main(["retire", "whole", "--grace-s", "0", "--reason", "old", "--replacement", "m", *data]) == 0
         )
+        for model in ("m", "whole"):
+            eventually(lambda model=model: operator.events(model, "version.unloaded"))
     os.kill(server.process.pid, signal.SIGKILL)
     server.stop()
     before = read_events(server.data / EVENTS_FILE).events

@@ -109,8 +109,23 @@ async def test_what_is_registered_is_recorded_once_and_other_content_anew(tmp_pa
         house.loads.reported([{"model": "m", "version": 1, "unloaded": "unloaded by request"}])
         house.loads.flush()
         assert house.kinds("m")[4:] == ["version.refused", "version.unloaded"]
+        house.serve("m", 3)
         known = house.record.life("m").versions[1]
         assert (known.digest, known.loaded, known.lineage) == (OTHER, False, {"parent": "2"})
+
+
+async def test_what_a_server_was_started_without_is_unloaded(tmp_path: Path) -> None:
+    async with opened(tmp_path) as house:
+        house.serve("m", 1)
+        house.serve("m", 2)
+    async with opened(tmp_path) as again:
+        again.serve("m", 2)
+        for _ in range(2):
+            again.loads.all_told()
+            again.loads.flush()
+        said = ["version.registered", "version.loaded"] * 2
+        assert again.kinds("m") == [*said, "version.unloaded"]
+        assert not again.record.life("m").versions[1].loaded
 
 
 async def test_what_model_toml_says_is_an_event_when_it_changes(tmp_path: Path) -> None:

@@ -18,7 +18,8 @@ from steelyard.cli.settings import settings_options
 def approve(version: str, reason: str, config_file: Path | None, data: Path | None, as_json: bool) -> None:
     """Say that a version may be used.
 
-    VERSION is a number, a label, or sha256: and 12 digits or more. It is recorded for the content that the version has now; other content under the same number is not approved.
+    VERSION is a number, a label, or sha256: and 12 digits or more. It is recorded for the content that the version has
+    now; other content under the same number is not approved.
     """
     from steelyard.wire.generated import admin as pb
 

@@ -46,7 +46,8 @@ def owner(
 ) -> None:
     """Show and set who answers for a model.
 
-    It is shown for a server that runs or has been stopped, and set on one that runs. What is set here holds until model.toml names somebody else than it does now.
+    It is shown for a server that runs or has been stopped, and set on one that runs. What is set here holds until
+    model.toml names somebody else than it does now.
     """
     if owner_ or set_backup:
         from steelyard.wire.generated import admin as pb

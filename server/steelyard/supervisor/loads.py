@@ -27,12 +27,32 @@ class Loads:
         self._record = record
         self._waiting: list[Mapping[str, Any]] = []
         self._timer: asyncio.TimerHandle | None = None
+        # What any worker has said something of since the server was started.
+        self._seen: set[tuple[str, int]] = set()
+        self._all_told = False
         self.recorded: Callable[[Sequence[str]], None] = lambda models: None
 
     def reported(self, reports: Sequence[Mapping[str, Any]]) -> None:
         """Takes what a worker says."""
         self._waiting += reports
+        self._seen.update((report["model"], report["version"]) for report in reports)
         self._flush_in(GATHERED_S)
+
+    def all_told(self) -> None:
+        """The first workers have said what they have loaded: what was served before the start and is not among it is
+        unloaded."""
+        if self._all_told:
+            return
+        self._all_told = True
+        reason = "the server was started without it"
+        self.reported(
+            [
+                {"model": model, "version": number, "unloaded": reason}
+                for model in self._record.models
+                for number, known in self._record.life(model).versions.items()
+                if known.loaded and (model, number) not in self._seen
+            ]
+        )
 
     def flush(self) -> None:
         """Records what was said so far."""

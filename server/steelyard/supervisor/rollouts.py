@@ -106,6 +106,7 @@ class Rollouts:
 
     def worker_is_ready(self) -> None:
         """A worker, the first or another one, takes requests now."""
+        self._loads.all_told()
         self._directing.start(self._tend())
 
     def _told(self, life: WorkerLife, message: Mapping[str, Any]) -> None:
