@@ -22,23 +22,26 @@ cdef struct Output:
 
 @cython.final
 cdef class ResponseEncoder:
-    """Writes the responses of a version; `outputs` are name and datatype of each output, in order.
+    """Writes the responses of a version; `outputs` are name and datatype of each output, in order, `notices` name and
+    text of parameters that each response has beside its ids.
 
     BYTES outputs and the forms that a caller can ask for go through `encode_response`.
     """
 
     # Fields that are the same in every response.
     cdef bytes prefix
-    cdef bytes digest_entry
+    cdef bytes entries
     cdef tuple names
     cdef tuple heads
     cdef list datatypes
     cdef dict index_of
 
-    def __init__(self, str model_name, str model_version, str digest, outputs):
+    def __init__(self, str model_name, str model_version, str digest, outputs, notices=()):
         cdef tuple specs = tuple(outputs)
         self.prefix = text_field(1, model_name) + text_field(2, model_version)
-        self.digest_entry = parameter_field("steelyard_model_digest", digest)
+        self.entries = parameter_field("steelyard_model_digest", digest)
+        for name, text in notices:
+            self.entries += parameter_field(name, text)
         self.names = tuple([remember_name(name) for name, _ in specs])
         self.heads = tuple([text_field(1, name) + text_field(2, datatype) for name, datatype in specs])
         self.datatypes = [datatype_of(datatype) for _, datatype in specs]
@@ -163,7 +166,7 @@ cdef class ResponseEncoder:
         cdef bytes response
         cdef uint8_t* p
         entry_bytes = PyBytes_GET_SIZE(DECISION_KEY) + varint_bytes(choice_bytes) + choice_bytes
-        total = PyBytes_GET_SIZE(self.prefix) + PyBytes_GET_SIZE(self.digest_entry)
+        total = PyBytes_GET_SIZE(self.prefix) + PyBytes_GET_SIZE(self.entries)
         total += field_bytes(entry_bytes)
         if id_bytes > 0:
             total += field_bytes(id_bytes)
@@ -186,7 +189,7 @@ cdef class ResponseEncoder:
         p = put_bytes(p, PyBytes_AS_STRING(DECISION_KEY), PyBytes_GET_SIZE(DECISION_KEY))
         p = put_varint(p, choice_bytes)
         p = put_bytes(put_header(p, 3, decision_bytes), decision, decision_bytes)
-        p = put_bytes(p, PyBytes_AS_STRING(self.digest_entry), PyBytes_GET_SIZE(self.digest_entry))
+        p = put_bytes(p, PyBytes_AS_STRING(self.entries), PyBytes_GET_SIZE(self.entries))
         for i in range(outputs):
             output = &plan[chosen[i]]
             p = put_bytes(put_header(p, 5, output.tensor_bytes), output.head, output.head_bytes)

@@ -77,6 +77,14 @@ class Settings(BaseModel):
     profile: Literal["dev", "production"] = Field(
         default="dev", description="dev serves models that nobody owns, and says so; production refuses them."
     )
+    retirement_keys: AnyPath | None = Field(
+        default=None,
+        description="Public keys (Ed25519, PEM) of those who may extend a model's service past its retire_on.",
+    )
+    webhook_url: Annotated[str, Field(max_length=2048, pattern=r"^https?://[!-~]+$")] | None = Field(
+        default=None,
+        description="Where retirements and their warnings are posted as JSON, http:// or https://.",
+    )
     # gRPC's own default of 4 MiB refuses a batch of ordinary images; a frame's length is announced in four
     # bytes.
     max_message_bytes: Bytes = Field(

@@ -49,6 +49,8 @@ FLAGS = {
     "data": ("/tmp/data", "/tmp/data"),
     "workers": ("1", 1),
     "profile": ("production", "production"),
+    "retirement_keys": ("/tmp/r", "/tmp/r"),
+    "webhook_url": ("https://hooks.example/x", "https://hooks.example/x"),
     "max_message_bytes": ("1 MiB", 1 << 20),
     "compress_answers": ("gzip", "gzip"),
     "max_queue_bytes": ("4096", 4096),

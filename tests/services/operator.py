@@ -47,6 +47,11 @@ class Operator:
         found = self.client.call("ListEvents", message, pb.ListEventsResponse).events
         return [event for event in found if not kinds or event.kind in kinds]
 
+    def rollout(self, model: str) -> list[Any]:
+        """The events of what is rolled out of a model: all but those of versions and of what is declared of them."""
+        others = ("version.", "configuration.", "governance.", "owner.", "validation.", "retirement.")
+        return [event for event in self.events(model) if not event.kind.startswith(others)]
+
     def start_canary(self, model: str, candidate: str, *shares: float) -> Any:
         message = pb.StartCanaryRequest(model=model, candidate=candidate, shares=shares, who=WHO)
         return self.client.call("StartCanary", message, pb.Event)

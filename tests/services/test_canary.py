@@ -221,7 +221,7 @@ def test_a_safe_candidate_goes_from_step_to_step_and_waits_for_a_person(
     canary = operator.trials("safe")["canary"]
     assert canary["share"] == 0.6
     assert canary["gate"]["verdict"] == "safe"
-    events = operator.events("safe")
+    events = operator.rollout("safe")
     assert kinds(events) == [
         "label.followed",
         "label.set",

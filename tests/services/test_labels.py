@@ -190,7 +190,7 @@ def test_a_label_moves_and_goes_back_step_by_step(server: Server, asker: Asker, 
     operator.remove("moved", "champion")
     assert answer(asker, "moved") == ("4", 4.0)
     eventually(lambda: operator.labels("moved") == {"champion": (4, True)})
-    kinds = [event.kind for event in operator.events("moved")]
+    kinds = [event.kind for event in operator.rollout("moved")]
     assert kinds == [
         "label.followed",
         "label.set",
@@ -228,7 +228,7 @@ def test_a_default_label_that_nobody_has_set_does_not_follow_to_what_is_loaded_f
         operator.set("listed", "challenger", "3", expected=1)
     assert answer(asker, "listed") == ("1", 1.0)
     assert operator.labels("listed") == {"challenger": (2, False), "champion": (1, True)}
-    assert [event.kind for event in operator.events("listed")] == ["label.followed", "label.set"]
+    assert [event.kind for event in operator.rollout("listed")] == ["label.followed", "label.set"]
 
 
 def test_another_default_label(asker: Asker, operator: Operator) -> None:

@@ -384,7 +384,7 @@ def test_what_outlives_the_candidate_the_worker_and_the_server(start: Start, tmp
         operator.stop_shadow("m")
         assert operator.trials("m")["shadows"] == []
         assert ask(asker, "m") == {"1"}
-        assert kinds(operator.events("m")) == ["label.followed", "shadow.started", "shadow.stopped"]
+        assert kinds(operator.rollout("m")) == ["label.followed", "shadow.started", "shadow.stopped"]
     server.stop()
     # What was stopped is not started again.
     server = start(repository, **settings).wait_ready()

@@ -35,6 +35,16 @@ def encoder(codec: ModuleType, *outputs: tuple[str, str]) -> Any:
     return codec.ResponseEncoder("m", "3", "sha256:abc", outputs)
 
 
+def test_what_is_to_be_noticed_is_in_the_parameters(codec: ModuleType) -> None:
+    outputs, notices = [("y", "FP32")], {"steelyard_retires": "2027-01-01", "steelyard_replacement": "größer"}
+    array = np.zeros((2, 1), "<f4")
+    told = codec.ResponseEncoder("m", "3", "sha256:abc", outputs, notices.items())
+    for body in told.encode_batch([decoded(codec)] * 2, [1, 1], ["a", "b"], [array], [(1,)], True):
+        parameters = ModelInferResponse.FromString(body).parameters
+        assert {name: parameters[name].string_param for name in notices} == notices
+        assert len(parameters) == 4
+
+
 def test_each_response_holds_the_rows_of_its_request(codec: ModuleType) -> None:
     array = np.arange(24, dtype="<f4").reshape(6, 4)
     rows = [1, 3, 0, 2]

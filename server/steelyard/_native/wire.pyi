@@ -80,7 +80,12 @@ class ResponseEncoder:
     """Writes the responses of a version."""
 
     def __init__(
-        self, model_name: str, model_version: str, digest: str, outputs: Iterable[tuple[str, str]]
+        self,
+        model_name: str,
+        model_version: str,
+        digest: str,
+        outputs: Iterable[tuple[str, str]],
+        notices: Iterable[tuple[str, str]] = (),
     ) -> None: ...
     def encode_batch(
         self,

@@ -22,7 +22,18 @@ _SHOWN = (
     "back_ms",
     "answered",
     "failed",
+    "golden_passed",
+    "problem",
+    "retire_on",
+    "after",
+    "replacement",
+    "path",
+    "profile",
+    "release",
 )
+
+# Of a value in a line about an event.
+_MAX_VALUE_CHARS = 60
 
 
 def when(unix_ms: int) -> str:
@@ -48,11 +59,17 @@ def told(event: dict[str, Any]) -> str:
     """What an event did, in a line."""
     details = event["details"]
     parts = []
+    if "changed" in details:
+        parts += [
+            f"{key}: {_value(one['from'])} -> {_value(one['to'])}" for key, one in details["changed"].items()
+        ]
+    if "version" in details and "label" not in details:
+        parts.append(f"version {details['version']}" if details["version"] else "all versions")
     if "label" in details:
         parts.append(f"{details['label']}: {_version(details['from'])} -> {_version(details['to'])}")
     if "candidate" in details:
         parts.append(f"candidate {name_of(details['candidate'])}")
-    parts += [f"{name} {details[name]}" for name in _SHOWN if name in details]
+    parts += [f"{name} {details[name]}" for name in _SHOWN if name in details and details[name] != ""]
     return ", ".join(parts)
 
 
@@ -63,6 +80,11 @@ def moved(message: Any, as_json: bool) -> None:
         print_json(event)
     else:
         click.echo(printable(f"{event['model']}: {event['kind']} {told(event)} (event {event['sequence']})"))
+
+
+def _value(value: object) -> str:
+    text = "nothing" if value is None else str(value)
+    return text if len(text) <= _MAX_VALUE_CHARS else f"{text[: _MAX_VALUE_CHARS - 3]}..."
 
 
 def _version(holder: dict[str, Any] | None) -> str:

@@ -68,6 +68,8 @@ def _option(name: str, field: FieldInfo) -> Callable[[F], F]:
         return click.option(flag, name, metavar="|".join(choices), help=text)
     if name.endswith("_bytes"):
         return click.option(flag, name, metavar="BYTES", help=text)
+    if name.endswith("_url"):
+        return click.option(flag, name, metavar="URL", help=text)
     if annotation in (int, float):
         return click.option(flag, name, type=annotation, metavar="N", help=text)
     if isinstance(field.default, tuple):

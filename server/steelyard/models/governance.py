@@ -1,11 +1,14 @@
 """Who answers for a model, and until when: the table [governance] of model.toml."""
 
 import datetime
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from steelyard.models.table import Table, Text
+
+# What the production profile insists on.
+NEEDED = ("owner", "validated_by", "purpose", "retire_on")
 
 
 class Governance(Table):
@@ -25,7 +28,15 @@ class Governance(Table):
     validated_by: Text | None = Field(default=None, description="Who checked it; not who made it.")
     last_validation: datetime.date | None = Field(default=None, description="When it was last checked.")
     next_validation: datetime.date | None = Field(default=None, description="When it must be checked again.")
-    retire_on: datetime.date | None = Field(default=None, description="When it goes out of service.")
+    retire_on: datetime.date | None = Field(
+        default=None, description="The last day on which it serves, in UTC."
+    )
+    # Stopping by itself at midnight is what an owner has to ask for: nobody is there to see it.
+    after_retirement: Literal["stop", "serve"] = Field(
+        default="serve",
+        description="What becomes of versions that run when retire_on is over: they stop, or they serve on "
+        "until the server is started again.",
+    )
     retirement_runbook: Text | None = Field(
         default=None, description="Where it stands how to take it out of service."
     )
@@ -39,3 +50,17 @@ class Governance(Table):
         if self.last_validation and self.next_validation and self.next_validation <= self.last_validation:
             raise ValueError("next_validation: expected a date after last_validation")
         return self
+
+    @property
+    def missing(self) -> list[str]:
+        """The keys that the production profile insists on and that are not there."""
+        return [key for key in NEEDED if getattr(self, key) is None]
+
+    def is_over(self, today: datetime.date) -> bool:
+        """Whether `retire_on` lies before `today`, in UTC."""
+        return self.retire_on is not None and self.retire_on < today
+
+
+def utc_date(unix_ns: int) -> datetime.date:
+    """The day in UTC of a time in nanoseconds since the epoch."""
+    return datetime.datetime.fromtimestamp(unix_ns // 1_000_000_000, datetime.UTC).date()

@@ -241,7 +241,4 @@ def read_model_manifest(path: Path) -> ModelManifest:
 
 def unowned(manifest: ModelManifest) -> list[str]:
     """The keys of `[governance]` that the production profile insists on and that are not there."""
-    governance = manifest.governance
-    return [
-        key for key in ("owner", "validated_by", "purpose", "retire_on") if getattr(governance, key) is None
-    ]
+    return manifest.governance.missing

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from steelyard.evidence.governed import Governed
 from steelyard.rollout.labels import Holder
 
 
@@ -79,6 +80,7 @@ class Directive:
     follow: Holder | None = None
     """Where the default label stands that nobody has set, until all workers go on together; None: each stands by the
     highest version that it serves."""
+    governed: Governed = field(default_factory=Governed)
 
     def to_json(self) -> dict[str, Any]:
         """As it travels between processes."""
@@ -90,6 +92,7 @@ class Directive:
             "split": None if self.split is None else self.split.to_json(),
             "taps": [tap.to_json() for tap in self.taps],
             "follow": None if self.follow is None else self.follow.to_json(),
+            "governed": self.governed.to_json(),
         }
 
     @classmethod
@@ -103,4 +106,5 @@ class Directive:
             split=None if fields["split"] is None else Split.from_json(fields["split"]),
             taps=tuple(map(Tap.from_json, fields["taps"])),
             follow=None if fields["follow"] is None else Holder.from_json(fields["follow"]),
+            governed=Governed.from_json(fields["governed"]),
         )

@@ -10,6 +10,9 @@ Metadata = tuple[tuple[str, str], ...]
 DECISION_ID = "steelyard-decision-id"
 MODEL_VERSION = "steelyard-model-version"
 MODEL_DIGEST = "steelyard-model-digest"
+# Where a version is about to go out of service: until when it answers, and what to ask instead.
+RETIRES = "steelyard-retires"
+REPLACEMENT = "steelyard-replacement"
 
 
 class Call(Protocol):

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Iterator, Mapping, Set
 
-from steelyard.errors import ModelNotFound, Unavailable
+from steelyard.errors import ModelNotFound, Unavailable, VersionNotLoaded
+from steelyard.evidence.retirement import WHOLE
 from steelyard.rollout.labels import Holder
 from steelyard.serving.entries import ModelEntry, VersionEntry, VersionState
 from steelyard.serving.pins import resolve
@@ -18,6 +19,7 @@ class Catalog:
         # Of models that are not known yet, too.
         self._labels: dict[str, Mapping[str, Holder]] = {}
         self._followed: dict[str, Holder | None] = {}
+        self._retired: dict[str, Mapping[int, str]] = {}
         self.routes: dict[str, dict[str, ServedVersion]] = {}
         """Served models to what callers may name: a number, a label or nothing, and the version that answers then."""
         self._watchers: list[Callable[[str], None]] = []
@@ -30,16 +32,19 @@ class Catalog:
         """The version that answers for `model` and `version`: a number, a label or a digest; empty: the default.
 
         Raises `ModelNotFound` where there is no such thing, `VersionNotLoaded` where it is known and not served,
-        `Unavailable` where asking again may help, `InvalidRequest` where it can name none.
+        or retired, `Unavailable` where asking again may help, `InvalidRequest` where it can name none.
         """
         routes = self.routes.get(model)
         served = None if routes is None else routes.get(version)
         return resolve(self.model(model), version) if served is None else served
 
     def model(self, name: str) -> ModelEntry:
-        """The entry of `name`; raises `ModelNotFound`, and `Unavailable` before the repository was read."""
+        """The entry of `name`; raises `ModelNotFound`, `Unavailable` before the repository was read, and
+        `VersionNotLoaded` where it is retired and its files are gone."""
         entry = self._models.get(name)
         if entry is None:
+            if (refusal := self._retired.get(name, {}).get(WHOLE)) is not None:
+                raise VersionNotLoaded(refusal)
             if not self.complete:
                 raise Unavailable(f"model {shown(name)} is not known yet, the server is starting")
             raise ModelNotFound(f"no model {shown(name)} in the repository")
@@ -56,7 +61,10 @@ class Catalog:
         entry = self._models.get(name)
         if entry is None:
             entry = self._models[name] = ModelEntry(
-                name, labels=self._labels.get(name, {}), followed=self._followed.get(name)
+                name,
+                labels=self._labels.get(name, {}),
+                followed=self._followed.get(name),
+                retired=self._retired.get(name, {}),
             )
         return entry
 
@@ -70,6 +78,21 @@ class Catalog:
         if entry is not None:
             entry.labels, entry.followed = labels, followed
             self._reroute(entry)
+
+    def retire(self, name: str, retired: Mapping[int, str]) -> list[ServedVersion]:
+        """These versions, or all for `WHOLE`, are out of service, and callers are told why; returns those that were
+        served."""
+        self._retired[name] = retired
+        entry = self._models.get(name)
+        if entry is None:
+            return []
+        entry.retired = retired
+        withdrawn = []
+        for number, known in entry.versions.items():
+            refusal = retired.get(number) or retired.get(WHOLE)
+            if refusal is not None and known.state is not VersionState.UNLOADED:
+                withdrawn.append(self.withdraw(name, number, VersionState.UNLOADED, refusal))
+        return [version for version in withdrawn if version is not None]
 
     def arrange(self, name: str, default_label: str, aside: Set[int]) -> None:
         """Says which label answers where a caller names no version, and which versions are loaded for a label or a
@@ -106,6 +129,7 @@ class Catalog:
             known.move(
                 VersionState.READY, f"its new content could not be loaded, the old one is served: {reason}"
             )
+        self.announce(name)
 
     def withdraw(self, name: str, number: int, state: VersionState, reason: str) -> ServedVersion | None:
         """Stops serving a version; returns it where it was served."""

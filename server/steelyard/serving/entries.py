@@ -55,7 +55,8 @@ class ModelEntry:
     `labels` are those that somebody has set. `default_label` answers where a caller names no version. `aside` are
     versions that are loaded for a label or a rollout, and not because the version policy wants them: a default label
     that nobody has set does not follow to one of these. `followed` is where it stands until all workers of a server go
-    on together; None: this one goes by itself.
+    on together; None: this one goes by itself. `retired` are versions that were taken out of service, 0 for
+    all of them, and what callers are told.
     """
 
     name: str
@@ -65,6 +66,7 @@ class ModelEntry:
     default_label: str = DEFAULT_LABEL
     aside: Set[int] = frozenset()
     followed: Holder | None = None
+    retired: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def follows(self) -> bool:

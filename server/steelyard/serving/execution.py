@@ -242,6 +242,7 @@ def encode_generally(
     parameters: dict[str, bool | int | str | float] = {
         "steelyard_decision_id": decision_id,
         "steelyard_model_digest": version.digest,
+        **version.notices,
         **said,
     }
     return encode_response(version.model, str(version.number), request.id, parameters, encoded)

@@ -19,6 +19,7 @@ from steelyard.errors import (
     Unavailable,
     VersionNotLoaded,
 )
+from steelyard.evidence.retirement import WHOLE
 from steelyard.models.manifest import ModelManifest, read_model_manifest, unowned
 from steelyard.models.names import name_problem, parse_version
 from steelyard.models.repository import Fingerprint, Listing, VersionDir, scan
@@ -31,6 +32,7 @@ from steelyard.serving.catalog import Catalog
 from steelyard.serving.entering import enter
 from steelyard.serving.entries import ModelEntry, VersionState
 from steelyard.serving.loading import Environment, LoadedVersion, load_version
+from steelyard.serving.retiring import Retiring
 from steelyard.serving.sightings import Sightings
 from steelyard.serving.stays import Stays
 from steelyard.serving.version import ServedVersion
@@ -86,6 +88,7 @@ class Loader:
         self._scanning = asyncio.Lock()
         self._one_at_a_time = asyncio.Lock()
         self._sightings = Sightings()
+        self._retiring = Retiring()
         # What was loaded, or tried, of each version: its files and its model's manifest.
         self._taken: dict[tuple[str, int], tuple[Fingerprint, Fingerprint | None]] = {}
         self.ready = False
@@ -163,17 +166,22 @@ class Loader:
         entry = self._catalog.model(name) if name in self._catalog else None
         before = None if entry is None else entry.next_default()
         self._catalog.label(name, directive.labels, directive.follow)
+        governed = self._retiring.direct(name, directive.governed)
+        for version in self._catalog.retire(name, directive.governed.retired) if governed else ():
+            self._retire(version)
         if entry is None:
             return False
+        for served in self._catalog.served(name).values() if governed else ():
+            served.tell(self._retiring.trailing(name, served.number))
         self._notice(entry, before)
         for number in deferred:
             self._taken.pop((name, number), None)
         self._unsettled.setdefault(name, set()).update(changed)
-        return bool(changed)
+        return bool(changed) or governed
 
     async def settle(self, name: str) -> None:
         """Loads what has to be held since the last directive, and lets go of what no longer has to."""
-        if changed := self._unsettled.pop(name, None):
+        if (changed := self._unsettled.pop(name, None)) is not None:
             await self._apply(name, changed)
 
     async def make_ready(self, name: str, version: str) -> ServedVersion:
@@ -250,11 +258,19 @@ class Loader:
                 entry.reason = self._told(error)
                 log("model.refused", level=logging.ERROR, model=name, reason=entry.reason)
                 return
-            entry.reason = ""
+            retired = self._retiring.retired(name)
+            entry.reason = retired.get(WHOLE, "")
+            if entry.reason:
+                return
+            manifest = self._retiring.in_force(name, manifest)
             before = entry.next_default()
-            present = self._sightings.settled(name)
+            present = {
+                number: version
+                for number, version in self._sightings.settled(name).items()
+                if number not in retired
+            }
             numbers = wanted(manifest.serving.versions, present)
-            stay = self._stays.of(name)
+            stay = self._stays.of(name) - retired.keys()
             self._catalog.arrange(name, manifest.rollout.default_label, stay - set(numbers))
             loads = []
             for number in sorted({*numbers, *(stay & present.keys())}):
@@ -288,7 +304,7 @@ class Loader:
             ):
                 # Whoever hears that the label has followed says for how long.
                 self._stays.until_told(name, before.number)
-            stay = self._stays.of(name)
+            stay = self._stays.of(name) - retired.keys()
             for number in entry.versions.keys() - self._sightings.numbers(name):
                 self._gone(entry, number, number in stay)
             # Where a version could not be loaded, those that it would replace go on.
@@ -332,7 +348,11 @@ class Loader:
         self._catalog.begin(name, number)
         # Whatever is in one version, it must not keep the others from being loaded.
         try:
-            loaded = await self._load_files(name, version.path, manifest)
+            self._retiring.refuse(name, number)
+            loaded = await self._load_files(
+                name, version.path, manifest, self._retiring.goes_on(name, number)
+            )
+            self._retiring.refuse(name, number)
             self._refuse_other_content(name, number, loaded)
             slot = self._segment.slot(name, str(number))
             served = enter(name, number, version.path, manifest, loaded, slot, self._environment.threads)
@@ -341,6 +361,7 @@ class Loader:
             self._catalog.fail(name, number, reason)
             log("version.failed", level=logging.ERROR, model=name, version=number, reason=reason)
             return
+        served.tell(self._retiring.trailing(name, number))
         self._retire(self._catalog.install(served))
         log(
             "version.ready",
@@ -359,13 +380,15 @@ class Loader:
             ),
         )
 
-    async def _load_files(self, name: str, path: Path, manifest: ModelManifest) -> LoadedVersion:
+    async def _load_files(
+        self, name: str, path: Path, manifest: ModelManifest, goes_on: str | None
+    ) -> LoadedVersion:
         """Loads on a loading thread: at the start on as many as there are, afterwards one version at a time, with
         pauses, so that it gives way to requests."""
 
         async def load(pace: Pace) -> LoadedVersion:
             return await asyncio.get_running_loop().run_in_executor(
-                self._pool, load_version, name, path, manifest, self._environment, pace
+                self._pool, load_version, name, path, manifest, self._environment, pace, goes_on
             )
 
         if not self.ready:

@@ -12,11 +12,13 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 
+from steelyard.clock import Clock, SystemClock
 from steelyard.errors import LoadFailed, SteelyardError
 from steelyard.models.companions import check_external_files
 from steelyard.models.digest import version_digest
+from steelyard.models.governance import Governance, utc_date
 from steelyard.models.graph import describe
-from steelyard.models.manifest import ModelManifest, unowned
+from steelyard.models.manifest import ModelManifest
 from steelyard.models.repository import GRAPH_FILE
 from steelyard.models.spec import ModelSpec
 from steelyard.models.version_manifest import VERSION_MANIFEST, VersionManifest, read_version_manifest
@@ -71,6 +73,7 @@ class Environment:
     verdicts: Verdicts
     inline_below_ns: int = 0
     costs: Costs = field(default_factory=lambda: Costs(None))
+    clock: Clock = field(default_factory=SystemClock)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,21 +120,28 @@ class MadeUpRequest:
 
 
 def load_version(
-    name: str, path: Path, manifest: ModelManifest, environment: Environment, pace: Pace | None = None
+    name: str,
+    path: Path,
+    manifest: ModelManifest,
+    environment: Environment,
+    pace: Pace | None = None,
+    goes_on: str | None = None,
 ) -> LoadedVersion:
     """Loads the version in `path` and warms it up; pauses between the steps as `pace` has it.
 
+    goes_on: the content with which it may be loaded though the model's last day is over.
     Raises a `SteelyardError` that says why it cannot be served.
     """
     pace = Pace() if pace is None else pace
-    missing = unowned(manifest)
-    if environment.profile == "production" and missing:
-        raise LoadFailed(
-            f"model {name!r}: profile 'production' serves no model that nobody owns; "
-            f"[governance] lacks {', '.join(missing)}"
-        )
+    if environment.profile == "production":
+        _refuse_ungoverned(name, manifest.governance, environment, goes_on is not None)
     check_external_files(path / GRAPH_FILE)
     digest = version_digest(path)
+    if goes_on is not None and digest != goes_on:
+        raise LoadFailed(
+            f"model {name!r}: its last day is over, and only the content that was served then goes on, "
+            f"{goes_on[:19]}; this is {digest[:19]}"
+        )
     pace.pause()
     version_manifest = read_version_manifest(path / VERSION_MANIFEST)
     serving = manifest.serving
@@ -218,6 +228,21 @@ def load_version(
         ragged_reason,
         staging,
     )
+
+
+def _refuse_ungoverned(name: str, governance: Governance, environment: Environment, goes_on: bool) -> None:
+    """Raises LoadFailed for what the production profile does not serve."""
+    if governance.missing:
+        raise LoadFailed(
+            f"model {name!r}: profile 'production' serves no model that nobody owns; "
+            f"[governance] lacks {', '.join(governance.missing)}"
+        )
+    if governance.is_over(utc_date(environment.clock.unix_ns())) and not goes_on:
+        instead = f"ask {governance.replacement} in its place, or " if governance.replacement else ""
+        raise LoadFailed(
+            f"model {name!r}: its last day of service was {governance.retire_on} (UTC): {instead}have its owner "
+            f"({governance.owner}) extend it with steelyard retire --extend"
+        )
 
 
 def _measure_length(trial: "Trial", ragged: Ragged, length: int, cost: CostModel, pace: Pace) -> None:

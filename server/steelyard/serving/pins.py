@@ -1,6 +1,7 @@
 """A version that was asked for and has no route of its own: a digest that was cut short, or why there is no answer."""
 
 from steelyard.errors import InvalidRequest, ModelNotFound, SteelyardError, Unavailable, VersionNotLoaded
+from steelyard.evidence.retirement import WHOLE
 from steelyard.models.names import DIGEST_PREFIX, MIN_DIGEST_DIGITS, digest_problem, parse_version
 from steelyard.rollout.labels import Holder
 from steelyard.serving.entries import ModelEntry, VersionEntry, VersionState
@@ -10,11 +11,15 @@ from steelyard.wire.refusals import shown
 
 def resolve(entry: ModelEntry, version: str) -> ServedVersion:
     """The served version of `entry` that `version` pins; raises why there is none. Never another one in its place."""
+    if (refusal := entry.retired.get(WHOLE)) is not None:
+        raise VersionNotLoaded(refusal)
     if not version or (version == entry.default_label and entry.follows):
         raise _no_default(entry)
     if version.startswith(DIGEST_PREFIX):
         return _by_digest(entry, version)
     number = parse_version(version)
+    if number is not None and (refusal := entry.retired.get(number)) is not None:
+        raise VersionNotLoaded(refusal)
     if number is None and version in entry.labels:
         raise _not_standing(entry, version, entry.labels[version])
     if not entry.versions:

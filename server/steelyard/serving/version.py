@@ -63,6 +63,7 @@ class ServedVersion:
     signature: Signature = field(init=False)
     encoder: ResponseEncoder = field(init=False)
     trailing: Metadata = field(init=False)
+    notices: dict[str, str] = field(init=False)
     output_names: frozenset[str] = field(init=False)
     plain_outputs: bool = field(init=False)
     name: str = field(init=False)
@@ -91,14 +92,11 @@ class ServedVersion:
     """What the records of its decisions have in common; None: they are not recorded."""
 
     def __post_init__(self) -> None:
-        self.name = version = str(self.number)
+        self.name = str(self.number)
         self.offered = self.spec if self.pipeline is None else self.pipeline.offered
         self.takes = Takes(self.spec, self.pipeline, self.version_manifest.model_tensors)
         self.signature = self.takes.signature
-        self.encoder = ResponseEncoder(
-            self.model, version, self.digest, [(t.name, t.datatype) for t in self.offered.outputs]
-        )
-        self.trailing = ((MODEL_VERSION, version), (MODEL_DIGEST, self.digest))
+        self.tell()
         self.output_names = frozenset(t.name for t in self.offered.outputs)
         evidence = self.manifest.evidence
         self.evidence_required = evidence.mode == "required"
@@ -111,6 +109,14 @@ class ServedVersion:
         if self.pipeline is not None:
             self.slot.name_steps([f"{phase} {name}" for phase, name in self.pipeline.steps])
         self.plain_outputs = all(t.datatype != "BYTES" for t in self.offered.outputs)
+
+    def tell(self, more: Metadata = ()) -> None:
+        """Has each answer from now on say `more`, in trailing metadata and in parameters, beside which version has
+        answered."""
+        self.trailing = ((MODEL_VERSION, self.name), (MODEL_DIGEST, self.digest), *more)
+        self.notices = {name.replace("-", "_"): text for name, text in more}
+        outputs = [(tensor.name, tensor.datatype) for tensor in self.offered.outputs]
+        self.encoder = ResponseEncoder(self.model, self.name, self.digest, outputs, self.notices.items())
 
     @property
     def is_sound(self) -> bool:

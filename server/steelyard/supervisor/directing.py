@@ -13,6 +13,7 @@ from pydantic import TypeAdapter
 
 from steelyard.errors import InvalidRequest, LoadFailed, SteelyardError, Unavailable
 from steelyard.evidence.event import Draft, Event
+from steelyard.evidence.governed import governed
 from steelyard.models.golden import show_failing
 from steelyard.models.names import name_problem, parse_version
 from steelyard.models.spec import ModelSpec
@@ -222,6 +223,13 @@ class Directing:
         split = None if moved else self.split_of(model)
         if split is not None:
             stay += [split.candidate, split.primary]
+        life = self._record.life(model)
+        # Callers who pin a version that is announced to retire are answered to the end of its grace.
+        stay += [
+            Holder(number, life.versions[number].digest)
+            for number, one in life.retiring.retirements.items()
+            if not one.completed_unix_ms and number in life.versions and life.versions[number].loaded
+        ]
         hold = {holder.number: holder.digest for holder in stay}
         keep = {number for name, number in self._kept if name == model}
         follow = self._followed(model) if self.together else None
@@ -229,7 +237,9 @@ class Directing:
             # Not held with its content: new content under the same number is taken up as with one worker.
             keep.add(follow.number)
         taps = tuple(self.taps_of(model))
-        return Directive(model, standing, hold, tuple(sorted(keep)), split, taps, follow)
+        return Directive(
+            model, standing, hold, tuple(sorted(keep)), split, taps, follow, governed(model, life)
+        )
 
     def _followed(self, model: str) -> Holder | None:
         """Where a default label stands that nobody has set."""

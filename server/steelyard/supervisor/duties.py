@@ -13,6 +13,7 @@ from steelyard.observe.collector import metrics_registry
 from steelyard.observe.logs import log
 from steelyard.supervisor.admin import AdminSocket
 from steelyard.supervisor.datadir import DataDirectory, RunningServer
+from steelyard.supervisor.governance_metrics import GovernanceCollector
 from steelyard.supervisor.rollout_metrics import RolloutCollector
 from steelyard.supervisor.rollouts import Rollouts
 from steelyard.supervisor.workers import Workers
@@ -62,6 +63,7 @@ async def attend(
     admin = AdminSocket(settings.data, rollouts.methods)
     registry = metrics_registry(workers.views, runtime)
     registry.register(RolloutCollector(rollouts.record, rollouts.canaries, rollouts.shadows))
+    registry.register(GovernanceCollector(rollouts.record, rollouts.webhook))
     http = HttpFront(registry, is_ready)
     signals = 0
     stopping = asyncio.Event()

@@ -66,8 +66,10 @@ class LabelMoves:
             return (await self._directing.commit(model, [move, *self.endings(model, move)]))[0]
 
     def draft_move(self, model: str, label: str, holder: Holder, actor: str, reason: str) -> Draft:
-        """The event of a label that moves to a version that is ready. Raises Conflict where it stands there."""
+        """The event of a label that moves to a version that is ready. Raises Conflict where it stands there, or that
+        version retires."""
         known = self._record.labels(model).labels.get(label)
+        self._refuse_retiring(model, holder)
         if known is not None and known.holder == holder and not known.follows:
             raise Conflict(f"model {model!r}: label {label} already stands for {holder}")
         return draft(kinds.SET, model, label, holder, None if known is None else known.holder, actor, reason)
@@ -97,8 +99,13 @@ class LabelMoves:
             if now != earlier:
                 raise Conflict(f"model {model!r}: label {known.name} was moved by somebody else meanwhile")
             check_content(model, earlier, ready.holder)
+            self._refuse_retiring(model, earlier)
             move = draft(kinds.ROLLED_BACK, model, known.name, earlier, known.holder, actor, reason)
             return (await self._directing.commit(model, [move, *self.endings(model, move)]))[0]
+
+    def _refuse_retiring(self, model: str, holder: Holder) -> None:
+        if holder.number in self._record.life(model).retiring.retirements:
+            raise Conflict(f"model {model!r}: {holder} goes out of service")
 
     def endings(self, model: str, move: Draft) -> list[Draft]:
         """The events of what `move` ends, which it is recorded together with."""

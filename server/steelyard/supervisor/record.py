@@ -3,13 +3,14 @@
 import asyncio
 import contextlib
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from steelyard.clock import Clock
 from steelyard.errors import InvalidRequest, ManifestError, RepositoryError
 from steelyard.evidence.event import Draft, Event
+from steelyard.evidence.life import Lives, ModelLife
 from steelyard.evidence.log import EventLog
 from steelyard.models.manifest import MODEL_MANIFEST, read_model_manifest
 from steelyard.models.names import name_problem
@@ -36,6 +37,9 @@ class Record:
         self._clock = clock
         self._labels = labels.fold(events.events)
         self._trials = trials.fold(events.events)
+        self._lives = Lives(events.events)
+        self.heard: list[Callable[[Event], None]] = []
+        """Hear of each event that was recorded."""
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._waiting: Counter[str] = Counter()
         # Set where somebody comes to wait for a model that is held only to wait.
@@ -50,11 +54,15 @@ class Record:
     @property
     def models(self) -> list[str]:
         """The models that an event names, by name."""
-        return sorted(self._labels)
+        return self._lives.models
 
     def labels(self, model: str) -> ModelLabels:
         """Empty where nothing is known of `model`."""
         return self._labels.get(model, ModelLabels())
+
+    def life(self, model: str) -> ModelLife:
+        """Empty where nothing is known of `model`; the server's own is that of the empty name."""
+        return self._lives.of(model)
 
     def trials(self, model: str) -> ModelTrials:
         """Empty where nothing is known of `model`."""
@@ -66,6 +74,7 @@ class Record:
         for event in events:
             self._labels[event.model] = labels.applied(self.labels(event.model), event)
             self._trials[event.model] = trials.applied(self.trials(event.model), event)
+            self._lives.apply(event)
             told: dict[str, Any] = {
                 name: value for name, value in event.details.items() if isinstance(value, str | int | float)
             }
@@ -77,6 +86,8 @@ class Record:
                 digest=event.digest,
                 **told,
             )
+            for hear in self.heard:
+                hear(event)
         return events
 
     @contextlib.asynccontextmanager

@@ -17,12 +17,17 @@ from steelyard.supervisor.canaries import Canaries
 from steelyard.supervisor.checkpoint import Checkpoints
 from steelyard.supervisor.directing import Directing
 from steelyard.supervisor.drills import Drills
+from steelyard.supervisor.governance_admin import GovernanceAdmin
+from steelyard.supervisor.governing import Governing
 from steelyard.supervisor.label_moves import LabelMoves
 from steelyard.supervisor.life import WorkerLife
+from steelyard.supervisor.loads import Loads
 from steelyard.supervisor.record import Record
+from steelyard.supervisor.retirements import Retirements
 from steelyard.supervisor.shadow_targets import ShadowTargets
 from steelyard.supervisor.shadows import Shadows
 from steelyard.supervisor.trials_admin import TrialsAdmin
+from steelyard.supervisor.webhook import Webhook
 from steelyard.supervisor.workers import Workers
 
 # What model.toml says may make another label the default one, and what ran beside the old one's version then ends.
@@ -63,6 +68,13 @@ class Rollouts:
         self.methods = Methods()
         Admin(record, self._moves, self._drills).register(self.methods)
         TrialsAdmin(self.canaries, self.shadows, calibrations).register(self.methods)
+        self.webhook = Webhook(settings.webhook_url)
+        record.heard.append(self.webhook.hear)
+        self._loads = Loads(record)
+        self._governing = Governing(record, self._directing, settings)
+        self._retirements = Retirements(record, self._directing, self._moves, settings)
+        GovernanceAdmin(record, self._directing, self._retirements).register(self.methods)
+        self._loads.recorded = lambda models: self._directing.start(self._governing.look(models))
         self._agreeing = Agreeing(workers.connected, self._moves.followed)
         workers.directives = self._directing.all
         workers.caught_up = self._directing.catch_up
@@ -73,15 +85,28 @@ class Rollouts:
     def start(self) -> None:
         """Begins what is done by itself: drills, and looking after what runs beside versions."""
         loop = asyncio.get_running_loop()
-        self._tasks = [loop.create_task(self._drills.run()), loop.create_task(self._tend_for_ever())]
+        self._governing.begin()
+        works = (
+            self._drills.run(),
+            self._tend_for_ever(),
+            self._governing.run(),
+            self._retirements.run(),
+            self.webhook.run(),
+        )
+        self._tasks = [loop.create_task(work) for work in works]
 
     def worker_is_ready(self) -> None:
         """A worker, the first or another one, takes requests now."""
+        self._loads.all_told()
         self._directing.start(self._tend())
 
     def _told(self, life: WorkerLife, message: Mapping[str, Any]) -> None:
         """Takes what a worker says by itself."""
+        if "versions" in message:
+            self._loads.reported(message["versions"])
         if "followed" in message:
+            # A version is registered before a label stands for it.
+            self._loads.flush()
             self._agreeing.followed(life, message["followed"])
         if "arms" in message:
             self.canaries.counted(message["arms"])
@@ -100,6 +125,7 @@ class Rollouts:
     async def close(self) -> None:
         """Writes down what was counted, and ends every process."""
         self.rest()
+        self._loads.flush()
         self.canaries.save()
         self.shadows.save()
         await self.shadows.close()

@@ -42,6 +42,7 @@ from steelyard.serving.loader import Loader
 from steelyard.serving.loading import Environment
 from steelyard.serving.methods import Methods
 from steelyard.serving.recording import Recording, on_loop, tell_log
+from steelyard.serving.reports import Reports
 from steelyard.serving.taps import Taps
 from steelyard.serving.verdicts import Verdicts
 from steelyard.supervisor.channel import EXIT_REFUSED, Channel
@@ -104,7 +105,7 @@ async def serve(control: socket.socket, segment_fd: int) -> int:
         settings.repository,
         catalog,
         segment,
-        Environment(threads, settings.profile, verdicts, inline_below_ns, costs),
+        Environment(threads, settings.profile, verdicts, inline_below_ns, costs, clock),
         settings.load_threads or threads,
         frozenset(first["kept_out"]),
         lambda names: channel.send({"kept_out": sorted(names)}),
@@ -113,6 +114,7 @@ async def serve(control: socket.socket, segment_fd: int) -> int:
     taps = Taps(catalog)
     canaries = Canaries(catalog, clock, first["worker"], settings.workers)
     orders = Orders(loader, canaries, taps, channel)
+    Reports(loop, catalog, lambda reports: channel.send({"versions": reports}))
     orders.begin(first["directives"])
 
     def tell_examined(model: str, again: bool) -> None:

@@ -3,7 +3,7 @@
 
 from steelyard.wire.pool import add_file, message
 
-SOURCE_SHA256 = "45df03f53ce35acf7afdd4374887e26f0b8dadc45fd868a0f289be6b2aec3916"
+SOURCE_SHA256 = "cb980eceac2c33b25f938182991bbea1fe2187bbc08e630672811f56f7fe83c2"
 SERIALIZED = (
     b'\n\x18steelyard/v1/admin.proto\x12\x0csteelyard.v1"3\n\x03Who\x12\x14\n\x05actor\x18\x01 \x01(\tR\x05'
     b'actor\x12\x16\n\x06reason\x18\x02 \x01(\tR\x06reason":\n\x06Holder\x12\x18\n\x07version\x18\x01 \x01(\x03R\x07versio'
@@ -44,22 +44,37 @@ SERIALIZED = (
     b'equest\x12\x14\n\x05actor\x18\x01 \x01(\tR\x05actor"r\n\x0eReplacedWorker\x12\x16\n\x06worker\x18\x01 \x01(\x05R\x06'
     b'worker\x12\x1d\n\nbefore_pid\x18\x02 \x01(\x03R\tbeforePid\x12\x10\n\x03pid\x18\x03 \x01(\x03R\x03pid\x12\x17\n\x07took_'
     b'ms\x18\x04 \x01(\x03R\x06tookMs"R\n\x16RestartWorkersResponse\x128\n\x08replaced\x18\x01 \x03(\x0b2\x1c.s'
-    b'teelyard.v1.ReplacedWorkerR\x08replaced2\xac\x07\n\x05Admin\x12O\n\nListLabels\x12\x1f.s'
-    b'teelyard.v1.ListLabelsRequest\x1a .steelyard.v1.ListLabelsResponse\x12'
-    b'>\n\x08SetLabel\x12\x1d.steelyard.v1.SetLabelRequest\x1a\x13.steelyard.v1.Event\x12'
-    b'D\n\x0bRemoveLabel\x12 .steelyard.v1.RemoveLabelRequest\x1a\x13.steelyard.v1.'
-    b'Event\x12>\n\x08Rollback\x12\x1d.steelyard.v1.RollbackRequest\x1a\x13.steelyard.v1.'
-    b'Event\x12O\n\nListEvents\x12\x1f.steelyard.v1.ListEventsRequest\x1a .steelyard'
-    b'.v1.ListEventsResponse\x12D\n\x0bStartCanary\x12 .steelyard.v1.StartCanary'
-    b'Request\x1a\x13.steelyard.v1.Event\x12B\n\nStopCanary\x12\x1f.steelyard.v1.StopCa'
-    b'naryRequest\x1a\x13.steelyard.v1.Event\x12E\n\rPromoteCanary\x12\x1f.steelyard.v1'
-    b'.StopCanaryRequest\x1a\x13.steelyard.v1.Event\x12D\n\x0bStartShadow\x12 .steelya'
-    b'rd.v1.StartShadowRequest\x1a\x13.steelyard.v1.Event\x12B\n\nStopShadow\x12\x1f.st'
-    b'eelyard.v1.StopShadowRequest\x1a\x13.steelyard.v1.Event\x12@\n\tCalibrate\x12\x1e'
-    b'.steelyard.v1.CalibrateRequest\x1a\x13.steelyard.v1.Event\x12A\n\tGetTrials'
-    b'\x12\x1e.steelyard.v1.GetTrialsRequest\x1a\x14.steelyard.v1.Trials\x12[\n\x0eRestar'
-    b'tWorkers\x12#.steelyard.v1.RestartWorkersRequest\x1a$.steelyard.v1.Res'
-    b'tartWorkersResponseb\x06proto3'
+    b'teelyard.v1.ReplacedWorkerR\x08replaced"e\n\x0eApproveRequest\x12\x14\n\x05model\x18'
+    b'\x01 \x01(\tR\x05model\x12\x18\n\x07version\x18\x02 \x01(\tR\x07version\x12#\n\x03who\x18\x03 \x01(\x0b2\x11.steelyard.'
+    b'v1.WhoR\x03who"\x85\x01\n\x0fSetOwnerRequest\x12\x14\n\x05model\x18\x01 \x01(\tR\x05model\x12\x14\n\x05owner\x18\x02'
+    b' \x01(\tR\x05owner\x12!\n\x0cbackup_owner\x18\x03 \x01(\tR\x0bbackupOwner\x12#\n\x03who\x18\x04 \x01(\x0b2\x11.st'
+    b'eelyard.v1.WhoR\x03who"\xa1\x01\n\rRetireRequest\x12\x14\n\x05model\x18\x01 \x01(\tR\x05model\x12\x18\n\x07v'
+    b'ersion\x18\x02 \x01(\x03R\x07version\x12 \n\x0breplacement\x18\x03 \x01(\tR\x0breplacement\x12\x19\n\x08grace'
+    b'_ms\x18\x04 \x01(\x03R\x07graceMs\x12#\n\x03who\x18\x05 \x01(\x0b2\x11.steelyard.v1.WhoR\x03who"n\n\x17Cance'
+    b'lRetirementRequest\x12\x14\n\x05model\x18\x01 \x01(\tR\x05model\x12\x18\n\x07version\x18\x02 \x01(\x03R\x07versi'
+    b'on\x12#\n\x03who\x18\x03 \x01(\x0b2\x11.steelyard.v1.WhoR\x03who"U\n\x17ExtendRetirementReque'
+    b'st\x12\x1c\n\tstatement\x18\x01 \x01(\x0cR\tstatement\x12\x1c\n\tsignature\x18\x02 \x01(\x0cR\tsignature2\x86'
+    b'\n\n\x05Admin\x12O\n\nListLabels\x12\x1f.steelyard.v1.ListLabelsRequest\x1a .steely'
+    b'ard.v1.ListLabelsResponse\x12>\n\x08SetLabel\x12\x1d.steelyard.v1.SetLabelReq'
+    b'uest\x1a\x13.steelyard.v1.Event\x12D\n\x0bRemoveLabel\x12 .steelyard.v1.RemoveLa'
+    b'belRequest\x1a\x13.steelyard.v1.Event\x12>\n\x08Rollback\x12\x1d.steelyard.v1.Rollb'
+    b'ackRequest\x1a\x13.steelyard.v1.Event\x12O\n\nListEvents\x12\x1f.steelyard.v1.Lis'
+    b'tEventsRequest\x1a .steelyard.v1.ListEventsResponse\x12D\n\x0bStartCanary\x12'
+    b' .steelyard.v1.StartCanaryRequest\x1a\x13.steelyard.v1.Event\x12B\n\nStopCa'
+    b'nary\x12\x1f.steelyard.v1.StopCanaryRequest\x1a\x13.steelyard.v1.Event\x12E\n\rPr'
+    b'omoteCanary\x12\x1f.steelyard.v1.StopCanaryRequest\x1a\x13.steelyard.v1.Even'
+    b't\x12D\n\x0bStartShadow\x12 .steelyard.v1.StartShadowRequest\x1a\x13.steelyard.v'
+    b'1.Event\x12B\n\nStopShadow\x12\x1f.steelyard.v1.StopShadowRequest\x1a\x13.steelya'
+    b'rd.v1.Event\x12@\n\tCalibrate\x12\x1e.steelyard.v1.CalibrateRequest\x1a\x13.steel'
+    b'yard.v1.Event\x12A\n\tGetTrials\x12\x1e.steelyard.v1.GetTrialsRequest\x1a\x14.ste'
+    b'elyard.v1.Trials\x12[\n\x0eRestartWorkers\x12#.steelyard.v1.RestartWorkers'
+    b'Request\x1a$.steelyard.v1.RestartWorkersResponse\x12<\n\x07Approve\x12\x1c.steel'
+    b'yard.v1.ApproveRequest\x1a\x13.steelyard.v1.Event\x12>\n\x08SetOwner\x12\x1d.steely'
+    b'ard.v1.SetOwnerRequest\x1a\x13.steelyard.v1.Event\x12:\n\x06Retire\x12\x1b.steelyar'
+    b'd.v1.RetireRequest\x1a\x13.steelyard.v1.Event\x12N\n\x10CancelRetirement\x12%.st'
+    b'eelyard.v1.CancelRetirementRequest\x1a\x13.steelyard.v1.Event\x12N\n\x10Exten'
+    b'dRetirement\x12%.steelyard.v1.ExtendRetirementRequest\x1a\x13.steelyard.v'
+    b'1.Eventb\x06proto3'
 )
 
 DESCRIPTOR = add_file(SERIALIZED)
@@ -86,3 +101,8 @@ Trials = message(DESCRIPTOR, "Trials")
 RestartWorkersRequest = message(DESCRIPTOR, "RestartWorkersRequest")
 ReplacedWorker = message(DESCRIPTOR, "ReplacedWorker")
 RestartWorkersResponse = message(DESCRIPTOR, "RestartWorkersResponse")
+ApproveRequest = message(DESCRIPTOR, "ApproveRequest")
+SetOwnerRequest = message(DESCRIPTOR, "SetOwnerRequest")
+RetireRequest = message(DESCRIPTOR, "RetireRequest")
+CancelRetirementRequest = message(DESCRIPTOR, "CancelRetirementRequest")
+ExtendRetirementRequest = message(DESCRIPTOR, "ExtendRetirementRequest")

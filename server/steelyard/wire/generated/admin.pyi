@@ -243,3 +243,57 @@ class RestartWorkersResponse(_message.Message):
     REPLACED_FIELD_NUMBER: _ClassVar[int]
     replaced: _containers.RepeatedCompositeFieldContainer[ReplacedWorker]
     def __init__(self, replaced: _Optional[_Iterable[_Union[ReplacedWorker, _Mapping[str, _Any]]]] = ...) -> None: ...
+
+class ApproveRequest(_message.Message):
+    __slots__ = ("model", "version", "who")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    WHO_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    version: str
+    who: Who
+    def __init__(self, model: _Optional[str] = ..., version: _Optional[str] = ..., who: _Optional[_Union[Who, _Mapping[str, _Any]]] = ...) -> None: ...
+
+class SetOwnerRequest(_message.Message):
+    __slots__ = ("model", "owner", "backup_owner", "who")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    OWNER_FIELD_NUMBER: _ClassVar[int]
+    BACKUP_OWNER_FIELD_NUMBER: _ClassVar[int]
+    WHO_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    owner: str
+    backup_owner: str
+    who: Who
+    def __init__(self, model: _Optional[str] = ..., owner: _Optional[str] = ..., backup_owner: _Optional[str] = ..., who: _Optional[_Union[Who, _Mapping[str, _Any]]] = ...) -> None: ...
+
+class RetireRequest(_message.Message):
+    __slots__ = ("model", "version", "replacement", "grace_ms", "who")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    REPLACEMENT_FIELD_NUMBER: _ClassVar[int]
+    GRACE_MS_FIELD_NUMBER: _ClassVar[int]
+    WHO_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    version: int
+    replacement: str
+    grace_ms: int
+    who: Who
+    def __init__(self, model: _Optional[str] = ..., version: _Optional[int] = ..., replacement: _Optional[str] = ..., grace_ms: _Optional[int] = ..., who: _Optional[_Union[Who, _Mapping[str, _Any]]] = ...) -> None: ...
+
+class CancelRetirementRequest(_message.Message):
+    __slots__ = ("model", "version", "who")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    WHO_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    version: int
+    who: Who
+    def __init__(self, model: _Optional[str] = ..., version: _Optional[int] = ..., who: _Optional[_Union[Who, _Mapping[str, _Any]]] = ...) -> None: ...
+
+class ExtendRetirementRequest(_message.Message):
+    __slots__ = ("statement", "signature")
+    STATEMENT_FIELD_NUMBER: _ClassVar[int]
+    SIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    statement: bytes
+    signature: bytes
+    def __init__(self, statement: _Optional[bytes] = ..., signature: _Optional[bytes] = ...) -> None: ...

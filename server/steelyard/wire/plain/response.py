@@ -1,7 +1,7 @@
 """Encoding of the responses of a version."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from steelyard.wire.plain.encoding import encode_response
@@ -10,17 +10,23 @@ from steelyard.wire.types import ITEM_BYTES, MAX_DIM, MAX_RANK, MAX_TENSORS
 
 
 class ResponseEncoder:
-    """Writes the responses of a version; `outputs` are name and datatype of each output, in order.
+    """Writes the responses of a version; `outputs` are name and datatype of each output, in order, `notices` name and
+    text of parameters that each response has beside its ids.
 
     BYTES outputs and the forms that a caller can ask for go through `encode_response`.
     """
 
     def __init__(
-        self, model_name: str, model_version: str, digest: str, outputs: Sequence[tuple[str, str]]
+        self,
+        model_name: str,
+        model_version: str,
+        digest: str,
+        outputs: Sequence[tuple[str, str]],
+        notices: Iterable[tuple[str, str]] = (),
     ) -> None:
         self._model_name = model_name
         self._model_version = model_version
-        self._digest = digest
+        self._about = {"steelyard_model_digest": digest, **dict(notices)}
         self._datatypes = dict(outputs)
         if not set(self._datatypes.values()) <= set(ITEM_BYTES):
             raise ValueError(f"expected datatypes of the protocol, came {list(self._datatypes.values())}")
@@ -79,7 +85,7 @@ class ResponseEncoder:
                 whole = (count, *shape) if batched else shape
                 data = content[row * row_bytes : (row + count) * row_bytes]
                 tensors.append((name, self._datatypes[name], whole, data))
-            parameters = {"steelyard_decision_id": decision_id, "steelyard_model_digest": self._digest}
+            parameters = {"steelyard_decision_id": decision_id, **self._about}
             responses.append(
                 encode_response(self._model_name, self._model_version, request.id, parameters, tensors)
             )
