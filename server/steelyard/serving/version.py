@@ -40,8 +40,8 @@ class ServedVersion:
     `spec` is the model's own, `offered` what callers send and get: another one where there is a pipeline.
     `runners` is a free list: an executor thread takes one, or makes one where none is free, and puts it back.
     `golden_passed` counts the golden examples that passed at load. `failing` holds those that fail as things stand, by
-    name, with what is wrong; `examined` is set while one is run. `shadows` are offered what has been answered, `capture`
-    among them, which is offered what was refused as well.
+    name, with what is wrong; `examined` is set while one is run. `shadows` are offered what has been answered, and
+    `capture` as one of them, which is offered what was refused as well.
     """
 
     model: str
