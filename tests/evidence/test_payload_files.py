@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from steelyard._native.decision import new_ids
-from steelyard.clock import ManualClock
+from steelyard.clock import Clock, ManualClock
 from steelyard.errors import EvidenceError
 from steelyard.evidence.payload import HEAD_BYTES, Payload, pack, read_head, read_payload, salted
 from steelyard.evidence.payload_files import (
@@ -27,7 +27,7 @@ HOUR_NS = 3_600_000_000_000
 SALT = b"s" * 32
 
 
-def payload(clock: ManualClock, model: str = "m", request: bytes = b"asked", **fields: object) -> Payload:
+def payload(clock: Clock, model: str = "m", request: bytes = b"asked", **fields: object) -> Payload:
     made = Payload(
         decision_id=new_ids(1, clock.unix_ns() // 1_000_000)[0],
         model=model,

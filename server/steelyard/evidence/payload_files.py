@@ -202,16 +202,25 @@ def find(data: Path, wanted: str) -> Entry:
 
     Raises EvidenceError where nothing is kept of it.
     """
+    return find_all(data, wanted)[-1]
+
+
+def find_all(data: Path, wanted: str) -> list[Entry]:
+    """The entries of a decision or of all requests of an id, at least one. Raises EvidenceError where there is none."""
     known_ms = _moment_or_none(wanted)
-    found = None
+    found: list[Entry] = []
     damage: list[str] = []
     for entry in all_entries(data, known_ms or 0, damage=damage):
         if entry.head.decision_id == wanted:
-            return entry
-        if known_ms is None and not entry.head.erased and entry.read().request_id == wanted:
-            found = entry
-    if found is None:
-        but = f"; damaged: {'; '.join(damage)}" if damage else ""
+            return [entry]
+        if known_ms is None and not entry.head.erased:
+            try:
+                if entry.read().request_id == wanted:
+                    found.append(entry)
+            except EvidenceError as error:
+                damage.append(str(error))
+    if not found:
+        but = f"; damaged: {'; '.join(damage[:8])}" if damage else ""
         raise EvidenceError(f"no payload of decision {wanted[:128]!r} is kept in {data / PAYLOADS}{but}")
     return found
 

@@ -19,6 +19,7 @@ from steelyard.supervisor.directing import Directing
 from steelyard.supervisor.drills import Drills
 from steelyard.supervisor.governance_admin import GovernanceAdmin
 from steelyard.supervisor.governing import Governing
+from steelyard.supervisor.erasing import Erasing
 from steelyard.supervisor.label_moves import LabelMoves
 from steelyard.supervisor.life import WorkerLife
 from steelyard.supervisor.loads import Loads
@@ -67,6 +68,7 @@ class Rollouts:
         self._moves.ends = [self.canaries.ends, self.shadows.ends]
         self.methods = Methods()
         Admin(record, self._moves, self._drills).register(self.methods)
+        Erasing(record, settings.data).register(self.methods)
         TrialsAdmin(self.canaries, self.shadows, calibrations).register(self.methods)
         self.webhook = Webhook(settings.webhook_url)
         record.heard.append(self.webhook.hear)

@@ -1,0 +1,16 @@
+"""`steelyard journal`: what is kept of decisions."""
+
+import click
+
+from steelyard.cli.journal_erase import erase
+
+
+@click.group(epilog="\b\nExample:\n  steelyard journal erase --key customer-17 --reason 'contract ended'")
+def journal() -> None:
+    """Look after what is kept of decisions.
+
+    Every command of it takes --json.
+    """
+
+
+journal.add_command(erase)
