@@ -37,6 +37,7 @@ class ReplayVersion:
 
     name: str
     """"version 3", or the directory of a candidate."""
+    path: Path
     digest: str
     spec: ModelSpec
     session: ort.InferenceSession
@@ -74,7 +75,14 @@ def load(model: str, path: Path, name: str, manifest: ModelManifest, threads: in
     loaded = load_version(model, path, quiet, Environment(threads, "dev", Verdicts(None)))
     takes = Takes(loaded.spec, loaded.pipeline, loaded.version_manifest.model_tensors)
     return ReplayVersion(
-        name, loaded.digest, loaded.spec, loaded.session, loaded.pipeline, takes, serving.batch_tolerance
+        name,
+        path,
+        loaded.digest,
+        loaded.spec,
+        loaded.session,
+        loaded.pipeline,
+        takes,
+        serving.batch_tolerance,
     )
 
 
