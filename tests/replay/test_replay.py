@@ -22,7 +22,7 @@ from steelyard.replay.run import Replay, Target
 from steelyard.replay.verdict import Replayed, Stage, Verdict
 from steelyard.replay.version import Versions, load
 from steelyard.rollout.frames import Asked
-from steelyard.serving.capturing import tensor_digest
+from steelyard.serving.payloads import tensor_digest
 from steelyard.shadow.local import LocalCandidate
 from steelyard.wire import encode_bytes_tensor, encode_request
 from tests.support import models

@@ -12,6 +12,7 @@ import pytest
 
 from steelyard.cli.main import main
 from steelyard.clock import SystemClock
+from steelyard.evidence.frames import read_segment
 from steelyard.evidence.log import EVENTS_FILE, read_events
 from steelyard.evidence.payload import Payload, salted
 from steelyard.evidence.payload_files import PayloadWriter, find
@@ -109,6 +110,16 @@ def kept(server: Server, decision: str) -> Payload:
     return eventually(lambda: find(server.data, decision)).read()
 
 
+def notes(server: Server, decision: str) -> list[dict[str, Any]]:
+    """What the journal says of a decision's payload."""
+    return [
+        note
+        for path in (server.data / "journal").rglob("*.log")
+        for note in read_segment(path).notes
+        if note["decision_id"] == decision
+    ]
+
+
 def test_what_is_masked_is_nowhere_on_the_disk(server: Server, ask: Asker) -> None:
     payload = kept(server, asked(ask, "people", person(age=130, name="Countess Lovelace"), id="an order"))
     assert payload.masked == ("rows.name",)
@@ -119,6 +130,8 @@ def test_what_is_masked_is_nowhere_on_the_disk(server: Server, ask: Asker) -> No
     assert payload.request_id == "an order"
     assert payload.input_digest == salted(payload.salt, payload.request)
     assert payload.output_digest == salted(payload.salt, payload.answer)
+    (note,) = eventually(lambda: notes(server, payload.decision_id))
+    assert (note["input_digest"], note["masked"]) == (payload.input_digest, ["rows.name"])
     written = [path.read_bytes() for path in (server.data / "payloads").rglob("*") if path.is_file()]
     assert written
     assert not any(b"Lovelace" in content for content in written)
@@ -224,3 +237,12 @@ def test_payloads_of_a_server_that_has_stopped_are_erased_too(tmp_path: Path, to
     }
     assert find(tmp_path, one.decision_id).head.erased
     assert [event.kind for event in read_events(tmp_path / EVENTS_FILE).events] == ["payload.erased"]
+
+
+def test_what_was_refused_is_kept_and_refused_again(server: Server, ask: Asker) -> None:
+    refusal = ask.refused(request("digested", {"x": np.ones((1, 3), "f4")}))
+    decision = refusal.trailing["steelyard-decision-id"]
+    payload = kept(server, decision)
+    assert (payload.reasons, payload.status) == (("refusal",), 3)
+    assert payload.answer.decode() == refusal.message
+    assert replayed(server.data, decision)["verdict"] == "equal"

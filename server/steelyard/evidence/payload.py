@@ -28,6 +28,9 @@ ERASED = 2
 
 SALT_BYTES = 32
 
+# Notes are a kilobyte at most; of more masks than fit the journal has the number, and the payload the names.
+MAX_NOTED_CHARS = 256
+
 # The longest entry that is read: a manifest may ask for a gibibyte of request and answer.
 MAX_ABOUT_BYTES = 1 << 20
 MAX_PART_BYTES = 1 << 30
@@ -75,7 +78,8 @@ class Payload:
             "kept": self.kept,
             "input_digest": self.input_digest,
             "output_digest": self.output_digest,
-            "masked": list(self.masked),
+            "masked": list(self.masked) if sum(map(len, self.masked)) <= MAX_NOTED_CHARS else [],
+            "masked_count": len(self.masked),
             "reasons": list(self.reasons),
         }
 

@@ -29,6 +29,9 @@ _LEFT_MS = 2 * MAX_FILE_AGE_MS
 # A file's time of change lags behind the clock by a tick, and behind a clock that was set back by as much as that was.
 _BEHIND_MS = 60_000
 
+# A payload is written at once, but for a shadow's, which may have paused before it came to it.
+_LATE_MS = 3_600_000
+
 # Descriptors, over all models of a process; a model beyond opens its file anew.
 MAX_OPEN = 32
 
@@ -170,14 +173,22 @@ def entries(path: Path) -> Iterator[Entry]:
 
 
 def all_entries(
-    data: Path, since_ms: int = 0, model: str = "", damage: list[str] | None = None
+    data: Path,
+    since_ms: int = 0,
+    model: str = "",
+    damage: list[str] | None = None,
+    until_ms: int | None = None,
 ) -> Iterator[Entry]:
     """The entries of a model, or of all where none is named, of decisions from `since_ms` on; file by file.
+
+    until_ms: files that were begun long after it are passed over.
 
     damage: takes what is wrong with files, whose whole entries are given; None: it raises EvidenceError. A file that
     retention removes meanwhile is passed over.
     """
     for path in _files(data / PAYLOADS, model):
+        if until_ms is not None and _began_ms(path) > until_ms + _LATE_MS:
+            continue
         try:
             if path.stat().st_mtime_ns // 1_000_000 < since_ms - _BEHIND_MS:
                 continue
@@ -206,14 +217,17 @@ def find(data: Path, wanted: str) -> Entry:
 
 
 def find_all(data: Path, wanted: str) -> list[Entry]:
-    """The entries of a decision or of all requests of an id, at least one. Raises EvidenceError where there is none."""
+    """The entries of a decision or of all requests of an id, at least one. Raises EvidenceError where there is none.
+
+    A decision has several where more than one process kept it, as a worker and a shadow do.
+    """
     known_ms = _moment_or_none(wanted)
     found: list[Entry] = []
     damage: list[str] = []
-    for entry in all_entries(data, known_ms or 0, damage=damage):
+    for entry in all_entries(data, known_ms or 0, damage=damage, until_ms=known_ms):
         if entry.head.decision_id == wanted:
-            return [entry]
-        if known_ms is None and not entry.head.erased:
+            found.append(entry)
+        elif known_ms is None and not entry.head.erased:
             try:
                 if entry.read().request_id == wanted:
                     found.append(entry)

@@ -16,8 +16,8 @@ from steelyard.pipelines.plan import PreparedRequest
 from steelyard.replay.version import Came, ReplayVersion
 from steelyard.runtime.independence import difference
 from steelyard.runtime.runner import Array
-from steelyard.serving.capturing import tensor_digest
 from steelyard.serving.golden import compare
+from steelyard.serving.payloads import tensor_digest
 from steelyard.wire import decode_response
 from steelyard.wire.status import Status
 

@@ -1,21 +1,17 @@
 """Payload capture: which requests and answers are kept; taken after they have left, written on a thread of its own."""
 
 import logging
-import os
 import select
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from steelyard.clock import Clock
 from steelyard.errors import EvidenceError, SteelyardError
 from steelyard.evidence.masking import Masks
-from steelyard.evidence.payload import SALT_BYTES, Payload, salted
 from steelyard.evidence.payload_files import PayloadWriter, expire
 from steelyard.models.evidence import Capture
 from steelyard.observe.layout import refusal_of
@@ -23,16 +19,14 @@ from steelyard.observe.logs import log
 from steelyard.pipelines.plan import PreparedRequest
 from steelyard.rollout.sampling import Sampler
 from steelyard.serving.bell import Bell
-from steelyard.serving.canary import KEY_PARAMETER, MAX_KEY_CHARS
 from steelyard.serving.catalog import Catalog
 from steelyard.serving.execution import Job
+from steelyard.serving.payloads import About, payload_of
 from steelyard.serving.shadowing import ASKED_BYTES, NAP_S, Answered
 from steelyard.serving.version import ServedVersion
-from steelyard.wire import encode_bytes_tensor
-from steelyard.wire.status import message_of, status_of
 
-Notes = Callable[[list[dict[str, Any]]], None]
-"""Takes what the journal is to say of payloads; called on the thread that writes them."""
+Note = Callable[[dict[str, Any]], bool]
+"""Takes what the journal is to say of a payload, called on the thread that writes it; False where there is no room."""
 
 # A disk that refused a write is full or gone: it is asked again after so long, and what comes meanwhile is dropped.
 _DISK_REST_NS = 1_000_000_000
@@ -50,11 +44,15 @@ class CaptureTap:
         evidence = version.manifest.evidence
         self.name = f"capture of {version.model} version {version.number}"
         self.model = version.model
-        self.number = version.number
-        self.digest = version.digest
         self.settings = evidence.capture
-        self.masks = Masks(evidence.capture.masks)
-        self.inputs = version.spec.inputs
+        self.about = About(
+            version.model,
+            version.number,
+            version.digest,
+            evidence.capture.max_bytes,
+            Masks(evidence.capture.masks),
+            version.spec.inputs,
+        )
         self.is_closed = False
         self._captures = captures
         self._version = version
@@ -86,9 +84,15 @@ class CaptureTap:
             self._take(decision_id, request, outcome, reasons)
 
     def refused(self, decision_id: str, request: Any, error: SteelyardError) -> None:
-        """Takes a request that did not come to run, where it is to be kept."""
+        """Takes a request that did not come to run, where it is to be kept; raises nothing. request: as it stood."""
+        if request is None or self.is_closed:
+            return
         reason = "refusal" if refusal_of(error) is not None else "error"
-        self._take(decision_id, request, error, [reason] if reason in self._reasons else [])
+        try:
+            self._take(decision_id, request, error, [reason] if reason in self._reasons else [])
+        except Exception as fault:  # of ours, and nothing to the request's caller
+            log("capture.fault", level=logging.ERROR, model=self.model, reason=repr(fault))
+            self.close()
 
     def close(self) -> None:
         """Takes nothing more."""
@@ -116,14 +120,13 @@ class Captures:
     Every request that was chosen ends in one of `kept`, `digested` and `dropped_*`, but for those that wait.
     """
 
-    def __init__(
-        self, catalog: Catalog, data: Path, origin: str, clock: Clock, note: Notes | None = None
-    ) -> None:
+    def __init__(self, catalog: Catalog, data: Path, origin: str, clock: Clock) -> None:
         """origin: this process, as it stands in the names of its files."""
         self._catalog = catalog
         self._data = data
         self._clock = clock
-        self._note = note
+        self.note: Note | None = None
+        """Where the journal is told of payloads; None: nobody is."""
         self._writer = PayloadWriter(data, origin, clock)
         self._waiting: deque[Waiting] = deque()
         self._bell = Bell()
@@ -139,13 +142,6 @@ class Captures:
         self._gone_bytes: Counter[str] = Counter()
         self._ended: Counter[tuple[str, str]] = Counter()
         catalog.watch(self._attach)
-
-    def refused(self, decision_id: str, request: Any, error: SteelyardError) -> None:
-        """Offers a request that was refused, prepared or as it came, to the version that it was for."""
-        asked = getattr(request, "request", request)
-        version = self._catalog.routes.get(asked.model_name, {}).get(asked.model_version)
-        if version is not None and version.capture is not None:
-            version.capture.refused(decision_id, request, error)
 
     def put(
         self,
@@ -231,14 +227,15 @@ class Captures:
         self._writer.close()
 
     def _write_all(self) -> None:
-        notes = []
         while self._waiting:
             tap, decision_id, request, outcome, reasons, size = self._waiting.popleft()
             ended = "disk"
             try:
                 if self._clock.now_ns() >= self._rest_until_ns:
-                    payload = payload_of(tap, decision_id, request, outcome, reasons)
-                    notes.append(payload.note(*self._writer.append(payload)))
+                    payload = payload_of(tap.about, decision_id, request, outcome, reasons)
+                    note = payload.note(*self._writer.append(payload))
+                    if self.note is not None:
+                        self.note(note)
                     ended = "kept" if payload.kept else "digested"
             except OSError as error:
                 self._rest_until_ns = self._clock.now_ns() + _DISK_REST_NS
@@ -248,8 +245,6 @@ class Captures:
                 self._tell("capture.fault", tap.model, repr(error))
             self._ended[tap.model, ended] += 1
             self._gone_bytes[tap.model] += size
-        if notes and self._note is not None:
-            self._note(notes)
 
     def _expire(self) -> None:
         now_ms = self._clock.unix_ns() // 1_000_000
@@ -267,56 +262,3 @@ class Captures:
 def is_flagged(request: PreparedRequest) -> bool:
     """Whether the data contract found anything in a request that was served."""
     return bool(request.flagged or request.marked)
-
-
-def payload_of(
-    tap: CaptureTap, decision_id: str, request: Any, outcome: bytes | SteelyardError, reasons: tuple[str, ...]
-) -> Payload:
-    """What is kept of one: masked, and then digested as it is kept, so that no digest says what a mask hides."""
-    asked = getattr(request, "request", request)
-    if isinstance(outcome, SteelyardError):
-        answer, status = tap.masks.message(message_of(outcome)).encode(), int(status_of(outcome))
-        masked_answer: tuple[str, ...] = ()
-    else:
-        answer, masked_answer = tap.masks.answer(outcome)
-        status = 0
-    body, masked = tap.masks.request(asked.body)
-    salt = os.urandom(SALT_BYTES)
-    kept = reasons != ("digest",) and len(body) + len(answer) <= tap.settings.max_bytes
-    tensors: Mapping[str, str] = {}
-    if kept and not masked and type(request) is PreparedRequest:
-        tensors = tensor_digests(salt, request, tap)
-    return Payload(
-        decision_id=decision_id,
-        model=tap.model,
-        version=tap.number,
-        digest=tap.digest,
-        status=status,
-        reasons=reasons,
-        masked=tuple(sorted({*masked, *masked_answer})),
-        request_id=asked.id,
-        key=str(asked.parameters.get(KEY_PARAMETER, ""))[:MAX_KEY_CHARS],
-        salt=salt,
-        input_digest=salted(salt, body),
-        output_digest=salted(salt, answer),
-        kept=kept,
-        request=body if kept else b"",
-        answer=answer if kept else b"",
-        tensors=dict(tensors),
-    )
-
-
-def tensor_digests(salt: bytes, request: PreparedRequest, tap: CaptureTap) -> dict[str, str]:
-    """By name, the digest of each of the model's inputs as the pipeline makes them of a request."""
-    found = {}
-    for spec, tensor in zip(tap.inputs, request.inputs, strict=True):
-        array = np.empty(tensor.shape, object if spec.datatype == "BYTES" else spec.element.dtype)
-        tensor.fill(array)
-        found[spec.name] = tensor_digest(salt, array)
-    return found
-
-
-def tensor_digest(salt: bytes, array: Any) -> str:
-    """The digest of a tensor's raw content, as it would be on the wire."""
-    content = encode_bytes_tensor(array.ravel().tolist()) if array.dtype == object else array.tobytes()
-    return salted(salt, content)

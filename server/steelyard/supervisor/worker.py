@@ -216,6 +216,7 @@ async def serve(control: socket.socket, segment_fd: int) -> int:
             tell_log,
         )
         recording.begin(journal, engine.tell_recorded)
+        captures.note = journal.note
         tls = None if first["late"] else await begin()
         await _unless(stop, loader.load_all())
         # What it was told meanwhile is in force when it says that it has loaded.
