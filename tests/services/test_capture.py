@@ -1,6 +1,7 @@
 """Payload capture over the real process: what is kept of requests, masked, and what is erased again."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -246,3 +247,24 @@ def test_what_was_refused_is_kept_and_refused_again(server: Server, ask: Asker) 
     assert (payload.reasons, payload.status) == (("refusal",), 3)
     assert payload.answer.decode() == refusal.message
     assert replayed(server.data, decision)["verdict"] == "equal"
+
+
+def test_what_became_of_payloads_is_a_metric(server: Server, ask: Asker) -> None:
+    kept(server, asked(ask, "whole", person()))
+    found = {name: count for name, count in counted(server).items() if name[0] == "whole"}
+    assert found.pop(("whole", "kept")) >= 1
+    assert set(found.values()) == {0}
+
+
+def counted(server: Server) -> dict[tuple[str, str], float]:
+    """Payloads by model and outcome, once a worker has told of some of "whole"."""
+
+    def scraped() -> dict[tuple[str, str], float]:
+        _, page = server.get("/metrics")
+        found = re.findall(
+            r'^steelyard_payloads_total{model="(\w+)",outcome="(\w+)"} (\S+)$', page, re.MULTILINE
+        )
+        counts = {(model, outcome): float(count) for model, outcome, count in found}
+        return counts if counts.get(("whole", "kept")) else {}
+
+    return eventually(scraped)

@@ -120,6 +120,7 @@ async def serve(control: socket.socket, segment_fd: int) -> int:
     canaries = Canaries(catalog, clock, first["worker"], settings.workers)
     orders = Orders(loader, canaries, taps, channel)
     Reports(loop, catalog, lambda reports: channel.send({"versions": reports}))
+    orders = Orders(loader, canaries, taps, captures, channel)
     orders.begin(first["directives"])
 
     def tell_examined(model: str, again: bool) -> None:
