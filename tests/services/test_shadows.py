@@ -205,6 +205,12 @@ def test_the_worst_are_listed_and_run_again(
     assert replayed["primary"]["agrees"]
     assert replayed["candidate"]["agrees"]
     assert not replayed["now"]["agrees"]
+    decision = worst[0]["decision_id"]
+    assert main(["journal", "erase", "--decision", decision, "--reason", "asked to", *data, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"erased": [decision]}
+    assert find(server.data, decision).head.erased
+    assert main(again) == 1
+    assert "nothing to compare" in capsys.readouterr().out
     assert main(["shadow", "replay", "moved", "nothing", "--repository", str(server.repository), *data]) == 1
     assert "no shadow has kept" in capsys.readouterr().err
     # The label moves, and what was compared with its holder ends.

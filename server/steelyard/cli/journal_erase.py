@@ -2,7 +2,6 @@
 
 import contextlib
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -10,9 +9,6 @@ from steelyard.cli.asking import admin, reason_option, who
 from steelyard.cli.output import json_option, print_json
 from steelyard.cli.settings import resolved, settings_options
 from steelyard.errors import EvidenceError
-
-if TYPE_CHECKING:
-    from steelyard.evidence.erasing import Erasure
 
 
 @click.command(
@@ -63,17 +59,16 @@ def erase(
 def _stopped(where: Path, decision: str | None, key: str | None, reason: str) -> list[str]:
     """Erases where no server runs, which none may begin to meanwhile."""
     from steelyard.clock import SystemClock
-    from steelyard.evidence.erasing import erase_decision, erase_key
     from steelyard.evidence.log import EventLog
     from steelyard.supervisor.datadir import DataDirectory
-    from steelyard.supervisor.erasing import left_over
+    from steelyard.supervisor.erasing import erase_kept, left_over
 
     if not where.is_dir():
         raise EvidenceError(f"data {where}: not there")
     with contextlib.closing(DataDirectory(where)):
-        erasure: Erasure = erase_decision(where, decision) if decision else erase_key(where, key or "")
+        by = "decision" if decision else "key"
+        erasure = erase_kept(where, by, decision or key or "")
         with contextlib.closing(EventLog(where, SystemClock())) as log:
-            by = "decision" if decision else "key"
             log.append(erasure.drafts(who(reason).actor, reason, by))
     if erasure.failures:
         raise EvidenceError(left_over(erasure))

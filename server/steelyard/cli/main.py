@@ -36,7 +36,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "journal": ("steelyard.cli.journal:journal", "Look after what is kept of decisions."),
     "replay": (
         "steelyard.cli.replay:replay",
-        "Run captured requests again, and say whether the answer is what it was.",
+        "Run captured requests again, and compare the answers.",
     ),
     "add": ("steelyard.cli.add:add", "Put an ONNX file into a repository as a version of a model."),
     "check": ("steelyard.cli.check:check", "Find what a server would refuse in a repository."),

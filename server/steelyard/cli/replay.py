@@ -90,7 +90,7 @@ def replay(
     data: Path | None,
     as_json: bool,
 ) -> int:
-    """Run captured requests again, and say whether the answer is what it was.
+    """Run captured requests again, and compare the answers.
 
     ID is a decision's, or its request's; without it, all that is kept since --since, of --model, and by --filter. They
     run here, at low priority, on versions that are loaded from the repository: a server that runs is not asked. Ends
