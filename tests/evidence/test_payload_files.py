@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,10 @@ def test_more_models_than_files_may_be_open(tmp_path: Path) -> None:
         writer.append(payload(clock, model=f"m{number}"))
     writer.close()
     assert len(os.listdir("/proc/self/fd")) == before
+    modes = {stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "payloads").rglob("*.payloads")}
+    directories = [tmp_path / "payloads", tmp_path / "payloads" / "m0"]
+    assert modes == {0o600}
+    assert {stat.S_IMODE(path.stat().st_mode) for path in directories} == {0o700}
     assert sum(1 for _ in all_entries(tmp_path)) == 6 * MAX_OPEN
 
 

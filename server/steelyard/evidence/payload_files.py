@@ -131,7 +131,9 @@ class PayloadWriter:
         while len(self._files) >= MAX_OPEN:
             self._close(next(iter(self._files)))
         directory = self._directory / model
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Each by itself: the mode is not that of parents that are made on the way.
+        self._directory.mkdir(mode=0o700, exist_ok=True)
+        directory.mkdir(mode=0o700, exist_ok=True)
         self._number += 1
         path = directory / f"{now_ms:013d}-{self._origin}-{self._number}{SUFFIX}"
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
