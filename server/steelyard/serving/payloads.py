@@ -12,7 +12,8 @@ from steelyard.evidence.masking import Masks
 from steelyard.evidence.payload import SALT_BYTES, Payload, salted
 from steelyard.models.spec import TensorSpec
 from steelyard.pipelines.plan import PreparedRequest
-from steelyard.serving.canary import KEY_PARAMETER, MAX_KEY_CHARS
+from steelyard.rollout.bucket import KEY_PARAMETER
+from steelyard.serving.canary import MAX_KEY_CHARS
 from steelyard.wire import encode_bytes_tensor
 from steelyard.wire.status import message_of, status_of
 

@@ -6,13 +6,11 @@ from typing import Any
 
 from steelyard.errors import EvidenceError, InvalidRequest, SteelyardError
 from steelyard.evidence.erasing import Erasure, erase_decision, erase_key
-from steelyard.rollout.disagreement_file import erase_disagreements
-from steelyard.serving.canary import KEY_PARAMETER
+from steelyard.rollout.bucket import KEY_PARAMETER
 from steelyard.serving.messages import serialized
 from steelyard.serving.methods import Methods
 from steelyard.supervisor.admin import event_message
 from steelyard.supervisor.record import Record
-from steelyard.wire import decode_request
 from steelyard.wire.admin import EVIDENCE_SERVICE
 from steelyard.wire.generated import evidence as pb
 
@@ -48,6 +46,10 @@ def erase_kept(data: Path, by: str, wanted: str) -> Erasure:
 
     Raises EvidenceError where nothing is kept of a decision.
     """
+    # What asks for it seldom comes; the server's start does not wait for SQLite.
+    from steelyard.rollout.disagreement_file import erase_disagreements
+    from steelyard.wire import decode_request
+
     missing: EvidenceError | None = None
     erasure = Erasure()
     try:
