@@ -72,6 +72,7 @@ class Kept:
     def __init__(self, root: Path) -> None:
         self.repository = root / "models"
         self.data = root / "data"
+        self.data.mkdir()
         self.clock = ManualClock()
         self.writer = PayloadWriter(self.data, "worker-0", self.clock)
 
