@@ -17,9 +17,9 @@ from steelyard.supervisor.canaries import Canaries
 from steelyard.supervisor.checkpoint import Checkpoints
 from steelyard.supervisor.directing import Directing
 from steelyard.supervisor.drills import Drills
+from steelyard.supervisor.erasing import Erasing
 from steelyard.supervisor.governance_admin import GovernanceAdmin
 from steelyard.supervisor.governing import Governing
-from steelyard.supervisor.erasing import Erasing
 from steelyard.supervisor.label_moves import LabelMoves
 from steelyard.supervisor.life import WorkerLife
 from steelyard.supervisor.loads import Loads

@@ -118,9 +118,8 @@ async def serve(control: socket.socket, segment_fd: int) -> int:
     captures = Captures(catalog, settings.data, f"worker-{first['worker']}", clock)
     taps = Taps(catalog)
     canaries = Canaries(catalog, clock, first["worker"], settings.workers)
-    orders = Orders(loader, canaries, taps, channel)
-    Reports(loop, catalog, lambda reports: channel.send({"versions": reports}))
     orders = Orders(loader, canaries, taps, captures, channel)
+    Reports(loop, catalog, lambda reports: channel.send({"versions": reports}))
     orders.begin(first["directives"])
 
     def tell_examined(model: str, again: bool) -> None:
