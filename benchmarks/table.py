@@ -5,6 +5,7 @@ from functools import partial
 
 from benchmarks import (
     batching,
+    capture,
     clients,
     demo_files,
     engine,
@@ -122,6 +123,14 @@ BENCHMARKS = (
         evidence.run,
         partial(evidence.run, rounds=1, requests=4_000, seconds=1.0),
         evidence.report,
+    ),
+    Benchmark(
+        "capture",
+        "requests and answers kept, against none",
+        Group.SERVED,
+        capture.run,
+        partial(capture.run, rounds=1, requests=4_000),
+        capture.report,
     ),
     Benchmark(
         "messages",

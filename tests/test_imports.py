@@ -14,7 +14,7 @@ LEVELS: list[set[str]] = [
     {"tune"},
     {"demo"},
     {"supervisor"},
-    {"shadow"},
+    {"shadow", "replay"},
     {"fronts", "client"},
     {"rpc", "observe", "serving"},
     {"rollout", "evidence"},

@@ -9,6 +9,7 @@ import pytest
 
 from benchmarks import (
     batching,
+    capture,
     clients,
     demo_files,
     engine,
@@ -52,6 +53,14 @@ def test_our_front_against_a_sketch_and_grpcio() -> None:
 def test_two_workers_against_one() -> None:
     found = workers.run(rounds=1, requests=2_000)
     assert len(workers.report(found)) == 2 + len(workers.SHAPES)
+
+
+@pytest.mark.extra
+def test_what_capture_costs() -> None:
+    found = capture.run(rounds=1, requests=1_000)
+    assert sum(found["all"]["outcomes"].values()) > 0
+    assert sum(found["none"]["outcomes"].values()) == 0
+    assert len(capture.report(found)) == 2 + len(capture.MODELS)
 
 
 @pytest.mark.extra

@@ -9,6 +9,7 @@ import pytest
 
 from steelyard.models.contract import Contract
 from steelyard.models.digest import version_digest
+from steelyard.models.evidence import Capture, Evidence
 from steelyard.models.governance import Governance
 from steelyard.models.manifest import (
     BatchTolerance,
@@ -42,6 +43,8 @@ TABLES: list[tuple[str, type[Table]]] = [
     ("#### `[rollout.gate]`", GateManifest),
     ("#### `[[rollout.gate.guardrail]]`", Guardrail),
     ("### `[governance]`", Governance),
+    ("### `[evidence]`", Evidence),
+    ("#### `[evidence.capture]`", Capture),
     ("## version.toml", VersionManifest),
     ("### `[[input]]`", InputManifest),
     ("### `[[output]]`", OutputManifest),

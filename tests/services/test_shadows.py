@@ -14,6 +14,8 @@ import pytest
 
 from steelyard.cli.main import main
 from steelyard.errors import InvalidRequest, LoadFailed, ModelNotFound
+from steelyard.evidence.payload_files import find
+from steelyard.wire import decode_response
 from tests.services.operator import Operator, details, kinds
 from tests.support import models
 from tests.support.asking import Asker, arrays, request
@@ -40,6 +42,7 @@ on = "error_rate"
 margin = {margin}
 harm = {harm}
 """
+DISAGREEMENTS = '\n[evidence.capture]\nreasons = ["disagreement"]\n'
 OPEN = GATE.format(most=1_000_000, promote="manual", margin=0.0001, harm=0.9)
 
 
@@ -63,7 +66,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     fill(repository, "automatic", 2.0, 2.0000002, gate=gate("automatic"))
     fill(repository, "harmful", 2.0, 3.0, gate=gate())
     fill(repository, "undecided", 2.0, 2.0000002, gate=gate(most=100, margin=0.0001))
-    fill(repository, "moved", 2.0, 2.5)
+    fill(repository, "moved", 2.0, 2.5, more=DISAGREEMENTS)
     fill(repository, "calibrated", 2.0, 2.0000002)
     fill(repository, "quiet", 2.0, 2.5)
     fill(repository, "remote", 2.0)
@@ -182,6 +185,10 @@ def test_the_worst_are_listed_and_run_again(
     worst = json.loads(capsys.readouterr().out)["disagreements"]
     assert worst
     assert worst[0]["broken"] == ["close y"]
+    # The request is kept as the manifest asks for it, with what the version in production answered.
+    kept = find(server.data, worst[0]["decision_id"]).read()
+    assert (kept.model, kept.version, kept.reasons) == ("moved", 1, ("disagreement",))
+    assert decode_response(kept.answer).parameters["steelyard_decision_id"] == kept.decision_id
     again = [
         "shadow",
         "replay",
@@ -198,6 +205,12 @@ def test_the_worst_are_listed_and_run_again(
     assert replayed["primary"]["agrees"]
     assert replayed["candidate"]["agrees"]
     assert not replayed["now"]["agrees"]
+    decision = worst[0]["decision_id"]
+    assert main(["journal", "erase", "--decision", decision, "--reason", "asked to", *data, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"erased": [decision]}
+    assert find(server.data, decision).head.erased
+    assert main(again) == 1
+    assert "nothing to compare" in capsys.readouterr().out
     assert main(["shadow", "replay", "moved", "nothing", "--repository", str(server.repository), *data]) == 1
     assert "no shadow has kept" in capsys.readouterr().err
     # The label moves, and what was compared with its holder ends.

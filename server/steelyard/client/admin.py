@@ -33,14 +33,16 @@ class AdminClient:
         wiring = Wiring(Limits(max_message_bytes=DEFAULT_MAX_MESSAGE_BYTES))
         self._channel = BlockingChannel(target, wiring, None, Backoff(random.random))
 
-    def call(self, method: str, request: Any, answer: Any, timeout_s: float | None = None) -> Any:
-        """Sends the message `request` and gives the `answer` message that comes back.
+    def call(
+        self, method: str, request: Any, answer: Any, timeout_s: float | None = None, service: str = SERVICE
+    ) -> Any:
+        """Sends the message `request` and gives the `answer` message that comes back. service: of the socket's.
 
         Raises the server's refusal, `Unavailable` where no server answers.
         """
         timeout_s = self._timeout_s if timeout_s is None else timeout_s
         try:
-            body = self._channel.unary(SERVICE + method, request.SerializeToString(), timeout_s)
+            body = self._channel.unary(service + method, request.SerializeToString(), timeout_s)
         except CallFailed as failed:
             raise error_of(failed.failure, f"data {self._data}") from None
         try:

@@ -8,6 +8,7 @@ import fcntl
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -75,7 +76,7 @@ class Journal:
         self._commit_interval_s = commit_interval_s
         self._on_synced = on_synced
         self._told = told
-        self._notes: list[dict[str, Any]] = []
+        self._notes: deque[dict[str, Any]] = deque()
         self._notes_lost = 0
         self._wanted = threading.Event()
         self._commit_wanted = False
@@ -93,7 +94,7 @@ class Journal:
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
         self._thread.start()
 
-    # Of the thread that puts into the ring.
+    # Of the thread that puts into the ring; `note` of any.
 
     def commit(self) -> None:
         """Has what is in the ring written and synced soon, and `on_synced` called."""
@@ -150,8 +151,8 @@ class Journal:
             self._unsynced += count
         if gap := ring.take_gap():
             self._gap(Gap(*gap, "the ring was full"))
-        if self._notes:
-            notes, self._notes = self._notes, []
+        # What is noted meanwhile waits for the next time.
+        if notes := [self._notes.popleft() for _ in range(len(self._notes))]:
             self._append(notes_frame(notes))
         if self._notes_lost:
             lost, self._notes_lost = self._notes_lost, 0

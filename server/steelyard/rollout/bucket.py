@@ -2,6 +2,10 @@
 
 import hashlib
 
+# What a caller names to be told from others, as a parameter of the request: who gets which arm of a canary, what labels
+# that come late are joined by, and whose payloads are erased.
+KEY_PARAMETER = "steelyard_key"
+
 
 def bucket(number: int, key: str) -> float:
     """The place of `key` in the rollout `number`, from 0 to below 1, as even as a hash is.

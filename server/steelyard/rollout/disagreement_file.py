@@ -2,8 +2,8 @@
 
 import json
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +16,9 @@ from steelyard.rollout.rules.breach import GRADES, Grade
 APPLICATION_ID = 0x53794467
 SCHEMA = 1
 BUSY_S = 5.0
+
+ERASED = "erased"
+"""What stands for the errors of a disagreement whose messages were erased."""
 
 CORRUPT = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
@@ -133,6 +136,35 @@ class DisagreementsReader:
             primary if primary_error is None else primary_error,
             candidate if candidate_error is None else candidate_error,
         )
+
+
+def erase_disagreements(path: Path, wanted: Callable[[str, bytes], bool]) -> list[tuple[str, bytes]]:
+    """Empties the requests and answers of disagreements in a file, beside its writer; gives decision and request.
+
+    wanted: whether a decision, with its request, is meant. What the file says of them beside that stays.
+
+    Raises:
+        DataError: the file cannot be used.
+    """
+    try:
+        with opened(path) as connection, closing(connection):
+            check(connection, path)
+            # What was there is overwritten, and not only forgotten.
+            connection.execute("PRAGMA secure_delete = ON")
+            rows = connection.execute("SELECT place, decision_id, request FROM disagreements").fetchall()
+            found = [row for row in rows if row[2] and wanted(row[1], row[2])]
+            connection.executemany(
+                "UPDATE disagreements SET request = x'', primary_answer = NULL, primary_error = ?, "
+                "candidate_answer = NULL, candidate_error = ?, about = '{}' WHERE place = ?",
+                [(ERASED, ERASED, place) for place, _, _ in found],
+            )
+            # The log of what was written still holds it.
+            busy = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] if found else 0
+            if busy:
+                raise DataError(f"{path}: cannot be erased from while others read it: try again")
+    except (Unreadable, sqlite3.DatabaseError) as exc:
+        raise DataError(f"{path}: cannot be erased from: {exc}") from exc
+    return [(decision_id, request) for _, decision_id, request in found]
 
 
 def _read(

@@ -5,15 +5,14 @@ from typing import Any
 
 from steelyard._native.decision import new_ids
 from steelyard.clock import Clock
-from steelyard.rollout.bucket import bucket
+from steelyard.rollout.bucket import KEY_PARAMETER, bucket
 from steelyard.rollout.directive import Split
 from steelyard.serving.call import Call
 from steelyard.serving.catalog import Catalog
 from steelyard.serving.version import ServedVersion
 from steelyard.wire.types import InferRequest
 
-# What a caller names to get the same arm every time, as a parameter of the request or in the call's metadata.
-KEY_PARAMETER = "steelyard_key"
+# What a caller names to get the same arm every time, in the call's metadata; or KEY_PARAMETER of the request.
 KEY_METADATA = "steelyard-key"
 
 MAX_KEY_CHARS = 256

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnxruntime as ort
@@ -14,14 +13,12 @@ from steelyard.models.bfloat16 import from_bfloat16
 from steelyard.models.datatypes import BY_NAME
 from steelyard.models.golden import GoldenExample, golden_paths, read_example, show_failing
 from steelyard.models.spec import ModelSpec
-from steelyard.pipelines.plan import Pipeline, PreparedRequest
+from steelyard.pipelines.plan import Pipeline
 from steelyard.runtime.independence import difference
-from steelyard.runtime.runner import Array, Runner
-from steelyard.serving.answering import answer_tensors
-from steelyard.serving.classification import check_classes
+from steelyard.runtime.runner import Array
 from steelyard.serving.takes import Takes
+from steelyard.serving.walk import Walk, walk
 from steelyard.wire import decode_bytes_tensor, decode_request
-from steelyard.wire.check import check_outputs
 from steelyard.wire.generated import grpc_service as pb
 
 Inputs = dict[str, Array]
@@ -99,41 +96,15 @@ def run_example(
     met: list[Inputs],
 ) -> str:
     """What is wrong with the answer to `example`, empty where nothing is; adds the model's inputs to `met`."""
-    request: Any = decode_request(example.request)
-    bound = takes.bind(request)
-    if bound is None:
+    walked = Walk()
+    try:
+        walk(decode_request(example.request), takes, session, spec, pipeline, walked)
+    finally:
+        if walked.inputs is not None:
+            met.append(walked.inputs)
+    if not walked.fits:
         return MISFIT
-    rows, key, direct = bound
-    runner = Runner(session, spec, capacity=0, shared=False, prepared=pipeline is not None)
-    runner.may_bind = False
-    offered = spec if pipeline is None else pipeline.offered
-    if request.outputs:
-        check_outputs(request, "of the example", {tensor.name for tensor in offered.outputs})
-    prepared: PreparedRequest | None = None
-    if pipeline is None:
-        _, outputs = _run(runner, request, rows, key, spec, met)
-    else:
-        tally = pipeline.tally()
-        prepared = (pipeline.pass_on if direct else pipeline.prepare)(request, rows, tally)
-        if not prepared.rows and prepared.kept is not None:
-            outputs = pipeline.nothing()
-        else:
-            arrays, outputs = _run(runner, prepared, prepared.rows, prepared.key, spec, met)
-            outputs = pipeline.finish(outputs, prepared.rows, arrays, tally, [prepared])
-        rows = prepared.asked_rows
-    if request.outputs:
-        check_classes(request, "the example", offered, rows if offered.batched else 1)
-    tensors = answer_tensors(offered, request, prepared, outputs)
-    return compare(example, {name: (datatype, array) for name, datatype, array in tensors})
-
-
-def _run(
-    runner: Runner, request: Any, rows: int, key: object, spec: ModelSpec, met: list[Inputs]
-) -> tuple[list[Array], list[Array]]:
-    """The model's inputs and outputs; adds the inputs to `met`."""
-    shape, arrays = runner.fill([request], rows, key)
-    met.append({tensor.name: array for tensor, array in zip(spec.inputs, arrays, strict=True)})
-    return arrays, runner.run(shape, arrays, rows)
+    return compare(example, {name: (datatype, array) for name, datatype, array in walked.answer})
 
 
 def compare_answer(example: GoldenExample, answer: bytes) -> str:

@@ -86,6 +86,9 @@ class Ledger:
             call.fail(error, decision_id, ())
         if self.recording is not None:
             self.recording.ended(version, call, request, decision_id, error, received_ns, total_ns, ticket)
+        if version is not None and version.capture is not None:
+            asked = ticket.request if request is None and ticket is not None else request
+            version.capture.refused(decision_id, asked, error)
         if self.log_request is not None:
             if version is not None:
                 self.log_request(decision_id, version.model, version.name, error, total_ns)

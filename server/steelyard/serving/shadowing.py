@@ -1,7 +1,6 @@
 """A shadow's tap: hands a sample of what was answered to a candidate's process, after the answers have left."""
 
 import contextlib
-import os
 import select
 import socket
 import threading
@@ -14,6 +13,7 @@ from typing import Any
 from steelyard.errors import DataError, SteelyardError
 from steelyard.rollout.frames import ACK, HEADER, MAGIC, Plain, connect, encode_unit, send_frame
 from steelyard.rollout.sampling import Sampler
+from steelyard.serving.bell import Bell
 from steelyard.serving.execution import Job
 from steelyard.wire.status import message_of, status_of
 
@@ -136,7 +136,7 @@ class ShadowTap:
         self._now_ns = now_ns
         self._pressure = pressure or Pressure()
         self._units: deque[Waiting] = deque()
-        self._bell = _Bell()
+        self._bell = Bell()
         self._asleep = False
         self._closed = threading.Event()
         self._connection: socket.socket | None = None
@@ -372,24 +372,3 @@ class _Window:
             acknowledged += requests
         self.requests -= acknowledged
         return acknowledged
-
-
-class _Bell:
-    """Wakes a thread that polls; the descriptor lives as long as anybody who might ring."""
-
-    # Until one could be had.
-    fd = -1
-
-    def __init__(self) -> None:
-        self.fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-
-    def ring(self) -> None:
-        os.eventfd_write(self.fd, 1)
-
-    def clear(self) -> None:
-        with contextlib.suppress(BlockingIOError):
-            os.eventfd_read(self.fd)
-
-    def __del__(self) -> None:
-        if self.fd >= 0:
-            os.close(self.fd)

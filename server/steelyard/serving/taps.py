@@ -1,4 +1,4 @@
-"""The shadows of every model, put on the versions whose answers they are held against."""
+"""The shadows of every model, put on the versions whose answers they are held against, beside these' capture."""
 
 import logging
 from collections.abc import Sequence
@@ -70,7 +70,8 @@ class Taps:
 
     def _attach(self, model: str) -> None:
         for version in self._catalog.served(model).values():
-            version.shadows = tuple(
+            capture = () if version.capture is None or version.capture.is_closed else (version.capture,)
+            version.shadows = capture + tuple(
                 tap
                 for one, tap in self._open.get(model, {}).values()
                 if not tap.is_closed

@@ -21,6 +21,7 @@ from steelyard.serving.takes import Takes
 from steelyard.wire import ResponseEncoder, Signature
 
 if TYPE_CHECKING:
+    from steelyard.serving.capturing import CaptureTap
     from steelyard.serving.shadowing import ShadowTap
 
 
@@ -39,7 +40,8 @@ class ServedVersion:
     `spec` is the model's own, `offered` what callers send and get: another one where there is a pipeline.
     `runners` is a free list: an executor thread takes one, or makes one where none is free, and puts it back.
     `golden_passed` counts the golden examples that passed at load. `failing` holds those that fail as things stand, by
-    name, with what is wrong; `examined` is set while one is run. `shadows` are offered what has been answered.
+    name, with what is wrong; `examined` is set while one is run. `shadows` are offered what has been answered, and
+    `capture` as one of them, which is offered what was refused as well.
     """
 
     model: str
@@ -69,7 +71,8 @@ class ServedVersion:
     name: str = field(init=False)
     golden_passed: int = 0
     failing: dict[str, str] = field(default_factory=dict)
-    shadows: "tuple[ShadowTap, ...]" = ()
+    shadows: "tuple[ShadowTap | CaptureTap, ...]" = ()
+    capture: "CaptureTap | None" = None
     runners: list[Runner] = field(default_factory=list)
     in_flight: int = 0
     examined: bool = False

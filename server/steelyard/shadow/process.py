@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from steelyard.errors import DataError
+from steelyard.errors import DataError, InvalidRequest
+from steelyard.evidence.masking import Masks
 from steelyard.observe.logs import log
 from steelyard.rollout.comparison import Comparison
 from steelyard.rollout.disagreements import Disagreements
@@ -19,6 +20,7 @@ from steelyard.shadow.account import Account
 from steelyard.shadow.answers import Outputs, decoded
 from steelyard.shadow.calibration import Calibration
 from steelyard.shadow.candidate import Candidate, Outcome, Ran
+from steelyard.shadow.keeping import PayloadKeeping
 from steelyard.shadow.processor import ProcessorWait
 from steelyard.shadow.running import RunningUnit
 from steelyard.wire.status import Status
@@ -55,11 +57,13 @@ class ShadowWork:
         disagreements: Disagreements | None = None,
         running: RunningUnit | None = None,
         now_ns: Callable[[], int] = time.monotonic_ns,
+        masks: Masks | None = None,
+        payloads: PayloadKeeping | None = None,
     ) -> None:
         """max_bytes: of one unit. batched: whether the first axis of what the version offers counts rows.
 
         calibration: where the candidate is the primary's own version. running: where whoever started the process sees
-        what was being run when it ended.
+        what was being run when it ended. masks: what is blotted out of disagreements. payloads: takes them as well.
         """
         self._candidate = candidate
         self._comparison = comparison
@@ -70,6 +74,8 @@ class ShadowWork:
         self._disagreements = disagreements
         self._running = running or RunningUnit()
         self._now_ns = now_ns
+        self._masks = masks or Masks(())
+        self._payloads = payloads
         self._turn = threading.Lock()
         self._books = threading.Lock()
         self._under_way: _UnderWay | None = None
@@ -227,26 +233,34 @@ class ShadowWork:
     def _keep(
         self, asked: Asked, outcome: Outcome, severity: float, broken: Sequence[str], why: dict[str, str]
     ) -> None:
+        if self._payloads is not None:
+            self._payloads.keep(asked)
         if self._disagreements is None:
             return
-        primary = asked.answer if asked.status == 0 else asked.answer.decode("utf-8", "replace")
-        candidate = outcome.answer if outcome.status == 0 else outcome.error
         about = {"why": why, "candidate": self._candidate.digest}
         try:
+            body, _ = self._masks.request(asked.body)
+            error = asked.answer.decode("utf-8", "replace") if asked.status else ""
+            primary = self._masked(asked.answer, asked.status, error)
+            candidate = self._masked(outcome.answer, outcome.status, outcome.error)
             self._disagreements.keep(
                 asked.decision_id,
                 self._account.seen.rollout,
                 severity,
                 broken,
-                asked.body,
+                body,
                 primary,
                 candidate,
                 about,
             )
-        except (DataError, ValueError) as error:
+        except (DataError, InvalidRequest, ValueError) as error:
             # What is counted stays true without it.
             log("shadow.not_kept", level=logging.WARNING, reason=str(error))
             self._disagreements = None
+
+    def _masked(self, answer: bytes, status: int, error: str) -> bytes | str:
+        """A side's answer, or its error's words, as they may be kept."""
+        return self._masks.message(error) if status else self._masks.answer(answer)[0]
 
 
 def rows_of(answer: Outputs, batched: bool) -> int | None:

@@ -85,6 +85,8 @@ class ShadowTask(_Message):
     """What an earlier life of the process has counted."""
     disagreements: Path | None = None
     """The file in which the worst are kept, which only this process writes; None: none are."""
+    data: Path | None = None
+    """The data directory, where the payloads of disagreements are to be kept; None: they are not."""
     profile: str = "dev"
     verdicts: Path | None = None
     max_message_bytes: int = MAX_MESSAGE_BYTES

@@ -14,6 +14,7 @@ from steelyard.observe.logs import log
 from steelyard.supervisor.admin import AdminSocket
 from steelyard.supervisor.datadir import DataDirectory, RunningServer
 from steelyard.supervisor.governance_metrics import GovernanceCollector
+from steelyard.supervisor.payload_metrics import PayloadMetrics
 from steelyard.supervisor.rollout_metrics import RolloutCollector
 from steelyard.supervisor.rollouts import Rollouts
 from steelyard.supervisor.workers import Workers
@@ -64,6 +65,7 @@ async def attend(
     registry = metrics_registry(workers.views, runtime)
     registry.register(RolloutCollector(rollouts.record, rollouts.canaries, rollouts.shadows))
     registry.register(GovernanceCollector(rollouts.record, rollouts.webhook))
+    registry.register(PayloadMetrics(rollouts.payloads))
     http = HttpFront(registry, is_ready)
     signals = 0
     stopping = asyncio.Event()

@@ -12,6 +12,7 @@ from steelyard.models.spec import ModelSpec
 from steelyard.observe.logs import log
 from steelyard.rollout.directive import Directive
 from steelyard.serving.canary import Canaries
+from steelyard.serving.capturing import Captures
 from steelyard.serving.loader import Followed, Loader
 from steelyard.serving.taps import Taps
 from steelyard.supervisor.channel import Channel
@@ -26,11 +27,15 @@ class Orders:
     A directive is in force when `obey` returns: requests that are read later are routed by it.
     """
 
-    def __init__(self, loader: Loader, canaries: Canaries, taps: Taps, channel: Channel) -> None:
+    def __init__(
+        self, loader: Loader, canaries: Canaries, taps: Taps, captures: Captures, channel: Channel
+    ) -> None:
         self._loader = loader
         self._canaries = canaries
         self._taps = taps
+        self._captures = captures
         self._channel = channel
+        self._told_payloads: dict[str, dict[str, int]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def begin(self, directives: list[Mapping[str, Any]]) -> None:
@@ -73,7 +78,7 @@ class Orders:
         )
 
     async def tell_counts(self) -> None:
-        """Tells the supervisor what canaries and taps count, for ever."""
+        """Tells the supervisor what canaries, taps and captures count, for ever."""
         while True:
             await asyncio.sleep(COUNTS_TOLD_S)
             self.tell_counts_now()
@@ -84,6 +89,10 @@ class Orders:
             self._channel.send({"arms": arms})
         if taps := self._taps.counts():
             self._channel.send({"taps": taps})
+        payloads = self._captures.counts()
+        if payloads != self._told_payloads:
+            self._told_payloads = payloads
+            self._channel.send({"payloads": payloads})
 
     def _direct(self, directive: Directive) -> None:
         if self._loader.label(directive):

@@ -17,11 +17,13 @@ from steelyard.supervisor.canaries import Canaries
 from steelyard.supervisor.checkpoint import Checkpoints
 from steelyard.supervisor.directing import Directing
 from steelyard.supervisor.drills import Drills
+from steelyard.supervisor.erasing import Erasing
 from steelyard.supervisor.governance_admin import GovernanceAdmin
 from steelyard.supervisor.governing import Governing
 from steelyard.supervisor.label_moves import LabelMoves
 from steelyard.supervisor.life import WorkerLife
 from steelyard.supervisor.loads import Loads
+from steelyard.supervisor.payload_counts import PayloadCounts
 from steelyard.supervisor.record import Record
 from steelyard.supervisor.retirements import Retirements
 from steelyard.supervisor.shadow_targets import ShadowTargets
@@ -67,6 +69,7 @@ class Rollouts:
         self._moves.ends = [self.canaries.ends, self.shadows.ends]
         self.methods = Methods()
         Admin(record, self._moves, self._drills).register(self.methods)
+        Erasing(record, settings.data).register(self.methods)
         TrialsAdmin(self.canaries, self.shadows, calibrations).register(self.methods)
         self.webhook = Webhook(settings.webhook_url)
         record.heard.append(self.webhook.hear)
@@ -75,6 +78,7 @@ class Rollouts:
         self._retirements = Retirements(record, self._directing, self._moves, settings)
         GovernanceAdmin(record, self._directing, self._retirements).register(self.methods)
         self._loads.recorded = lambda models: self._directing.start(self._governing.look(models))
+        self.payloads = PayloadCounts()
         self._agreeing = Agreeing(workers.connected, self._moves.followed)
         workers.directives = self._directing.all
         workers.caught_up = self._directing.catch_up
@@ -112,9 +116,12 @@ class Rollouts:
             self.canaries.counted(message["arms"])
         if "taps" in message:
             self.shadows.counted(life.source, message["taps"])
+        if "payloads" in message:
+            self.payloads.counted(life.source, message["payloads"])
 
     def _gone(self, life: WorkerLife) -> None:
         self.shadows.worker_gone(life.source)
+        self.payloads.worker_gone(life.source)
         self._agreeing.gone(life)
 
     def rest(self) -> None:

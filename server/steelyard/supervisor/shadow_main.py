@@ -11,6 +11,7 @@ import threading
 from typing import Any
 
 from steelyard.errors import SteelyardError
+from steelyard.evidence.masking import Masks
 from steelyard.observe.logs import configure_logs, log
 from steelyard.rollout.comparison import compile_rules
 from steelyard.rollout.disagreements import Disagreements
@@ -19,6 +20,7 @@ from steelyard.rollout.signature import check_fit
 from steelyard.shadow.account import Account
 from steelyard.shadow.calibration import Calibration
 from steelyard.shadow.candidate import Candidate
+from steelyard.shadow.keeping import PayloadKeeping
 from steelyard.shadow.local import LocalCandidate
 from steelyard.shadow.process import ShadowWork
 from steelyard.shadow.processor import be_idle, resident_bytes
@@ -82,6 +84,10 @@ async def serve(control: socket.socket, running_fd: int) -> int:
         disagreements = None
         if task.disagreements is not None and calibration is None:
             disagreements = Disagreements(task.disagreements, shadow.kept, shadow.kept_bytes)
+        payloads = None
+        capture = task.manifest.evidence.capture
+        if task.data is not None:
+            payloads = PayloadKeeping(task.data, f"shadow-{task.rollout}", task.model, capture)
         listener = listen(task.socket)
     except (SteelyardError, OSError) as error:
         channel.send({"refused": str(error)})
@@ -96,6 +102,8 @@ async def serve(control: socket.socket, running_fd: int) -> int:
         calibration,
         disagreements,
         RunningUnit(running_fd),
+        masks=Masks(capture.masks),
+        payloads=payloads,
     )
     threading.Thread(target=work.serve, args=(listener,), name="accept", daemon=True).start()
     channel.send({"started": {"digest": candidate.digest}, "checkpoint": work.document()})

@@ -96,6 +96,9 @@ class ShadowTargets:
                 calibrate=calibrate,
                 checkpoint=checkpoint or {},
                 disagreements=None if calibrate else self._directory / f"{key}.sqlite",
+                data=settings.data
+                if "disagreement" in manifest.evidence.capture.reasons and not calibrate
+                else None,
                 profile=settings.profile,
                 verdicts=settings.data / "verdicts",
                 max_message_bytes=settings.max_message_bytes,

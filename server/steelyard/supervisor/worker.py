@@ -28,6 +28,7 @@ from steelyard.runtime.threads import thread_budget
 from steelyard.scheduling.scheduler import Scheduler
 from steelyard.serving import reflection, streams
 from steelyard.serving.canary import Canaries
+from steelyard.serving.capturing import Captures
 from steelyard.serving.catalog import Catalog
 from steelyard.serving.control import Control
 from steelyard.serving.cost_keeping import CostKeeping
@@ -53,6 +54,8 @@ from steelyard.supervisor.spreading import SpreadRepository
 
 # For the last refusals, and for calls where the drain has taken all of its time.
 LAST_S = 1.0
+# What was captured and waits for a disk that answers is on it long before.
+CAPTURE_END_S = 2.0
 
 
 def _log_request(
@@ -111,9 +114,11 @@ async def serve(control: socket.socket, segment_fd: int) -> int:
         lambda names: channel.send({"kept_out": sorted(names)}),
         lambda moves: orders.tell_followed(moves),
     )
+    # Before the taps: what is captured of a version is one of its taps.
+    captures = Captures(catalog, settings.data, f"worker-{first['worker']}", clock)
     taps = Taps(catalog)
     canaries = Canaries(catalog, clock, first["worker"], settings.workers)
-    orders = Orders(loader, canaries, taps, channel)
+    orders = Orders(loader, canaries, taps, captures, channel)
     Reports(loop, catalog, lambda reports: channel.send({"versions": reports}))
     orders.begin(first["directives"])
 
@@ -189,6 +194,8 @@ async def serve(control: socket.socket, segment_fd: int) -> int:
             task.cancel()
         await keeping.keep(1)
         taps.close()
+        # Before the journal, which is told of what was captured.
+        await asyncio.to_thread(captures.close, CAPTURE_END_S)
         if journal is not None:
             await asyncio.to_thread(journal.close)
         engine.close(wait=not engine.in_flight)
@@ -209,6 +216,7 @@ async def serve(control: socket.socket, segment_fd: int) -> int:
             tell_log,
         )
         recording.begin(journal, engine.tell_recorded)
+        captures.note = journal.note
         tls = None if first["late"] else await begin()
         await _unless(stop, loader.load_all())
         # What it was told meanwhile is in force when it says that it has loaded.

@@ -1,6 +1,7 @@
 """Where the admin service of a server is found."""
 
 SERVICE = "/steelyard.v1.Admin/"
+EVIDENCE_SERVICE = "/steelyard.v1.Evidence/"
 ADMIN_SOCKET = "admin.sock"
 
 

@@ -9,4 +9,5 @@ MODULES = {
     "grpc/reflection/v1/reflection.proto": "reflection_v1",
     "grpc/reflection/v1alpha/reflection.proto": "reflection_v1alpha",
     "steelyard/v1/admin.proto": "admin",
+    "steelyard/v1/evidence.proto": "evidence",
 }

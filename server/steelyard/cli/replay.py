@@ -1,0 +1,209 @@
+"""`steelyard replay`: captured requests again, on what answered them or on another version."""
+
+import contextlib
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from steelyard.cli.moment import moment
+from steelyard.cli.output import json_option, print_json, print_table, short_digest
+from steelyard.cli.settings import resolved, settings_options
+from steelyard.observe.logs import printable
+
+if TYPE_CHECKING:
+    from steelyard.evidence.payload_files import Entry
+    from steelyard.replay.verdict import Replayed
+
+# Of many, those that differ are listed, as far as people read.
+SHOWN = 20
+
+# What serves on the same machine comes first.
+NICENESS = 10
+
+
+@click.command(
+    epilog="\b\nExample:\n  steelyard replay 0197... --data models/.steelyard\n"
+    "  steelyard replay 0197... --version 4\n"
+    "  steelyard replay --model prices --since 2h --filter 'version=3 and reason=flag' --candidate build/prices"
+)
+@click.argument("decision", required=False, metavar="[ID]")
+@click.option("--model", default="", metavar="MODEL", help="Only decisions of this model.")
+@click.option(
+    "--since",
+    callback=moment,
+    metavar="WHEN",
+    help="Only later ones: 30m, 2h, 7d ago, or a time such as 2027-03-31T12:00.",
+)
+@click.option(
+    "--filter",
+    "wanted",
+    metavar="TERMS",
+    help="Only those that keep every term, as in 'version=3 and reason=error'.",
+)
+@click.option("--limit", type=click.IntRange(1), default=10_000, show_default=True, help="At most so many.")
+@click.option(
+    "--version", type=click.IntRange(1), metavar="N", help="Run on this version, not on what answered."
+)
+@click.option(
+    "--candidate",
+    metavar="DIR",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Run on the version in this directory.",
+)
+@click.option(
+    "--absolute", type=click.FloatRange(min=0), help="Tolerance: not given, the model's batch_tolerance."
+)
+@click.option(
+    "--relative", type=click.FloatRange(min=0), help="Tolerance, the part that grows with the value."
+)
+@click.option(
+    "--jobs", type=click.IntRange(1, 256), help="How many at a time; not given: as many as processors."
+)
+@click.option(
+    "--repository",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Where the versions are; not given: the settings', else the running server's.",
+)
+@settings_options("data")
+@json_option
+def replay(
+    decision: str | None,
+    model: str,
+    since: int | None,
+    wanted: str | None,
+    limit: int,
+    version: int | None,
+    candidate: Path | None,
+    absolute: float | None,
+    relative: float | None,
+    jobs: int | None,
+    repository: Path | None,
+    config_file: Path | None,
+    data: Path | None,
+    as_json: bool,
+) -> int:
+    """Run captured requests again, and compare the answers.
+
+    ID is a decision's, or its request's; without it, all that is kept since --since, of --model, and by --filter. They
+    run here, at low priority, on versions that are loaded from the repository: a server that runs is not asked. Ends
+    with 1 where an answer differs.
+    """
+    many = model or since is not None or wanted is not None
+    if (decision is None) != bool(many):
+        raise click.UsageError("expected either a decision's ID, or --since, --model or --filter")
+    if version is not None and candidate is not None:
+        raise click.UsageError("expected at most one of --version and --candidate")
+    from steelyard.cli.models import repository_of
+    from steelyard.evidence.payload_files import find
+    from steelyard.models.manifest import BatchTolerance
+    from steelyard.replay.run import Replay, Target
+    from steelyard.replay.version import Versions
+    from steelyard.runtime.threads import thread_budget
+    from steelyard.supervisor.datadir import find_server
+
+    found = resolved(config_file, {"repository": repository, "data": data})
+    running = find_server(found.settings.data) if found.origins["repository"] == "default" else None
+    root = repository_of(found) if running is None else Path(running.repository)
+    # Before a session is made, whose threads inherit it.
+    with contextlib.suppress(OSError):
+        os.nice(NICENESS)
+    tolerance = None
+    if absolute is not None or relative is not None:
+        tolerance = BatchTolerance(absolute=absolute or 0.0, relative=relative or 0.0)
+    work = Replay(Versions(root, 1), Target(version, candidate), tolerance)
+    if decision is not None:
+        one = work.one(find(found.settings.data, decision))
+        if as_json:
+            print_json(asdict(one))
+        else:
+            _print_one(one)
+        return int(one.verdict == "differs")
+    damage: list[str] = []
+    chosen = list(islice(_chosen(found.settings.data, model, since or 0, wanted, damage), limit))
+    results = work.many(chosen, jobs or thread_budget())
+    return _print_many(_progress(results, len(chosen), not as_json), damage, as_json)
+
+
+def _chosen(
+    data: Path, model: str, since_ms: int, wanted: str | None, damage: list[str]
+) -> "Iterator[Entry]":
+    """The entries whose request and answer are kept and that the filter lets pass."""
+    from steelyard.errors import EvidenceError
+    from steelyard.evidence.payload_files import all_entries
+    from steelyard.evidence.payload_filter import parse_filter
+
+    passes = parse_filter(wanted) if wanted is not None else None
+    for entry in all_entries(data, since_ms, model, damage):
+        if entry.head.erased or not entry.head.request_bytes:
+            continue
+        try:
+            if passes is None or passes(entry.read()):
+                yield entry
+        except EvidenceError as error:
+            damage.append(str(error))
+
+
+def _progress(results: "Iterator[Replayed]", total: int, shown: bool) -> "Iterable[Replayed]":
+    if not shown or not sys.stderr.isatty():
+        return results
+    from rich.console import Console
+    from rich.progress import track
+
+    return track(results, "Replaying", total=total, console=Console(stderr=True), transient=True)
+
+
+def _print_one(one: "Replayed") -> None:
+    lines = [f"{one.decision_id}: {one.verdict}" + (f", from {one.begins} on" if one.begins else "")]
+    if one.why:
+        lines.append(one.why)
+    if one.then is not None and one.now is not None:
+        then = f"version {one.then['version']} ({short_digest(one.then['digest'])})"
+        now = f"{one.now['name']} ({short_digest(one.now['digest'])})"
+        lines.append(f"{one.model}: then {then}, now {now}")
+    for line in lines:
+        click.echo(printable(line))
+
+
+def _print_many(results: "Iterable[Replayed]", damage: list[str], as_json: bool) -> int:
+    counts: Counter[str] = Counter()
+    begins: Counter[str] = Counter()
+    others: list[Replayed] = []
+    differing = 0
+    for one in results:
+        counts[one.verdict] += 1
+        if one.verdict == "equal":
+            continue
+        if one.verdict == "differs":
+            differing += 1
+            begins[one.begins or "not known"] += 1
+        # Of a million that differ, the first ones are read.
+        if as_json or len(others) < SHOWN:
+            others.append(one)
+    if as_json:
+        documents: list[dict[str, Any]] = [asdict(one) for one in others]
+        print_json(
+            {
+                "replayed": counts.total(),
+                "verdicts": dict(counts),
+                "begins": dict(begins),
+                "not_equal": documents,
+                "damaged": damage,
+            }
+        )
+        return int(differing > 0)
+    if others:
+        rows = [[one.decision_id, one.verdict, one.begins or "", printable(one.why[:200])] for one in others]
+        print_table(["decision", "", "begins at", "why"], rows)
+    told = ", ".join(f"{number} {verdict}" for verdict, number in counts.most_common())
+    click.echo(f"{counts.total()} replayed" + (f": {told}" if told else ""))
+    for line in damage:
+        click.echo(printable(f"damaged: {line}"))
+    return int(differing > 0)

@@ -1,0 +1,1 @@
+"""What was asked is asked again, without touching what serves."""

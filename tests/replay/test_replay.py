@@ -1,0 +1,247 @@
+"""Replays without a server: equal or not, and where a difference begins."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from steelyard._native.decision import new_ids
+from steelyard.clock import ManualClock
+from steelyard.errors import InvalidRequest
+from steelyard.evidence.masking import Masks
+from steelyard.evidence.payload import Payload, salted
+from steelyard.evidence.payload_files import PayloadWriter, find
+from steelyard.evidence.payload_filter import parse_filter
+from steelyard.models.digest import version_digest
+from steelyard.models.manifest import ModelManifest
+from steelyard.replay.run import Replay, Target
+from steelyard.replay.verdict import Replayed, Stage, Verdict
+from steelyard.replay.version import Versions, load
+from steelyard.rollout.frames import Asked
+from steelyard.serving.payloads import tensor_digest
+from steelyard.shadow.local import LocalCandidate
+from steelyard.wire import encode_bytes_tensor, encode_request
+from tests.support import models
+
+SALT = b"s" * 32
+
+PEOPLE = """
+on_breach = "flag"
+
+[[input]]
+name = "rows"
+
+[[input.steps]]
+step = "table"
+rows = "json"
+
+[[input.steps.column]]
+name = "age"
+kind = "number"
+contract = { max = 120 }
+
+[[input.steps.column]]
+name = "height"
+kind = "number"
+
+[[input.steps.tensor]]
+name = "x"
+
+[[input.steps.tensor.feature]]
+column = "age"
+
+[[input.steps.tensor.feature]]
+column = "height"
+steps = [{ step = "scale", mean = 1.0, std = 2.0 }]
+"""
+TWO = ("batch", 2)
+
+
+def asked(model: str = "people", **row: Any) -> bytes:
+    data = encode_bytes_tensor([json.dumps({"age": 30, "height": 2, **row}).encode()])
+    return encode_request(model, "", "a request", {}, [("rows", "BYTES", (1,), data)], [])
+
+
+class Kept:
+    """A repository, a data directory, and what a server would have captured of requests."""
+
+    def __init__(self, root: Path) -> None:
+        self.repository = root / "models"
+        self.data = root / "data"
+        self.data.mkdir()
+        self.clock = ManualClock()
+        self.writer = PayloadWriter(self.data, "worker-0", self.clock)
+
+    def put(self, version: int = 1, content: bytes | None = None, about: str = PEOPLE) -> Path:
+        return models.put(
+            self.repository,
+            "people",
+            models.scaled(dims=TWO) if content is None else content,
+            version,
+            "",
+            about,
+        )
+
+    def keep(self, body: bytes, version: int = 1, masks: tuple[str, ...] = (), **other: Any) -> str:
+        """Answers a request as a server would, and keeps both; gives the decision id."""
+        path = self.repository / "people" / str(version)
+        (decision,) = new_ids(1, self.clock.unix_ns() // 1_000_000)
+        outcome = (
+            LocalCandidate("people", version, path, ModelManifest())
+            .run([Asked(decision, body, b"")])
+            .outcomes[0]
+        )
+        came = load("people", path, "", ModelManifest(), 1).run(body)
+        tensors = {} if masks else {n: tensor_digest(SALT, a) for n, a in (came.walked.inputs or {}).items()}
+        request, masked = Masks(masks).request(body)
+        payload = Payload(
+            decision_id=decision,
+            model="people",
+            version=version,
+            digest=version_digest(path),
+            status=outcome.status,
+            reasons=("rate",),
+            masked=masked,
+            request_id="a request",
+            key="",
+            salt=SALT,
+            input_digest=salted(SALT, request),
+            output_digest=salted(SALT, outcome.answer),
+            kept=True,
+            request=request,
+            answer=outcome.answer or outcome.error.encode(),
+            tensors=tensors,
+        )
+        self.writer.append(replace(payload, **other))
+        return decision
+
+    def replay(self, decision: str, **target: Any) -> Replayed:
+        return Replay(Versions(self.repository, 1), Target(**target)).one(find(self.data, decision))
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Kept:
+    return Kept(tmp_path)
+
+
+def test_the_same_content_gives_the_same_answer(kept: Kept) -> None:
+    kept.put()
+    for body in (asked(), asked(age=130), asked(age="old")):
+        found = kept.replay(kept.keep(body))
+        assert (found.verdict, found.begins, found.why) == (Verdict.EQUAL, None, "")
+
+
+def test_the_version_is_found_by_its_content_and_said_to_be_gone(kept: Kept) -> None:
+    kept.put()
+    decision = kept.keep(asked())
+    (kept.repository / "people" / "1").rename(kept.repository / "people" / "7")
+    assert kept.replay(decision).verdict is Verdict.EQUAL
+    (kept.repository / "people" / "7" / "note").write_text("more")
+    found = kept.replay(decision)
+    assert found.verdict is Verdict.NOT_KEPT
+    assert "which version 1 had then" in found.why
+
+
+@pytest.mark.parametrize(
+    ("content", "about", "body", "stage"),
+    [
+        (None, PEOPLE.replace("max = 120", "max = 20"), asked(), Stage.CONTRACT),
+        (None, PEOPLE.replace('"flag"', '"refuse"'), asked(age=130), Stage.CONTRACT),
+        (None, PEOPLE.replace("std = 2.0", "std = 3.0"), asked(), Stage.PIPELINE),
+        (models.scaled(3.0, TWO), PEOPLE, asked(), Stage.MODEL),
+        (
+            None,
+            PEOPLE + '[[output]]\nname = "y"\nsource = "y"\nsteps = [{ step = "softmax" }]\n',
+            asked(),
+            Stage.ANSWER,
+        ),
+    ],
+    ids=["another bound", "refused", "another scale", "another model", "steps behind the model"],
+)
+def test_where_another_version_parts_from_the_one_then(
+    kept: Kept, content: bytes | None, about: str, body: bytes, stage: Stage
+) -> None:
+    kept.put()
+    kept.put(2, content, about)
+    decision = kept.keep(body)
+    for target in ({"version": 2}, {"candidate": kept.repository / "people" / "2"}):
+        found = kept.replay(decision, **target)
+        assert (found.verdict, found.begins) == (Verdict.DIFFERS, stage), found.why
+        assert found.why
+    assert kept.replay(decision, version=1).verdict is Verdict.EQUAL
+
+
+def test_an_answer_that_was_another_then(kept: Kept) -> None:
+    kept.put()
+    kept.put(2, models.scaled(3.0, TWO))
+    other = find(kept.data, kept.keep(asked(), version=2)).read()
+    found = kept.replay(kept.keep(asked(), answer=other.answer))
+    assert (found.verdict, found.begins) == (Verdict.DIFFERS, Stage.MODEL)
+    assert "output 'y' differs by" in found.why
+    found = kept.replay(kept.keep(asked(), tensors={"x": "sha256:" + "0" * 64}))
+    assert (found.verdict, found.begins) == (Verdict.DIFFERS, Stage.PIPELINE)
+    found = kept.replay(kept.keep(asked(), request=asked(age=31)))
+    assert (found.verdict, found.begins) == (Verdict.DIFFERS, Stage.RAW)
+
+
+def test_what_is_masked_says_nothing(kept: Kept) -> None:
+    kept.put()
+    found = kept.replay(kept.keep(asked(), masks=("rows.age",)))
+    assert (found.verdict, found.begins) == (Verdict.MASKED, Stage.RAW)
+    assert "rows.age was masked" in found.why
+
+
+def test_a_refusal_under_load_is_not_compared(kept: Kept) -> None:
+    kept.put()
+    found = kept.replay(kept.keep(asked(), status=8, answer=b"the queue is full"))
+    assert found.verdict is Verdict.NOT_COMPARABLE
+    assert "RESOURCE_EXHAUSTED" in found.why
+
+
+def test_many_in_their_order_whatever_each_comes_to(kept: Kept) -> None:
+    kept.put()
+    decisions = [kept.keep(asked(age=age)) for age in range(20)]
+    gone = kept.keep(asked(), kept=False, request=b"", answer=b"")
+    erased = kept.keep(asked())
+    find(kept.data, erased).erase()
+    entries = [find(kept.data, decision) for decision in (*decisions, gone, erased)]
+    found = list(Replay(Versions(kept.repository, 1), Target()).many(entries, 4))
+    assert [one.decision_id for one in found] == [*decisions, gone, erased]
+    assert [one.verdict for one in found] == [Verdict.EQUAL] * 20 + [Verdict.NOT_KEPT] * 2
+
+
+FILTERED: list[tuple[str, Callable[[Payload], bool]]] = [
+    ("version=3", lambda payload: payload.version == 3),
+    ("version >= 2 and status!=0", lambda payload: payload.version >= 2 and payload.status != 0),
+    ("reason=flag AND key='a b'", lambda payload: "flag" in payload.reasons and payload.key == "a b"),
+    ("reason!=flag", lambda payload: "flag" not in payload.reasons),
+]
+
+
+@pytest.mark.parametrize(("text", "meant"), FILTERED)
+def test_filters(text: str, meant: Callable[[Payload], bool]) -> None:
+    passes = parse_filter(text)
+    nothing = Payload("", "m", 1, "", 0, (), (), "", "", SALT, "", "", True)
+    for version in (1, 3):
+        for status in (0, 3):
+            for reasons in ((), ("flag",)):
+                for key in ("", "a b"):
+                    one = replace(nothing, version=version, status=status, reasons=reasons, key=key)
+                    assert passes(one) == meant(one)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "version", "version=x", "colour=red", "key<3", "version=1 or status=2", "x" * 2000]
+)
+def test_what_is_no_filter(text: str) -> None:
+    with pytest.raises(InvalidRequest, match="filter: "):
+        parse_filter(text)
+
+
+def test_arrays_of_texts_and_numbers_have_digests() -> None:
+    texts = np.array(["a", "b"], object)
+    assert tensor_digest(SALT, texts) == salted(SALT, encode_bytes_tensor(["a", "b"]))

@@ -1,0 +1,270 @@
+"""Payload capture over the real process: what is kept of requests, masked, and what is erased again."""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from steelyard.cli.main import main
+from steelyard.clock import SystemClock
+from steelyard.evidence.frames import read_segment
+from steelyard.evidence.log import EVENTS_FILE, read_events
+from steelyard.evidence.payload import Payload, salted
+from steelyard.evidence.payload_files import PayloadWriter, find
+from steelyard.wire import decode_bytes_tensor, decode_request, decode_response
+from tests.evidence.test_payload_files import payload
+from tests.services.test_pipelines import elements
+from tests.support import models
+from tests.support.asking import Asker, request
+from tests.support.server import Server
+from tests.support.waiting import eventually
+
+CAPTURED = """
+[evidence.capture]
+rate = 1.0
+reasons = ["flag", "refusal"]
+masks = ["rows.name"]
+"""
+
+WHOLE = """
+[evidence.capture]
+rate = 1.0
+"""
+
+DIGESTED = """
+[evidence]
+payload_digest = true
+[evidence.capture]
+reasons = ["error", "refusal"]
+"""
+
+PEOPLE = """
+[[input]]
+name = "rows"
+
+[[input.steps]]
+step = "table"
+rows = "json"
+
+[[input.steps.column]]
+name = "age"
+kind = "number"
+contract = { max = 120, on_breach = "flag" }
+
+[[input.steps.column]]
+name = "height"
+kind = "number"
+contract = { min = 0 }
+
+[[input.steps.column]]
+name = "name"
+kind = "text"
+required = false
+
+[[input.steps.tensor]]
+name = "x"
+
+[[input.steps.tensor.feature]]
+column = "age"
+
+[[input.steps.tensor.feature]]
+column = "height"
+"""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    root = tmp_path_factory.mktemp("capture")
+    repository = root / "models"
+    models.put(repository, "people", models.scaled(dims=("batch", 2)), manifest=CAPTURED, about=PEOPLE)
+    models.put(repository, "whole", models.scaled(dims=("batch", 2)), manifest=WHOLE, about=PEOPLE)
+    models.put(repository, "digested", models.scaled(), manifest=DIGESTED)
+    models.put(repository, "plain", models.scaled())
+    server = Server(repository, root / "log").wait_ready()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def ask(server: Server) -> Iterator[Asker]:
+    with Asker(server.address) as asker:
+        yield asker
+
+
+def asked(ask: Asker, model: str, inputs: dict[str, Any], **how: Any) -> str:
+    """Asks, and gives the decision id."""
+    answer = ask.call("ModelInfer", request(model, inputs, **how))
+    return str(answer.parameters["steelyard_decision_id"].string_param)
+
+
+def person(**more: Any) -> dict[str, Any]:
+    return {"rows": elements(json.dumps({"age": 40, "height": 2, **more}).encode())}
+
+
+def kept(server: Server, decision: str) -> Payload:
+    return eventually(lambda: find(server.data, decision)).read()
+
+
+def notes(server: Server, decision: str) -> list[dict[str, Any]]:
+    """What the journal says of a decision's payload."""
+    return [
+        note
+        for path in (server.data / "journal").rglob("*.log")
+        for note in read_segment(path).notes
+        if note["decision_id"] == decision
+    ]
+
+
+def test_what_is_masked_is_nowhere_on_the_disk(server: Server, ask: Asker) -> None:
+    payload = kept(server, asked(ask, "people", person(age=130, name="Countess Lovelace"), id="an order"))
+    assert payload.masked == ("rows.name",)
+    assert set(payload.reasons) == {"flag", "rate"}
+    (element,) = decode_bytes_tensor(decode_request(payload.request).inputs[0].data)
+    assert json.loads(element) == {"age": 130, "height": 2, "name": None}
+    assert decode_response(payload.answer).parameters["steelyard_flags"] == "[masked]"
+    assert payload.request_id == "an order"
+    assert payload.input_digest == salted(payload.salt, payload.request)
+    assert payload.output_digest == salted(payload.salt, payload.answer)
+    (note,) = eventually(lambda: notes(server, payload.decision_id))
+    assert (note["input_digest"], note["masked"]) == (payload.input_digest, ["rows.name"])
+    written = [path.read_bytes() for path in (server.data / "payloads").rglob("*") if path.is_file()]
+    assert written
+    assert not any(b"Lovelace" in content for content in written)
+
+
+def test_of_what_is_not_kept_salted_digests_stay(server: Server, ask: Asker) -> None:
+    given = request("digested", {"x": np.ones((1, 4), "f4")}).SerializeToString()
+    answer = ask.raw("ModelInfer", given)
+    decision = decode_response(answer).parameters["steelyard_decision_id"]
+    payload = kept(server, str(decision))
+    assert (payload.reasons, payload.request, payload.answer) == (("digest",), b"", b"")
+    assert payload.input_digest == salted(payload.salt, given)
+    assert payload.output_digest == salted(payload.salt, answer)
+
+
+def test_nothing_is_kept_of_a_model_that_does_not_ask_for_it(server: Server, ask: Asker) -> None:
+    asked(ask, "plain", {"x": np.ones((1, 4), "f4")})
+    # What came later is on the disk.
+    kept(server, asked(ask, "people", person()))
+    assert not (server.data / "payloads" / "plain").exists()
+
+
+class Told:
+    """What commands say as JSON, run in this process."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self._capsys = capsys
+
+    def __call__(self, data: Path, *arguments: str, code: int = 0) -> Any:
+        assert main([*arguments, "--data", str(data), "--json"]) == code
+        said = self._capsys.readouterr()
+        return json.loads(said.out or said.err)
+
+
+@pytest.fixture
+def told(capsys: pytest.CaptureFixture[str]) -> Told:
+    return Told(capsys)
+
+
+def replayed(data: Path, *arguments: str) -> Any:
+    """In a process of its own, since it makes itself the last in the queue for processors."""
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "steelyard.cli.main",
+        "replay",
+        *arguments,
+        "--data",
+        str(data),
+        "--json",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_what_was_asked_is_asked_again_apart_from_the_server(server: Server, ask: Asker) -> None:
+    decision = asked(ask, "whole", person(age=130), id="to be replayed")
+    kept(server, decision)
+    found = replayed(server.data, "to be replayed")
+    assert (found["decision_id"], found["verdict"], found["now"]["name"]) == (decision, "equal", "version 1")
+    kept(server, asked(ask, "whole", person(age=3)))
+    many = replayed(server.data, "--since", "1h", "--filter", "version=1", "--model", "whole")
+    assert many["verdicts"] == {"equal": many["replayed"]}
+    assert many["replayed"] >= 2
+
+
+def test_what_is_erased_is_gone_and_the_events_say_so(server: Server, ask: Asker, told: Told) -> None:
+    salts = {}
+    for key in ("one", "two"):
+        decision = asked(ask, "whole", person(age=77), parameters={"steelyard_key": key})
+        salts[decision] = kept(server, decision).salt.hex().encode()
+    (of_one, salt), (of_two, other) = salts.items()
+    assert told(server.data, "journal", "erase", "--key", "one", "--reason", "asked to") == {
+        "erased": [of_one]
+    }
+    written = b"".join(path.read_bytes() for path in (server.data / "payloads" / "whole").iterdir())
+    assert salt not in written
+    assert other in written
+    assert find(server.data, of_one).head.erased
+    assert told(server.data, "journal", "erase", "--decision", of_two, "--reason", "too") == {
+        "erased": [of_two]
+    }
+    assert told(server.data, "journal", "erase", "--decision", of_two, "--reason", "again") == {"erased": []}
+    refused = told(server.data, "journal", "erase", "--decision", "nobody", "--reason", "x", code=1)
+    assert "no payload of decision 'nobody' is kept" in refused["error"]
+    events = [e for e in read_events(server.data / EVENTS_FILE).events if e.kind == "payload.erased"]
+    assert [(event.model, event.reason, event.details) for event in events] == [
+        ("whole", "asked to", {"by": "key", "decisions": [of_one]}),
+        ("whole", "too", {"by": "decision", "decisions": [of_two]}),
+    ]
+
+
+def test_payloads_of_a_server_that_has_stopped_are_erased_too(tmp_path: Path, told: Told) -> None:
+    clock = SystemClock()
+    writer = PayloadWriter(tmp_path, "worker-0", clock)
+    one = payload(clock, key="one")
+    writer.append(one)
+    writer.close()
+    assert told(tmp_path, "journal", "erase", "--key", "one", "--reason", "r") == {
+        "erased": [one.decision_id]
+    }
+    assert find(tmp_path, one.decision_id).head.erased
+    assert [event.kind for event in read_events(tmp_path / EVENTS_FILE).events] == ["payload.erased"]
+
+
+def test_what_was_refused_is_kept_and_refused_again(server: Server, ask: Asker) -> None:
+    refusal = ask.refused(request("digested", {"x": np.ones((1, 3), "f4")}))
+    decision = refusal.trailing["steelyard-decision-id"]
+    payload = kept(server, decision)
+    assert (payload.reasons, payload.status) == (("refusal",), 3)
+    assert payload.answer.decode() == refusal.message
+    assert replayed(server.data, decision)["verdict"] == "equal"
+
+
+def test_what_became_of_payloads_is_a_metric(server: Server, ask: Asker) -> None:
+    kept(server, asked(ask, "whole", person()))
+    found = {name: count for name, count in counted(server).items() if name[0] == "whole"}
+    assert found.pop(("whole", "kept")) >= 1
+    assert set(found.values()) == {0}
+
+
+def counted(server: Server) -> dict[tuple[str, str], float]:
+    """Payloads by model and outcome, once a worker has told of some of "whole"."""
+
+    def scraped() -> dict[tuple[str, str], float]:
+        _, page = server.get("/metrics")
+        found = re.findall(
+            r'^steelyard_payloads_total{model="(\w+)",outcome="(\w+)"} (\S+)$', page, re.MULTILINE
+        )
+        counts = {(model, outcome): float(count) for model, outcome, count in found}
+        return counts if counts.get(("whole", "kept")) else {}
+
+    return eventually(scraped)
