@@ -20,7 +20,8 @@ from steelyard.evidence.frames import Kind, frame, read_segment
 from steelyard.evidence.journal import Journal, Trouble
 from steelyard.evidence.record import unpack
 from steelyard.evidence.recovery import LOST_WHY, UNKNOWN_WHY, recover
-from steelyard.observe.segment import SegmentReader, create_segment
+from steelyard.observe.segment import SegmentReader
+from steelyard.observe.segment_file import create_segment
 from steelyard.wire import decode_request
 from steelyard.wire.generated import grpc_service as pb
 from tests.support.waiting import eventually

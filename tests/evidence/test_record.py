@@ -25,7 +25,7 @@ from steelyard.evidence.record import (
     pack,
     unpack,
 )
-from steelyard.observe.segment import create_segment
+from steelyard.observe.segment_file import create_segment
 from steelyard.wire import decode_request
 from steelyard.wire.generated import grpc_service as pb
 

@@ -23,6 +23,9 @@ from steelyard.wire.status import Status, message_of, status_of
 # A record at its longest, its length included: while there is room for as many as a batch has, none of them is lost.
 MAX_RECORD_BYTES = 2400
 
+# In the place of a message of a model that masks anything.
+HELD_BACK = "held back, as the model masks what callers send"
+
 
 class Recording:
     """Puts records into the ring of a worker's segment; lives on the event loop.
@@ -132,10 +135,17 @@ class Recording:
                 0 if ticket is None else ticket.rows,
                 call,
                 request,
-                "" if error is None else message_of(error),
+                "" if error is None else told_of(version, error),
             )
         except Exception as fault:  # evidence of one request must not end another
             log("record.fault", level=logging.ERROR, decision_id=decision_id, exception=repr(fault)[:2000])
+
+
+def told_of(version: ServedVersion | None, error: SteelyardError) -> str:
+    """What is recorded of what a caller was told: messages quote values, and masked ones must not be kept."""
+    if version is not None and version.manifest.evidence.capture.masks:
+        return HELD_BACK
+    return message_of(error)
 
 
 def role_of(version: ServedVersion) -> Role:
