@@ -29,13 +29,13 @@ def notes_path(directory: Path, segment: str) -> Path:
 
 
 def notes_table(notes: Sequence[dict[str, Any]]) -> pa.Table:
-    """Notes as columns: of which decision ("decision_id"), what kind ("note"), and the whole as JSON."""
+    """Notes as columns: of which decision ("decision_id"), what kind ("note"), and all else as JSON."""
     ids = b"".join(_id(note).bytes for note in notes)
     storage = pa.FixedSizeBinaryArray.from_buffers(pa.binary(16), len(notes), [None, pa.py_buffer(ids)])
     columns = [
         pa.ExtensionArray.from_storage(pa.uuid(), storage),
         blobs([str(note.get("note", "")).encode() for note in notes], pa.string()),
-        blobs([json.dumps(note, separators=(",", ":")).encode() for note in notes], pa.string()),
+        blobs([json.dumps(_rest(note), separators=(",", ":")).encode() for note in notes], pa.string()),
     ]
     return pa.Table.from_arrays(columns, schema=SCHEMA)
 
@@ -68,8 +68,10 @@ def read_notes(path: Path, decision_id: uuid.UUID) -> list[dict[str, Any]]:
             places = [place for place, one in enumerate(_chunks(ids)) if one == decision_id.bytes]
             if not places:
                 return []
-            texts = file.read(columns=["note"])["note"]
-            return [json.loads(texts[place].as_py()) for place in places]
+            rows = file.read(columns=["kind", "note"]).take(places).to_pylist()
+            return [
+                {"note": row["kind"], "decision_id": str(decision_id), **json.loads(row["note"])} for row in rows
+            ]
     except (OSError, pa.ArrowException) as error:
         raise EvidenceError(f"{path}: cannot be read: {error}") from None
 
@@ -79,6 +81,12 @@ def _chunks(column: pa.ChunkedArray) -> list[bytes]:
     for chunk in column.chunks:
         found += chunk.storage.to_pylist()
     return found
+
+
+def _rest(note: dict[str, Any]) -> dict[str, Any]:
+    """What the other columns do not have."""
+    known = set() if _id(note) == _NOBODY else {"note", "decision_id"}
+    return {key: value for key, value in note.items() if key not in known}
 
 
 def _id(note: dict[str, Any]) -> uuid.UUID:
