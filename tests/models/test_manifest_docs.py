@@ -9,6 +9,7 @@ import pytest
 
 from steelyard.models.contract import Contract
 from steelyard.models.digest import version_digest
+from steelyard.models.evidence import Evidence
 from steelyard.models.governance import Governance
 from steelyard.models.manifest import (
     BatchTolerance,
@@ -42,6 +43,7 @@ TABLES: list[tuple[str, type[Table]]] = [
     ("#### `[rollout.gate]`", GateManifest),
     ("#### `[[rollout.gate.guardrail]]`", Guardrail),
     ("### `[governance]`", Governance),
+    ("### `[evidence]`", Evidence),
     ("## version.toml", VersionManifest),
     ("### `[[input]]`", InputManifest),
     ("### `[[output]]`", OutputManifest),

@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from steelyard.cli.main import commands
 from steelyard.evidence.store import sealed_files
 from tests.support import models
 from tests.support.asking import Asker, request
@@ -24,9 +24,8 @@ MANIFEST = '[governance]\nowner = "risk team"\n'
 
 
 def ask(server: Server, *arguments: str) -> Any:
-    command = [sys.executable, "-P", "-m", "steelyard.cli.main", *arguments, "--data", str(server.data), "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stderr
+    done = CliRunner().invoke(commands, [*arguments, "--data", str(server.data), "--json"], standalone_mode=False)
+    assert done.exception is None, done.exception
     return json.loads(done.stdout)
 
 

@@ -5,17 +5,22 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from steelyard.errors import EvidenceError, ManifestError
+from steelyard.errors import ManifestError, RepositoryError
 from steelyard.evidence.columns import OUTCOMES, REASONS, ROLES, STAGES
 from steelyard.evidence.log import EVENTS_FILE, read_events
 from steelyard.evidence.lookup import Found, Lookup
 from steelyard.evidence.record import Decision, Flag
+from steelyard.models.digest import version_digest
 from steelyard.models.manifest import MODEL_MANIFEST, read_model_manifest
 from steelyard.models.names import name_problem
+from steelyard.models.tree import walk
 from steelyard.models.version_manifest import VERSION_MANIFEST, read_version_manifest
 from steelyard.rollout import labels
 
 HOUR_MS = 3_600_000
+
+# Hashed in a tenth of a second; of larger versions it is said that they were not compared.
+MAX_DIGESTED_BYTES = 64 << 20
 
 
 def explained(data: Path, found: Found, repository: Path | None) -> dict[str, Any]:
@@ -120,6 +125,14 @@ def _declared(repository: Path | None, decision: Decision) -> tuple[dict[str, An
         if not version.is_dir():
             return owners, {}, f"version {decision.version} is not in {repository} any more"
         lineage = read_version_manifest(version / VERSION_MANIFEST).lineage.model_dump(exclude_none=True)
-    except (ManifestError, EvidenceError) as error:
+        return owners, lineage, _compared(version, decision.digest)
+    except (ManifestError, RepositoryError) as error:
         return {}, {}, str(error)
-    return owners, lineage, ""
+
+
+def _compared(version: Path, digest: str) -> str:
+    """What is to be said where the files of a version are not known to be those that answered."""
+    size = sum((version / file.relative).stat().st_size for file in walk(str(version)))
+    if size > MAX_DIGESTED_BYTES:
+        return f"not compared with the content that answered, as {version} has {size >> 20} MiB"
+    return "" if version_digest(version) == digest else f"{version} has other content now than what answered"
