@@ -79,4 +79,6 @@ def _records(heads: np.ndarray, rng: np.random.Generator, request_ids: str, trac
         parts.append(texts.view(np.uint8).reshape(count, 36))
     data = np.ascontiguousarray(np.concatenate(parts, axis=1))
     length = data.shape[1]
-    return Records(data.reshape(-1), np.arange(count, dtype=np.int64) * length, np.full(count, length, np.int64))
+    return Records(
+        data.reshape(-1), np.arange(count, dtype=np.int64) * length, np.full(count, length, np.int64)
+    )

@@ -42,7 +42,13 @@ def run(records: int = RECORDS, rounds: int = ROUNDS) -> dict[str, Any]:
         asked = {
             "explain, by decision id": ["explain", decision_id],
             "explain, by request id": ["explain", request_id],
-            "decisions, a day, slow ones": ["decisions", "--model", MODEL, "--where", "version=3 and total_ms>50"],
+            "decisions, a day, slow ones": [
+                "decisions",
+                "--model",
+                MODEL,
+                "--where",
+                "version=3 and total_ms>50",
+            ],
             "decisions, a day, one caller's": ["decisions", "--where", f"request_id='{request_id}'"],
             "decisions, an hour": ["decisions", "--model", MODEL, *hour, "--where", "queue_ms>0.5"],
             "sql, p99 of the day by hour": [

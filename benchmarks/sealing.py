@@ -55,7 +55,9 @@ def run(records: int = RECORDS) -> list[dict[str, Any]]:
 
 def report(found: list[dict[str, Any]]) -> list[str]:
     """The result as lines of text."""
-    lines = [f"{'records with':32}{'journal':>10}{'sealed':>10}{'cpu µs':>10}{'wall µs':>10}   bytes a record"]
+    lines = [
+        f"{'records with':32}{'journal':>10}{'sealed':>10}{'cpu µs':>10}{'wall µs':>10}   bytes a record"
+    ]
     for one in found:
         lines.append(
             f"{one['kind']:32}{one['journal_bytes']:10.0f}{one['bytes']:10.1f}{one['cpu_us']:10.2f}{one['wall_us']:10.2f}"

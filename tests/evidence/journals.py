@@ -62,7 +62,12 @@ def write(
     parts += [
         json_frame(
             Kind.GAP,
-            {"count": gap.count, "from_unix_ns": gap.from_unix_ns, "to_unix_ns": gap.to_unix_ns, "why": gap.why},
+            {
+                "count": gap.count,
+                "from_unix_ns": gap.from_unix_ns,
+                "to_unix_ns": gap.to_unix_ns,
+                "why": gap.why,
+            },
         )
         for gap in gaps
     ]

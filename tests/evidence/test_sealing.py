@@ -19,16 +19,10 @@ from steelyard.evidence.retention import NS_A_DAY, remove_old
 from steelyard.evidence.sealed_file import Summary, read_records
 from steelyard.evidence.sealing import Sealing, Unsealed
 from steelyard.evidence.search import Asked, ask, decisions
-from steelyard.evidence.store import sealed_files, snapshot
+from steelyard.evidence.store import sealed_files
 from tests.evidence import journals
 from tests.evidence.journals import START_NS, decision, packed, write
-
-
-def everything(data: Path) -> list[bytes]:
-    """Every record that is there, as often as it is."""
-    sealed, unsealed = snapshot(data)
-    records = [record for file in sealed for part in read_records(file.path) for record in part.to_list()]
-    return sorted(records + [record for part in unsealed for record in part.records.to_list()])
+from tests.support.recorded import everything
 
 
 def seal(data: Path) -> list[Sealed | Unsealed]:
@@ -165,7 +159,9 @@ def test_sql_reads_what_is_recorded_and_nothing_else(tmp_path: Path, query: str)
 
 def test_queries_have_an_end_and_conditions_are_conditions(tmp_path: Path) -> None:
     with pytest.raises(EvidenceError, match=r"longer than 0\.2 s"):
-        ask(tmp_path, "SELECT count(*) FROM range(10000000000) a, range(1000) b WHERE a.range % 7 = 9", 5, 0.2)
+        ask(
+            tmp_path, "SELECT count(*) FROM range(10000000000) a, range(1000) b WHERE a.range % 7 = 9", 5, 0.2
+        )
     with pytest.raises(InvalidRequest, match="expression"):
         decisions(tmp_path, Asked(where="true) UNION ALL SELECT * FROM decisions WHERE (true"), 5)
 
@@ -198,7 +194,9 @@ def test_retention_by_age_and_by_bytes_also_while_someone_reads(tmp_path: Path) 
         (repository / model).mkdir(parents=True)
         (repository / model / "model.toml").write_text(f"[evidence]\n{table}\n")
     for number in range(3):
-        write(tmp_path, [*packed(number), *packed(number, model="risks"), *packed(number, model="gone")], number)
+        write(
+            tmp_path, [*packed(number), *packed(number, model="risks"), *packed(number, model="gone")], number
+        )
     day = NS_A_DAY // 10**6
     write(tmp_path, packed(2 * day), 9)
     sealing = Sealing(tmp_path)
@@ -206,9 +204,10 @@ def test_retention_by_age_and_by_bytes_also_while_someone_reads(tmp_path: Path) 
     reader = read_records(sealed_files(tmp_path, "prices")[0].path)
     first = next(reader)
     removed = list(remove_old(tmp_path, repository, sealing.ledger, START_NS + 3 * NS_A_DAY))
-    assert sorted((gone.file.split("/")[0], gone.why) for gone in removed) == [("prices", "age")] * 3 + [
-        ("risks", "bytes")
-    ] * 3
+    assert (
+        sorted((gone.file.split("/")[0], gone.why) for gone in removed)
+        == [("prices", "age")] * 3 + [("risks", "bytes")] * 3
+    )
     assert first.to_list() == packed(0)
     assert list(reader) == []
     left = {(file.summary.model, file.summary.from_unix_ns) for file in sealed_files(tmp_path)}

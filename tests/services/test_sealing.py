@@ -24,7 +24,9 @@ MANIFEST = '[governance]\nowner = "risk team"\n'
 
 
 def ask(server: Server, *arguments: str) -> Any:
-    done = CliRunner().invoke(commands, [*arguments, "--data", str(server.data), "--json"], standalone_mode=False)
+    done = CliRunner().invoke(
+        commands, [*arguments, "--data", str(server.data), "--json"], standalone_mode=False
+    )
     assert done.exception is None, done.exception
     return json.loads(done.stdout)
 
@@ -33,7 +35,9 @@ def ask(server: Server, *arguments: str) -> Any:
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     root = tmp_path_factory.mktemp("sealed")
     version = models.put(root / "models", "prices", models.scaled(2.0), 1, MANIFEST)
-    (version / "version.toml").write_text('[lineage]\ncode_revision = "4f2a"\ntraining_command = "make train"\n')
+    (version / "version.toml").write_text(
+        '[lineage]\ncode_revision = "4f2a"\ntraining_command = "make train"\n'
+    )
     server = Server(root / "models", root / "log", journal_segment_age_s=0.2)
     try:
         yield server.wait_ready()
@@ -51,7 +55,9 @@ def test_what_was_answered_is_sealed_found_and_explained(server: Server) -> None
     eventually(lambda: sum(file.summary.records for file in sealed_files(server.data)) == 21)
     found = ask(server, "decisions", "--model", "prices", "--where", "version=1 and outcome='answered'")
     assert len(found["decisions"]) == 20
-    counted = ask(server, "sql", "SELECT outcome, count(*) n, max(model) m FROM decisions GROUP BY 1 ORDER BY 1")
+    counted = ask(
+        server, "sql", "SELECT outcome, count(*) n, max(model) m FROM decisions GROUP BY 1 ORDER BY 1"
+    )
     assert counted["rows"] == [
         {"outcome": "answered", "n": 20, "m": "prices"},
         {"outcome": "refused", "n": 1, "m": "nobody"},

@@ -26,7 +26,7 @@ _NUMBERS = ("version", "total_ms", "queue_ms", "rows")
 
 
 @click.command(
-    epilog="\b\nExample:\n  steelyard decisions --model prices --since 2h --where \"version=3 and total_ms>50\"\n"
+    epilog='\b\nExample:\n  steelyard decisions --model prices --since 2h --where "version=3 and total_ms>50"\n'
     "  steelyard decisions --model prices --where \"flag='age'\" --limit 5 --json"
 )
 @click.option("--model", default="", metavar="MODEL", help="Only decisions of this model.")

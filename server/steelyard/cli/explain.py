@@ -86,21 +86,35 @@ def _print(document: dict[str, Any]) -> None:
     decision = document["decision"]
     _line("decision", f"{decision['decision_id']}  {decision['received']}  worker {_or(decision['worker'])}")
     if decision["request_id"] or decision["caller"] or decision["trace_id"]:
-        said = [f"{name} {decision[name]}" for name in ("request_id", "caller", "key", "trace_id") if decision[name]]
+        said = [
+            f"{name} {decision[name]}"
+            for name in ("request_id", "caller", "key", "trace_id")
+            if decision[name]
+        ]
         _line("asked", ", ".join(said))
     ended = decision["outcome"] if not decision["reason"] else f"{decision['outcome']} ({decision['reason']})"
-    _line("ended", f"{ended}, status {decision['code']}, {decision['rows']} rows {decision['message']}".rstrip())
-    _line("model", f"{decision['model']} version {decision['version']} {decision['digest']} as {decision['role']}")
+    _line(
+        "ended", f"{ended}, status {decision['code']}, {decision['rows']} rows {decision['message']}".rstrip()
+    )
+    _line(
+        "model",
+        f"{decision['model']} version {decision['version']} {decision['digest']} as {decision['role']}",
+    )
     labels = ", ".join(document["labels"]) or "none that anybody set"
     _line("labels then", labels)
     owner = document["governance"]
     _line("owner", ", ".join(f"{key} {value}" for key, value in owner.items()) or "nobody named")
     lineage = ", ".join(f"{key} {value}" for key, value in document["lineage"].items())
-    _line("lineage", f"{lineage or 'nothing named'}{document['lineage_note'] and '; ' + document['lineage_note']}")
+    _line(
+        "lineage",
+        f"{lineage or 'nothing named'}{document['lineage_note'] and '; ' + document['lineage_note']}",
+    )
     if decision["flags"]:
         _line("contract", ", ".join(decision["flags"]))
     for note in document["notes"]:
-        body = ", ".join(f"{key} {value}" for key, value in note.items() if key not in ("note", "decision_id", "model"))
+        body = ", ".join(
+            f"{key} {value}" for key, value in note.items() if key not in ("note", "decision_id", "model")
+        )
         _line(str(note.get("note", "note")), body[:_NOTE_CHARS])
     batch = document["batch"]
     if batch["requests"]:

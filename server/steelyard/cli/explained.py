@@ -51,7 +51,8 @@ def explained(data: Path, found: Found, repository: Path | None) -> dict[str, An
             "rows": decision.batch_rows,
             "position": decision.position,
             "mates": [
-                {"decision_id": mate.decision_id, "position": mate.position, "rows": mate.rows} for mate in mates
+                {"decision_id": mate.decision_id, "position": mate.position, "rows": mate.rows}
+                for mate in mates
             ],
         },
         "hour_count": hour.stages["total_ns"].count if hour.stages else 0,
@@ -60,7 +61,9 @@ def explained(data: Path, found: Found, repository: Path | None) -> dict[str, An
                 "ns": getattr(decision, name),
                 "p50_ns": hour.stages[name].quantile_ns(0.5) if hour.stages else None,
                 "p99_ns": hour.stages[name].quantile_ns(0.99) if hour.stages else None,
-                "share_below": hour.stages[name].share_below(getattr(decision, name)) if hour.stages else None,
+                "share_below": hour.stages[name].share_below(getattr(decision, name))
+                if hour.stages
+                else None,
             }
             for name in STAGES
         },
@@ -121,7 +124,9 @@ def _declared(repository: Path | None, decision: Decision) -> tuple[dict[str, An
     try:
         governance = read_model_manifest(model / MODEL_MANIFEST).governance
         said = governance.model_dump(mode="json", exclude_none=True)
-        owners = {key: said[key] for key in ("owner", "backup_owner", "retire_on") if key in said}
+        owners: dict[str, Any] = {
+            key: said[key] for key in ("owner", "backup_owner", "retire_on") if key in said
+        }
         if not version.is_dir():
             return owners, {}, f"version {decision.version} is not in {repository} any more"
         lineage = read_version_manifest(version / VERSION_MANIFEST).lineage.model_dump(exclude_none=True)

@@ -33,7 +33,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "List models, their versions and who answers for them.",
     ),
     "history": ("steelyard.cli.history:history", "Show what happened to models, by whom and why."),
-    "decisions": ("steelyard.cli.decisions:decisions", "Search what was decided."),
+    "decisions": ("steelyard.cli.decisions:decisions", "Search what was decided, the last first."),
     "sql": ("steelyard.cli.sql:sql", "Ask what was decided by SQL."),
     "explain": ("steelyard.cli.explain:explain", "Show all that is known of one decision."),
     "add": ("steelyard.cli.add:add", "Put an ONNX file into a repository as a version of a model."),

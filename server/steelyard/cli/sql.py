@@ -10,15 +10,23 @@ from steelyard.cli.settings import resolved, settings_options
 
 
 @click.command(
-    epilog="\b\nExample:\n  steelyard sql \"SELECT version, count(*), quantile_cont(total_ms, 0.99) FROM decisions "
+    epilog='\b\nExample:\n  steelyard sql "SELECT version, count(*), quantile_cont(total_ms, 0.99) FROM decisions '
     "WHERE model = 'prices' GROUP BY version\""
 )
 @click.argument("query")
 @click.option(
-    "--limit", type=click.IntRange(1, 1_000_000), default=1000, show_default=True, help="At most so many rows."
+    "--limit",
+    type=click.IntRange(1, 1_000_000),
+    default=1000,
+    show_default=True,
+    help="At most so many rows.",
 )
 @click.option(
-    "--timeout", type=click.FloatRange(0.01, 3600), default=60.0, show_default=True, help="Seconds it may take."
+    "--timeout",
+    type=click.FloatRange(0.01, 3600),
+    default=60.0,
+    show_default=True,
+    help="Seconds it may take.",
 )
 @settings_options("data")
 @json_option

@@ -12,13 +12,13 @@ import pyarrow.parquet as pq
 
 from steelyard.errors import EvidenceError
 from steelyard.evidence.batch import numbers, to_records, to_table
+from steelyard.evidence.columns import STAGES
 from steelyard.evidence.journal_file import JournalFile
+from steelyard.evidence.ledger import SEALED_DIRECTORY
 from steelyard.evidence.notes_file import notes_path, read_notes
 from steelyard.evidence.record import Decision, unpack
 from steelyard.evidence.sealed_file import read_hours
 from steelyard.evidence.stage_times import HOUR_NS, HourTimes, hours_of
-from steelyard.evidence.columns import STAGES
-from steelyard.evidence.ledger import SEALED_DIRECTORY
 from steelyard.evidence.store import SealedFile, open_files, sealed_files, sealed_notes, snapshot
 
 # Records of one batch follow each other; what a file's end has cut off is in the next one of its process.
@@ -102,10 +102,11 @@ class Lookup:
         at_ns = decision.received_unix_ns
         for sealed in self._sealed:
             summary = sealed.summary
-            if (
-                (summary.worker, summary.pid, summary.model) == (found.worker, found.pid, decision.model)
-                and sealed.overlaps(at_ns - _MATES_WITHIN_NS, at_ns + _MATES_WITHIN_NS)
-            ):
+            if (summary.worker, summary.pid, summary.model) == (
+                found.worker,
+                found.pid,
+                decision.model,
+            ) and sealed.overlaps(at_ns - _MATES_WITHIN_NS, at_ns + _MATES_WITHIN_NS):
                 for group, places in _places(sealed.path, "batch", decision.batch):
                     table = _rows(sealed.path, group, places, ["decision_id", "position", "rows"])
                     _add(mates, table)
@@ -145,7 +146,9 @@ class Lookup:
         for part in unsealed:
             heads = part.records.heads()
             received = heads["received"].astype(np.int64)
-            which = (heads["code"] == 0) & (received // HOUR_NS == hour) & (heads["version"] == decision.version)
+            which = (
+                (heads["code"] == 0) & (received // HOUR_NS == hour) & (heads["version"] == decision.version)
+            )
             if which.any() and unpack(part.records.part(slice(0, 1)).to_list()[0]).model == decision.model:
                 stages = {name: heads[name][which].astype(np.int64) for name in STAGES}
                 versions = heads["version"][which].astype(np.int64)
@@ -170,9 +173,8 @@ def _places(path: Path, column: str, value: bytes | str | int) -> Iterator[tuple
             index = file.schema_arrow.get_field_index(column)
             for group in range(file.num_row_groups):
                 statistics = file.metadata.row_group(group).column(index).statistics
-                if isinstance(value, int) and statistics is not None and statistics.has_min_max:
-                    if not statistics.min <= value <= statistics.max:
-                        continue
+                if isinstance(value, int) and _excluded(statistics, value):
+                    continue
                 found = file.read_row_group(group, columns=[column])[column].combine_chunks()
                 if isinstance(value, int):
                     places = np.flatnonzero(numbers(found) == value).tolist()
@@ -186,6 +188,13 @@ def _places(path: Path, column: str, value: bytes | str | int) -> Iterator[tuple
                     yield group, places
     except (OSError, pa.ArrowException) as error:
         raise EvidenceError(f"{path}: cannot be read: {error}") from None
+
+
+def _excluded(statistics: Any, value: int) -> bool:
+    """Whether a row group cannot have the value."""
+    return bool(
+        statistics is not None and statistics.has_min_max and not statistics.min <= value <= statistics.max
+    )
 
 
 def _rows(path: Path, group: int, places: list[int], columns: list[str] | None = None) -> pa.Table:

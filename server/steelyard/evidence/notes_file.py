@@ -70,7 +70,8 @@ def read_notes(path: Path, decision_id: uuid.UUID) -> list[dict[str, Any]]:
                 return []
             rows = file.read(columns=["kind", "note"]).take(places).to_pylist()
             return [
-                {"note": row["kind"], "decision_id": str(decision_id), **json.loads(row["note"])} for row in rows
+                {"note": row["kind"], "decision_id": str(decision_id), **json.loads(row["note"])}
+                for row in rows
             ]
     except (OSError, pa.ArrowException) as error:
         raise EvidenceError(f"{path}: cannot be read: {error}") from None

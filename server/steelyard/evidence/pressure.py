@@ -7,7 +7,7 @@ from dataclasses import dataclass
 # Looked at so often while it waits: a step takes some tens of milliseconds.
 LOOK_S = 0.1
 
-# A queue wait that has risen: so many times what it was on average, and by so much. Below, it is the batcher's own play.
+# A queue wait that has risen: so many times what it was on average, and by so much. Below, it is the batcher's play.
 RISEN = 2.0
 SLACK_NS = 1_000_000
 

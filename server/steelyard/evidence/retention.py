@@ -37,13 +37,17 @@ def remove_old(
 ) -> Iterator[Removed]:
     """Removes what is not to be kept any longer; who reads a file then goes on reading it. Raises OSError."""
     directory = data / SEALED_DIRECTORY
-    for model in sorted(path for path in directory.iterdir() if path.is_dir() and path.name != NOTES_DIRECTORY):
+    for model in sorted(
+        path for path in directory.iterdir() if path.is_dir() and path.name != NOTES_DIRECTORY
+    ):
         pause()
         kept = kept_of(model, repository)
         for path, why in _too_old(model, kept, now_unix_ns, ledger):
             file = str(path.relative_to(directory))
             summary = ledger.summaries.get(file)
-            removed = Removed(file, now_unix_ns, why, summary.records if summary else read_summary(path).records)
+            removed = Removed(
+                file, now_unix_ns, why, summary.records if summary else read_summary(path).records
+            )
             # Said before it is done: whoever misses the file finds why.
             append_to_ledger(data, ledger, removed)
             path.unlink()

@@ -116,7 +116,9 @@ def _tried(data: Path, asked: Asked, queries: Sequence[str], timeout_s: float) -
 def _connected(data: Path, asked: Asked) -> Iterator[duckdb.DuckDBPyConnection]:
     sealed, unsealed = snapshot(data, asked.model)
     files = [file for file in sealed if file.overlaps(asked.since_unix_ns, asked.until_unix_ns)]
-    tail = pa.concat_tables([SCHEMA.empty_table(), *(to_table(part.records, part.file.worker) for part in unsealed)])
+    tail = pa.concat_tables(
+        [SCHEMA.empty_table(), *(to_table(part.records, part.file.worker) for part in unsealed)]
+    )
     notes = [note for file in open_notes(data) for note in file.notes]
     sealed_notes_there = sealed_notes(data)
     with duckdb.connect(
@@ -209,8 +211,6 @@ def _first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [repr(error)])[0][:500]
 
 
-
-
 def files_with_request(files: Sequence[Path], request_id: str, most: int) -> list[Path]:
     """The sealed files that hold the last decisions of a request id, at most so many of either.
 
@@ -224,8 +224,10 @@ def files_with_request(files: Sequence[Path], request_id: str, most: int) -> lis
         "WHERE request_id = ? GROUP BY filename ORDER BY last DESC LIMIT ?"
     )
     try:
-        with duckdb.connect(config={"autoload_known_extensions": False, "memory_limit": MEMORY}) as connection:
-            with _bounded(connection, TIMEOUT_S):
-                return [Path(row[0]) for row in connection.execute(query, [request_id, most]).fetchall()]
+        with (
+            duckdb.connect(config={"autoload_known_extensions": False, "memory_limit": MEMORY}) as connection,
+            _bounded(connection, TIMEOUT_S),
+        ):
+            return [Path(row[0]) for row in connection.execute(query, [request_id, most]).fetchall()]
     except duckdb.Error as error:
         raise EvidenceError(f"the sealed files cannot be read: {_first_line(error)}") from None

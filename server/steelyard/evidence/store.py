@@ -84,12 +84,9 @@ def sealed_notes(data: Path) -> list[Path]:
     return sorted((data / SEALED_DIRECTORY / NOTES_DIRECTORY).glob(f"[!.]*{SUFFIX}"))
 
 
-
 def _listed(directory: Path, model: str) -> list[Path]:
     if model:
-        return [
-            path for name in (model, NOBODYS) for path in (directory / name).glob(f"[!.]*{SUFFIX}")
-        ]
+        return [path for name in (model, NOBODYS) for path in (directory / name).glob(f"[!.]*{SUFFIX}")]
     return [path for path in directory.glob(f"*/[!.]*{SUFFIX}") if path.parent.name != NOTES_DIRECTORY]
 
 

@@ -85,9 +85,7 @@ class Housekeeping:
             raise _Stopped
 
     def _waited(self) -> Waited:
-        queues = [
-            slot.stages[Stage.QUEUE] for reader in self._readers for slot in reader.snapshot().slots
-        ]
+        queues = [slot.stages[Stage.QUEUE] for reader in self._readers for slot in reader.snapshot().slots]
         return Waited(sum(queue.count for queue in queues), sum(queue.sum_ns for queue in queues))
 
 
