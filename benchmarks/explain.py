@@ -5,6 +5,7 @@ would be; decisions are spread evenly over the day, which favours nobody.
 """
 
 import json
+import resource
 import subprocess
 import sys
 import tempfile
@@ -66,10 +67,11 @@ def report(found: dict[str, Any]) -> list[str]:
     lines = [
         f"{found['records']:,} decisions of a day, {found['bytes']:.1f} bytes each, "
         f"written in {found['written_s']:.0f} s",
-        f"{'command':34}{'median s':>10}{'worst s':>10}",
+        f"{'command':34}{'median s':>10}{'worst s':>10}{'cpu s':>10}",
     ]
-    for name, seconds in found["seconds"].items():
-        lines.append(f"{name:34}{np.median(seconds):10.2f}{max(seconds):10.2f}")
+    for name, taken in found["seconds"].items():
+        wall, cpu = np.array(taken).T
+        lines.append(f"{name:34}{np.median(wall):10.2f}{wall.max():10.2f}{np.median(cpu):10.2f}")
     return lines
 
 
@@ -96,13 +98,16 @@ def _fill(data: Path, records: int) -> tuple[int, tuple[str, str]]:
     return size, named
 
 
-def _timed(data: Path, arguments: list[str]) -> float:
-    began_s = time.perf_counter()
+def _timed(data: Path, arguments: list[str]) -> tuple[float, float]:
+    """Seconds that a command took, and seconds of processors that it had."""
+    before, began_s = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     command = [sys.executable, "-P", "-m", "steelyard.cli.main", *arguments, "--data", str(data), "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(done.stderr)
-    return time.perf_counter() - began_s
+    wall_s = time.perf_counter() - began_s
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return wall_s, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def _at(unix_ns: int) -> str:
