@@ -13,6 +13,7 @@ from benchmarks import (
     clients,
     demo_files,
     engine,
+    explain,
     front,
     gpu,
     many,
@@ -22,6 +23,7 @@ from benchmarks import (
     real,
     rollback,
     rooms,
+    sealing,
     serving,
     shadowed,
     soak,
@@ -204,3 +206,18 @@ def test_the_engine_and_its_rooms() -> None:
     found = asyncio.run(engine.run(rounds=1, requests=4_000))
     assert found["mean_batch_rows"] > 30
     assert set(rooms.run()) == set(rooms.BUDGET)
+
+
+@pytest.mark.extra
+def test_sealed_records_take_few_bytes() -> None:
+    found = {one["kind"]: one for one in sealing.run(50_000)}
+    assert found["random request ids"]["bytes"] <= 60
+    assert found["trace ids, random request ids"]["bytes"] <= 140 - 64
+    assert sealing.report(list(found.values()))
+
+
+@pytest.mark.extra
+def test_explaining_and_searching() -> None:
+    found = explain.run(50_000, 1)
+    assert len(found["seconds"]) == 6
+    assert explain.report(found)

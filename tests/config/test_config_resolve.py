@@ -15,7 +15,14 @@ from steelyard.rpc.limits import Limits, TotalLimits
 from steelyard.supervisor.front import limits, patience, total_limits
 
 # Whole numbers among the settings that bound something else than the front.
-NO_LIMITS = {"workers", "max_queue_bytes", "threads", "load_threads", "inline_threshold_us"}
+NO_LIMITS = {
+    "workers",
+    "max_queue_bytes",
+    "threads",
+    "load_threads",
+    "inline_threshold_us",
+    "journal_segment_bytes",
+}
 
 TLS = {"grpc_tls_address": "127.0.0.1:0", "tls_certificate": "c.pem", "tls_key": "k.pem"}
 

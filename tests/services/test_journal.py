@@ -10,11 +10,11 @@ import grpc
 import numpy as np
 import pytest
 
-from steelyard.evidence.frames import read_segment
 from steelyard.evidence.record import Decision, Outcome, unpack
 from tests.support import models
 from tests.support.asking import Asker, request
 from tests.support.metrics import metrics
+from tests.support.recorded import all_gaps, everything
 from tests.support.server import Server
 from tests.support.waiting import eventually
 
@@ -35,19 +35,11 @@ def repository(tmp_path: Path) -> Path:
 
 def decisions(server: Server) -> list[Decision]:
     """All that is recorded, of files that are written as well."""
-    return [
-        unpack(record)
-        for path in sorted((server.data / "journal").glob("worker-*/*.log"))
-        for record in read_segment(path).records
-    ]
+    return [unpack(record) for record in everything(server.data)]
 
 
 def gaps(server: Server) -> int:
-    return sum(
-        gap.count
-        for path in (server.data / "journal").glob("worker-*/*.log")
-        for gap in read_segment(path).gaps
-    )
+    return sum(gap.count for gap in all_gaps(server.data))
 
 
 def test_each_end_is_a_record_that_names_it(start: Callable[..., Server], repository: Path) -> None:

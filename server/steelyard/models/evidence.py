@@ -93,6 +93,22 @@ class Evidence(Table):
         description="Which requests and answers are kept themselves; see [evidence.capture].",
     )
 
+    # The AI Act asks for six months at least (Art. 19 and 26(6)); a year and a month covers a yearly audit.
+    retention_days: float = Field(
+        default=400.0,
+        gt=0,
+        le=36_525,
+        allow_inf_nan=False,
+        description="Sealed decisions older than this are removed.",
+    )
+    # Half a billion decisions and more, so that no model fills the disk of all.
+    retention_bytes: Bytes = Field(
+        default=32 << 30,
+        ge=1,
+        le=1 << 50,
+        description="The oldest sealed decisions are removed where the model's take more than this together.",
+    )
+
     @property
     def captures(self) -> bool:
         """Whether anything of a request's content is looked at."""

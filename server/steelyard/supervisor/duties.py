@@ -14,6 +14,7 @@ from steelyard.observe.logs import log
 from steelyard.supervisor.admin import AdminSocket
 from steelyard.supervisor.datadir import DataDirectory, RunningServer
 from steelyard.supervisor.governance_metrics import GovernanceCollector
+from steelyard.supervisor.housekeeper import Housekeeper
 from steelyard.supervisor.payload_metrics import PayloadMetrics
 from steelyard.supervisor.rollout_metrics import RolloutCollector
 from steelyard.supervisor.rollouts import Rollouts
@@ -37,10 +38,15 @@ async def attend(
     """
     loop = asyncio.get_running_loop()
     was_ready = False
+    housekeeper = Housekeeper(settings, lambda: workers.around.segments)
+    keeping: asyncio.Task[None] | None = None
 
     def changed() -> None:
-        nonlocal was_ready
+        nonlocal was_ready, keeping
         if workers.is_ready and not was_ready:
+            # Not before: what it imports would compete with workers that start.
+            if keeping is None:
+                keeping = loop.create_task(housekeeper.run())
             log(
                 "server.ready",
                 grpc=announced.grpc_addresses,
@@ -96,11 +102,13 @@ async def attend(
         rollouts.rest()
         await workers.stop()
         await running
+        await housekeeper.stop()
         if workers.refusal is not None:
             raise ConfigError(workers.refusal)
         log("server.stopped")
     finally:
         workers.kill()
+        housekeeper.kill()
         await rollouts.close()
         await admin.stop()
         await http.stop()

@@ -1,0 +1,179 @@
+"""`steelyard explain`: all that is known of one decision, in one screen."""
+
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from steelyard.cli.events import told, when
+from steelyard.cli.evidence import need_extra
+from steelyard.cli.output import json_option, print_json, print_table, short_digest
+from steelyard.cli.settings import resolved, settings_options
+from steelyard.errors import ModelNotFound
+from steelyard.observe.logs import printable
+
+if TYPE_CHECKING:
+    from steelyard.evidence.lookup import Found
+
+# What a screen has room for; --json has all.
+_MATES_SHOWN = 8
+_EVENTS_SHOWN = 8
+_NOTE_CHARS = 160
+
+
+@click.command(
+    epilog="\b\nExample:\n  steelyard explain 01976f3e-2c1b-7a41-9a55-6f1d8e0c7b22 --data models/.steelyard\n"
+    "  steelyard explain order-4711 --json"
+)
+@click.argument("name", metavar="ID")
+@click.option(
+    "--repository",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Where lineage and owner are; not given: the running server's, or the one that the data directory is in.",
+)
+@settings_options("data")
+@json_option
+def explain(
+    name: str, repository: Path | None, config_file: Path | None, data: Path | None, as_json: bool
+) -> None:
+    """Show all that is known of one decision.
+
+    ID is the decision's id, which every answer and refusal names, or what the caller named its request.
+    """
+    need_extra()
+    from steelyard.cli.explained import explained
+
+    directory = resolved(config_file, {"data": data}).settings.data
+    found, others = _found(directory, name)
+    document = explained(directory, found, _repository(directory, repository))
+    document["others"] = [one.decision.decision_id for one in others]
+    if as_json:
+        print_json(document)
+    else:
+        _print(document)
+
+
+def _found(directory: Path, name: str) -> "tuple[Found, list[Found]]":
+    """The decision of that name, and earlier ones of the same. Raises ModelNotFound where there is none."""
+    from steelyard.evidence.lookup import Lookup
+
+    lookup = Lookup(directory)
+    try:
+        one = lookup.decision(uuid.UUID(name))
+    except ValueError:
+        one = None
+    if one is not None:
+        return one, []
+    found = lookup.requests(name)
+    if not found:
+        raise ModelNotFound(f"no decision and no request {name!r} is recorded in {directory}")
+    return found[0], found[1:]
+
+
+def _repository(directory: Path, named: Path | None) -> Path | None:
+    from steelyard.supervisor.datadir import find_server
+
+    if named is not None:
+        return named
+    if (server := find_server(directory)) is not None:
+        return Path(server.repository)
+    return directory.absolute().parent if directory.name == ".steelyard" else None
+
+
+def _print(document: dict[str, Any]) -> None:
+    decision = document["decision"]
+    _line("decision", f"{decision['decision_id']}  {decision['received']}  worker {_or(decision['worker'])}")
+    if decision["request_id"] or decision["caller"] or decision["trace_id"]:
+        said = [
+            f"{name} {decision[name]}"
+            for name in ("request_id", "caller", "key", "trace_id")
+            if decision[name]
+        ]
+        _line("asked", ", ".join(said))
+    ended = decision["outcome"] if not decision["reason"] else f"{decision['outcome']} ({decision['reason']})"
+    _line(
+        "ended", f"{ended}, status {decision['code']}, {decision['rows']} rows {decision['message']}".rstrip()
+    )
+    _line(
+        "model",
+        f"{decision['model']} version {decision['version']} {decision['digest']} as {decision['role']}",
+    )
+    labels = ", ".join(document["labels"]) or "none that anybody set"
+    _line("labels then", labels)
+    owner = document["governance"]
+    _line("owner", ", ".join(f"{key} {value}" for key, value in owner.items()) or "nobody named")
+    lineage = ", ".join(f"{key} {value}" for key, value in document["lineage"].items())
+    _line(
+        "lineage",
+        f"{lineage or 'nothing named'}{document['lineage_note'] and '; ' + document['lineage_note']}",
+    )
+    if decision["flags"]:
+        _line("contract", ", ".join(decision["flags"]))
+    for note in document["notes"]:
+        body = ", ".join(
+            f"{key} {value}" for key, value in note.items() if key not in ("note", "decision_id", "model")
+        )
+        _line(str(note.get("note", "note")), body[:_NOTE_CHARS])
+    batch = document["batch"]
+    if batch["requests"]:
+        mates = ", ".join(short_id(mate["decision_id"]) for mate in batch["mates"][:_MATES_SHOWN])
+        more = len(batch["mates"]) - _MATES_SHOWN
+        _line(
+            "batch",
+            f"{batch['requests']} requests, {batch['rows']} rows, position {batch['position']}"
+            + (f"; with {mates}{f' and {more} more' if more > 0 else ''}" if mates else ""),
+        )
+    if document["stages"]:
+        rows = [
+            [
+                name,
+                _ms(stage["ns"]),
+                _ms(stage["p50_ns"]),
+                _ms(stage["p99_ns"]),
+                "" if stage["share_below"] is None else f"{stage['share_below']:.1%}",
+            ]
+            for name, stage in document["stages"].items()
+        ]
+        header = ["stage", "ms", "p50 ms", "p99 ms", "faster"]
+        click.echo(f"stages, beside {document['hour_count']} answers of the same version in the same hour")
+        print_table(header, rows, right=header[1:])
+    if document["events"]:
+        click.echo("in the hour before")
+        events = document["events"][-_EVENTS_SHOWN:]
+        print_table(
+            ["time", "event", "what", "digest", "who and why"],
+            [
+                [
+                    when(event["unix_ms"]),
+                    event["kind"],
+                    told(event),
+                    short_digest(event["digest"]),
+                    f"{event['actor']}: {event['reason']}",
+                ]
+                for event in events
+            ],
+        )
+    else:
+        _line("hour before", "nothing changed")
+    if document["others"]:
+        _line("also so named", ", ".join(document["others"]))
+    _line("record", f"{document['leaf_hash']} in {document['where']}")
+
+
+def short_id(decision_id: str) -> str:
+    """As much of a decision id as people compare: its random end."""
+    return f"…{decision_id[-12:]}"
+
+
+def _line(name: str, text: str) -> None:
+    click.echo(printable(f"{name:<14}{text}"))
+
+
+def _or(value: object) -> object:
+    return "?" if value is None else value
+
+
+def _ms(ns: int | None) -> str:
+    return "" if ns is None else f"{ns / 1e6:.3f}"

@@ -1,0 +1,97 @@
+"""Sealed notes: what became known of decisions after they were recorded, as Parquet."""
+
+import json
+import os
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from steelyard.errors import EvidenceError
+from steelyard.evidence.batch import blobs
+from steelyard.evidence.sealed_file import SUFFIX, sync_directory
+
+# Beside the models' directories; a model's name cannot begin so.
+NOTES_DIRECTORY = ".notes"
+
+SCHEMA = pa.schema([("decision_id", pa.uuid()), ("kind", pa.string()), ("note", pa.string())])
+
+_NOBODY = uuid.UUID(int=0)
+
+
+def notes_path(directory: Path, segment: str) -> Path:
+    """Where the notes of a journal's file are, below the directory of sealed files."""
+    worker, _, file = segment.partition("/")
+    return directory / NOTES_DIRECTORY / f"{worker}-{Path(file).stem}{SUFFIX}"
+
+
+def notes_table(notes: Sequence[dict[str, Any]]) -> pa.Table:
+    """Notes as columns: of which decision ("decision_id"), what kind ("note"), and all else as JSON."""
+    ids = b"".join(_id(note).bytes for note in notes)
+    storage = pa.FixedSizeBinaryArray.from_buffers(pa.binary(16), len(notes), [None, pa.py_buffer(ids)])
+    columns = [
+        pa.ExtensionArray.from_storage(pa.uuid(), storage),
+        blobs([str(note.get("note", "")).encode() for note in notes], pa.string()),
+        blobs([json.dumps(_rest(note), separators=(",", ":")).encode() for note in notes], pa.string()),
+    ]
+    return pa.Table.from_arrays(columns, schema=SCHEMA)
+
+
+def write_notes(path: Path, notes: Sequence[dict[str, Any]]) -> None:
+    """Writes notes, by decision, and returns when they are on disk under that name. Raises OSError."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    with temporary.open("wb") as file:
+        pq.write_table(
+            notes_table(sorted(notes, key=lambda note: _id(note).int)),
+            file,
+            compression="zstd",
+            version="2.6",
+            store_schema=False,
+            use_dictionary=["kind"],
+            column_encoding={"decision_id": "DELTA_BYTE_ARRAY", "note": "PLAIN"},
+            write_page_checksum=True,
+        )
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    sync_directory(path.parent)
+
+
+def read_notes(path: Path, decision_id: uuid.UUID) -> list[dict[str, Any]]:
+    """The notes of one decision. Raises EvidenceError where they cannot be read."""
+    try:
+        with pq.ParquetFile(path) as file:
+            ids = file.read(columns=["decision_id"])["decision_id"]
+            places = [place for place, one in enumerate(_chunks(ids)) if one == decision_id.bytes]
+            if not places:
+                return []
+            rows = file.read(columns=["kind", "note"]).take(places).to_pylist()
+            return [
+                {"note": row["kind"], "decision_id": str(decision_id), **json.loads(row["note"])}
+                for row in rows
+            ]
+    except (OSError, pa.ArrowException) as error:
+        raise EvidenceError(f"{path}: cannot be read: {error}") from None
+
+
+def _chunks(column: pa.ChunkedArray) -> list[bytes]:
+    found: list[bytes] = []
+    for chunk in column.chunks:
+        found += chunk.storage.to_pylist()
+    return found
+
+
+def _rest(note: dict[str, Any]) -> dict[str, Any]:
+    """What the other columns do not have."""
+    known = set() if _id(note) == _NOBODY else {"note", "decision_id"}
+    return {key: value for key, value in note.items() if key not in known}
+
+
+def _id(note: dict[str, Any]) -> uuid.UUID:
+    try:
+        return uuid.UUID(note["decision_id"])
+    except (KeyError, ValueError, TypeError, AttributeError):
+        return _NOBODY

@@ -1,0 +1,110 @@
+"""Retention: sealed files go when they are old enough, and the oldest where a model's take too much room."""
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from steelyard.errors import EvidenceError, ManifestError, RepositoryError
+from steelyard.evidence.ledger import SEALED_DIRECTORY, Ledger, Removed, append_to_ledger
+from steelyard.evidence.notes_file import NOTES_DIRECTORY, notes_path
+from steelyard.evidence.sealed_file import SUFFIX, read_summary
+from steelyard.models.evidence import Evidence
+from steelyard.models.manifest import MODEL_MANIFEST, read_model_manifest
+from steelyard.models.names import name_problem
+
+# What was last in force for a model is kept beside its files: a model that leaves the repository keeps its evidence
+# as long as its owner wanted.
+KEPT_FILE = "retention.json"
+
+NS_A_DAY = 86_400 * 10**9
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """For how long the decisions of a model are kept, and in how many bytes."""
+
+    days: float
+    bytes: int
+
+
+DEFAULT = Kept(Evidence().retention_days, Evidence().retention_bytes)
+
+
+def remove_old(
+    data: Path, repository: Path, ledger: Ledger, now_unix_ns: int, pause: Callable[[], None] = lambda: None
+) -> Iterator[Removed]:
+    """Removes what is not to be kept any longer; who reads a file then goes on reading it. Raises OSError."""
+    directory = data / SEALED_DIRECTORY
+    for model in sorted(
+        path for path in directory.iterdir() if path.is_dir() and path.name != NOTES_DIRECTORY
+    ):
+        pause()
+        kept = kept_of(model, repository)
+        for path, why in _too_old(model, kept, now_unix_ns, ledger):
+            file = str(path.relative_to(directory))
+            summary = ledger.summaries.get(file)
+            removed = Removed(
+                file, now_unix_ns, why, summary.records if summary else read_summary(path).records
+            )
+            # Said before it is done: whoever misses the file finds why.
+            append_to_ledger(data, ledger, removed)
+            path.unlink()
+            yield removed
+    _remove_notes(directory, ledger)
+
+
+def kept_of(model: Path, repository: Path) -> Kept:
+    """What the manifest of a model says; where it cannot be read, what it said last."""
+    path = model / KEPT_FILE
+    manifest = repository / model.name / MODEL_MANIFEST
+    if not name_problem(model.name) and manifest.parent.is_dir():
+        try:
+            evidence = read_model_manifest(manifest).evidence
+        except (ManifestError, RepositoryError):
+            return _last_kept(path)
+        kept = Kept(evidence.retention_days, evidence.retention_bytes)
+        if kept != _last_kept(path):
+            temporary = path.with_name(f".{KEPT_FILE}.tmp")
+            temporary.write_text(json.dumps({"days": kept.days, "bytes": kept.bytes}))
+            temporary.replace(path)
+        return kept
+    return _last_kept(path)
+
+
+def _last_kept(path: Path) -> Kept:
+    try:
+        fields = json.loads(path.read_text())
+        return Kept(float(fields["days"]), int(fields["bytes"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return DEFAULT
+
+
+def _too_old(model: Path, kept: Kept, now_unix_ns: int, ledger: Ledger) -> list[tuple[Path, str]]:
+    """The files of a model that go, and why: "age" or "bytes"."""
+    summaries = ledger.summaries
+    files = []
+    for path in model.glob(f"[!.]*{SUFFIX}"):
+        summary = summaries.get(f"{model.name}/{path.name}")
+        try:
+            files.append(((summary or read_summary(path)).to_unix_ns, os.stat(path).st_size, path))
+        except EvidenceError:
+            # A damaged file is not thrown away: it is for whoever checks the log to find.
+            continue
+    oldest_ns = now_unix_ns - kept.days * NS_A_DAY
+    going, room = [], kept.bytes
+    for last_ns, size, path in sorted(files, reverse=True):
+        room -= size
+        if last_ns < oldest_ns:
+            going.append((path, "age"))
+        elif room < 0:
+            going.append((path, "bytes"))
+    return going[::-1]
+
+
+def _remove_notes(directory: Path, ledger: Ledger) -> None:
+    """Removes notes whose journal file has no decisions left, where it had any."""
+    for sealed in ledger.sealed.values():
+        if sealed.notes and sealed.files and not any((directory / file).exists() for file in sealed.files):
+            notes_path(directory, sealed.segment).unlink(missing_ok=True)

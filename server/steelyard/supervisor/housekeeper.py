@@ -1,0 +1,104 @@
+"""The housekeeper's place: its process, started again whenever it dies; absent where its extra is not installed."""
+
+import asyncio
+import contextlib
+import importlib.util
+import logging
+import os
+import time
+from collections.abc import Callable, Sequence
+
+from steelyard.config import Settings
+from steelyard.observe.logs import log
+from steelyard.supervisor.backoff import Backoff
+from steelyard.supervisor.channel import EXIT_REFUSED, Channel
+from steelyard.supervisor.starting import start_module
+
+MODULE = "steelyard.supervisor.housekeeper_main"
+
+# What it needs, from the extra `evidence`. Looked for, not imported: no other process pays for them.
+NEEDED = ("pyarrow",)
+
+# It ends between two steps of its work; after that it is killed, which harms nothing.
+STOP_WITHIN_S = 5.0
+
+
+class Housekeeper:
+    """Keeps the housekeeper's process running until `stop`."""
+
+    def __init__(self, settings: Settings, segments: Callable[[], Sequence[int]]) -> None:
+        """segments: descriptors of the workers' shared segments."""
+        self._settings = settings
+        self._segments = segments
+        self._stopping = asyncio.Event()
+        self._process: asyncio.subprocess.Process | None = None
+        self._channel: Channel | None = None
+        self.restarts = 0
+
+    async def run(self) -> None:
+        """Starts the process, and starts it again after each death; returns when it was stopped or cannot be."""
+        missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+        if missing:
+            log(
+                "housekeeper.absent",
+                level=logging.WARNING,
+                missing=missing,
+                reason="the journal is not sealed, and grows: pip install 'steelyard[evidence]'",
+            )
+            return
+        backoff = Backoff()
+        while not self._stopping.is_set():
+            began_s = time.monotonic()
+            status = await self._live()
+            if self._stopping.is_set():
+                return
+            self.restarts += 1
+            pause_s = backoff.after_life_of(time.monotonic() - began_s)
+            log(
+                "housekeeper.died",
+                level=logging.ERROR,
+                status=status,
+                refused=status == EXIT_REFUSED,
+                restarts=self.restarts,
+                pause_s=pause_s,
+            )
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), pause_s)
+
+    async def stop(self) -> None:
+        """Ends the process; what it was doing is done again or gone on with at the next start."""
+        self._stopping.set()
+        if self._channel is not None:
+            self._channel.send({"stop": True})
+        if self._process is not None and self._process.returncode is None:
+            try:
+                await asyncio.wait_for(self._process.wait(), STOP_WITHIN_S)
+            except TimeoutError:
+                self.kill()
+
+    def kill(self) -> None:
+        """Ends it at once."""
+        self._stopping.set()
+        if self._process is not None and self._process.returncode is None:
+            self._process.kill()
+
+    async def _live(self) -> int:
+        segments = list(self._segments())
+        null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            process, ours = await start_module(MODULE, null, segments)
+        finally:
+            os.close(null)
+        self._process = process
+        # From its first imports on.
+        with contextlib.suppress(OSError):
+            os.sched_setscheduler(process.pid, os.SCHED_IDLE, os.sched_param(0))
+        if self._stopping.is_set():
+            process.kill()
+        self._channel = channel = await Channel.open(ours)
+        channel.send({"settings": self._settings.model_dump_json(), "segments": segments})
+        async for message in channel:
+            if "refused" in message:
+                log("housekeeper.refused", level=logging.ERROR, reason=message["refused"])
+        await channel.close()
+        return await process.wait()

@@ -1,0 +1,146 @@
+"""The housekeeper's process: seals the journal and removes what is old. Run by the supervisor with two descriptors."""
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+
+from steelyard.config import Settings
+from steelyard.errors import SteelyardError
+from steelyard.evidence.ledger import Removed, Sealed
+from steelyard.evidence.pressure import Pressure, Waited
+from steelyard.evidence.retention import remove_old
+from steelyard.evidence.sealing import Sealing, Unsealed
+from steelyard.observe.layout import Stage
+from steelyard.observe.logs import configure_logs, log
+from steelyard.observe.segment import SegmentReader
+from steelyard.shadow.processor import be_idle
+from steelyard.supervisor.channel import EXIT_REFUSED, Channel
+
+# How often it looks for closed files. Retention is looked at after every so many looks.
+LOOK_S = 1.0
+RETENTION_EVERY = 60
+
+
+class Housekeeping:
+    """Works on a thread of its own until it is stopped."""
+
+    def __init__(self, settings: Settings, readers: list[SegmentReader]) -> None:
+        """Raises EvidenceError or OSError where the data directory cannot be read or written."""
+        self.stopped = threading.Event()
+        self._settings = settings
+        self._readers = readers
+        self._pressure = Pressure(self._waited, sleep=lambda seconds: void(self.stopped.wait(seconds)))
+        self._sealing = Sealing(settings.data, pause=self._pause)
+        self._told: set[Unsealed] = set()
+        self._looks = 0
+
+    def run(self) -> None:
+        """Seals and removes until `stopped` is set."""
+        while not self.stopped.is_set():
+            try:
+                self._look()
+            except _Stopped:
+                return
+            except OSError as error:
+                log("housekeeper.failed", level=logging.ERROR, reason=str(error))
+            self.stopped.wait(LOOK_S)
+
+    def _look(self) -> None:
+        for one in self._sealing.all_closed():
+            if isinstance(one, Sealed):
+                self._tell(one)
+            elif one not in self._told:
+                self._told.add(one)
+                log("journal.not_sealed", level=logging.ERROR, segment=one.segment, reason=one.why)
+            self._pause()
+        if self._looks % RETENTION_EVERY == 0:
+            ledger = self._sealing.ledger
+            settings = self._settings
+            for gone in remove_old(settings.data, settings.repository, ledger, time.time_ns(), self._pause):
+                _tell_removed(gone)
+        self._looks += 1
+
+    def _tell(self, sealed: Sealed) -> None:
+        log(
+            "journal.sealed",
+            segment=sealed.segment,
+            files=len(sealed.files),
+            records=sum(summary.records for summary in sealed.files.values()),
+            notes=sealed.notes,
+            missing=sum(gap.count for gap in sealed.gaps),
+            torn_bytes=sealed.torn_bytes,
+            waits=self._pressure.waits,
+        )
+
+    def _pause(self) -> None:
+        if self.stopped.is_set():
+            raise _Stopped
+        self._pressure.pause()
+        if self.stopped.is_set():
+            raise _Stopped
+
+    def _waited(self) -> Waited:
+        queues = [slot.stages[Stage.QUEUE] for reader in self._readers for slot in reader.snapshot().slots]
+        return Waited(sum(queue.count for queue in queues), sum(queue.sum_ns for queue in queues))
+
+
+class _Stopped(Exception):
+    """The process is to end; what is half done is gone on with at the next start."""
+
+
+def void(value: object) -> None:
+    """Takes a result that nobody wants."""
+
+
+def _tell_removed(gone: Removed) -> None:
+    log("journal.removed", file=gone.file, why=gone.why, records=gone.records)
+
+
+async def serve(control: socket.socket) -> int:
+    """Works until the supervisor says stop or is gone; returns the exit status."""
+    channel = await Channel.open(control)
+    first = await channel.receive()
+    if first is None:
+        return 0
+    settings = Settings.model_validate_json(first["settings"])
+    configure_logs("housekeeper", settings.log_level, settings.log_format)
+    try:
+        work = Housekeeping(settings, [SegmentReader(fd) for fd in first["segments"]])
+    except (SteelyardError, OSError, ValueError) as error:
+        channel.send({"refused": str(error)})
+        await channel.close()
+        return EXIT_REFUSED
+    log("housekeeper.started", data=str(settings.data))
+    working = asyncio.ensure_future(asyncio.to_thread(work.run))
+    told = asyncio.ensure_future(_until_told(channel))
+    await asyncio.wait({working, told}, return_when=asyncio.FIRST_COMPLETED)
+    work.stopped.set()
+    told.cancel()
+    await working
+    await channel.close()
+    return 0
+
+
+async def _until_told(channel: Channel) -> None:
+    async for message in channel:
+        if message.get("stop"):
+            return
+
+
+def main() -> None:
+    """Takes the descriptor of the control socket; a second one is there for all such processes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    be_idle()
+    status = asyncio.run(serve(socket.socket(fileno=int(sys.argv[1]))))
+    logging.shutdown()
+    os._exit(status)
+
+
+if __name__ == "__main__":
+    main()
