@@ -74,6 +74,13 @@ class Settings(BaseModel):
         le=64,
         description="Worker processes that share the ports; each loads every model.",
     )
+    tlog_key: AnyPath | None = Field(
+        default=None,
+        description="The key that signs the transparency log; not given: keys/log.key in the data directory.",
+    )
+    witness_key: AnyPath | None = Field(
+        default=None, description="A witness's key, which signs the log's checkpoints as well."
+    )
     profile: Literal["dev", "production"] = Field(
         default="dev", description="dev serves models that nobody owns, and says so; production refuses them."
     )
@@ -276,7 +283,7 @@ class Settings(BaseModel):
             raise ValueError("expected the path of a directory")
         return value
 
-    @field_validator("tls_certificate", "tls_key", "tls_client_ca", mode="before")
+    @field_validator("tls_certificate", "tls_key", "tls_client_ca", "tlog_key", "witness_key", mode="before")
     @classmethod
     def _usable_file(cls, value: object) -> object:
         if value == "" or "\0" in str(value):

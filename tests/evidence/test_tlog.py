@@ -51,6 +51,7 @@ segments = st.builds(
     first_ns=st.integers(0, 1 << 62),
     last_ns=st.integers(0, 1 << 62),
     root=st.binary(min_size=32, max_size=32),
+    sha256=st.text(max_size=64),
 )
 
 
@@ -113,7 +114,7 @@ def test_what_is_appended_is_proven_and_every_tree_begins_with_the_one_before(
         assert root_by_path(leaf_hash(entries[index].pack()), index, size, path) == root
     for old in seen:
         check_consistency(old, (size, root), reader.consistency(old[0], size))
-    assert reader.last_event() == (entries[-1].sequence if entries else 0)
+    assert reader.last_event() == (entries[-1] if entries else None)
     partial = [path for path in data.rglob("*.p") if path.is_dir()]
     assert len(partial) <= 4, "what is full has no partial tiles any more"
 
@@ -192,7 +193,8 @@ from steelyard.evidence.entry import EventEntry
 from steelyard.evidence.tlog import TransparencyLog, key_paths
 data = Path(sys.argv[1])
 log = TransparencyLog(data, key_paths(data, None, None), SystemClock())
-count = log.last_event()
+last = log.last_event()
+count = last.sequence if last else 0
 while True:
     batch = [EventEntry("m", count + n, 1, "00") for n in range(1, 1 + count % 7 + 1)]
     log.append(batch)
@@ -233,7 +235,7 @@ def test_two_processes_append_one_after_the_other(tmp_path: Path):
         eventually(lambda: log.checkpoint().size > 0)
         ours = 0
         while ours < 20:
-            log.append([SegmentEntry("m", f"{ours}", 1, 1, 1, bytes(32))])
+            log.append([SegmentEntry("m", f"{ours}", 1, 1, 1, bytes(32), "00")])
             ours += 1
     finally:
         process.kill()

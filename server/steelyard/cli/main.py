@@ -33,6 +33,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "List models, their versions and who answers for them.",
     ),
     "history": ("steelyard.cli.history:history", "Show what happened to models, by whom and why."),
+    "audit": ("steelyard.cli.audit:audit", "Verify what was recorded, and prove it to others."),
     "add": ("steelyard.cli.add:add", "Put an ONNX file into a repository as a version of a model."),
     "check": ("steelyard.cli.check:check", "Find what a server would refuse in a repository."),
     "tune": ("steelyard.cli.tune:tune", "Find out how a model is served best on this machine."),

@@ -29,6 +29,8 @@ class SegmentEntry:
     last_ns: int
     root: bytes
     """The RFC 6962 root over the canonical records."""
+    sha256: str
+    """The digest of the file as it was sealed, in hexadecimal."""
 
     def pack(self) -> bytes:
         """The entry's bytes."""
@@ -41,6 +43,7 @@ class SegmentEntry:
                 "first_ns": self.first_ns,
                 "last_ns": self.last_ns,
                 "root": self.root.hex(),
+                "sha256": self.sha256,
             }
         )
 

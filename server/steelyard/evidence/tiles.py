@@ -71,7 +71,7 @@ class Tiles:
         return joined(start, end, complete) if end > start else root_over(())
 
     def extend(self, size: int, entries: Sequence[bytes], hashes: Sequence[bytes]) -> None:
-        """Writes what a tree of `size` needs to have `entries`, of leaf `hashes`, at its end; each file whole and synced.
+        """Writes what a tree of `size` needs to have `entries`, of leaf `hashes`, at its end; each file whole, synced.
 
         Files that a call that was cut short has left are written over: no checkpoint stands for them.
         Raises EvidenceError where the disk does not take them, or what is there cannot be read.

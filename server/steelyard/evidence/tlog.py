@@ -1,4 +1,4 @@
-"""The transparency log: entries in a Merkle tree whose root is signed, so that none can be changed or left out unseen."""
+"""The transparency log: entries in a Merkle tree whose root is signed, so that none is changed or left out unseen."""
 
 import contextlib
 import fcntl
@@ -71,13 +71,13 @@ class LogReader:
         """The proof that the tree of `new` entries begins with that of `old`."""
         return consistency_path(old, new, lambda start, end: self.tiles.subtree(start, end, new))
 
-    def last_event(self) -> int:
-        """The sequence number of the last event that is in the log, 0 where none is."""
+    def last_event(self) -> EventEntry | None:
+        """The last event that is in the log."""
         for packed in self.tiles.backwards(self.checkpoint().size):
             entry = read_entry(packed)
             if isinstance(entry, EventEntry):
-                return entry.sequence
-        return 0
+                return entry
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +103,8 @@ def open_reader(data: Path, keys: KeyPaths) -> LogReader:
 class TransparencyLog(LogReader):
     """The log with the key that signs it. Several processes may append: each holds the file lock while it does.
 
-    What the log holds is what its checkpoint says. A checkpoint is replaced when all that it stands for is on disk, so an
-    append that was killed anywhere has either happened or has not.
+    What the log holds is what its checkpoint says. A checkpoint is replaced when all that it stands for is on disk, so
+    an append that was killed anywhere has either happened or has not.
     """
 
     def __init__(self, data: Path, keys: KeyPaths, clock: Clock) -> None:
@@ -160,19 +160,19 @@ class TransparencyLog(LogReader):
             return after
 
     def _check_edge(self, checkpoint: Checkpoint) -> None:
-        """Raises EvidenceError where what is to be built on is not what was signed: a damaged tile must not be signed."""
+        """Raises EvidenceError where what is to be built on is not what was signed: no damaged tile must be signed."""
         size = checkpoint.size
         if self.tiles.subtree(0, size, size) != checkpoint.root:
             raise EvidenceError(
                 f"{self.directory}: the tiles are not those that the checkpoint was signed over"
             )
         number, width = divmod(size, TILE_WIDTH)
-        if width and [leaf_hash(entry) for entry in self.tiles.bundle(number, width)] != self.tiles.hashes(
-            0, number, width
-        ):
-            raise EvidenceError(
-                f"{self.tiles.path('entries', number, width)}: the entries are not those that the checkpoint was signed over"
-            )
+        if not width:
+            return
+        hashes = [leaf_hash(entry) for entry in self.tiles.bundle(number, width)]
+        if hashes != self.tiles.hashes(0, number, width):
+            bundle = self.tiles.path("entries", number, width)
+            raise EvidenceError(f"{bundle}: the entries are not those that the checkpoint was signed over")
 
     def _sign(self, checkpoint: Checkpoint) -> None:
         note = signed(checkpoint, self._log)

@@ -1,8 +1,8 @@
 """Verifies an audit bundle or a proof, offline: python verifier.py FILE [--key KEY] [--witness KEY].
 
-This one file needs Python 3.10 or later and `cryptography`, and nothing of the server that wrote what it verifies; every
-bundle holds a copy. Formats: RFC 6962 (trees), C2SP signed-note, tlog-checkpoint, tlog-cosignature, tlog-tiles and
-tlog-proof.
+This one file needs Python 3.10 or later and `cryptography`, and nothing of the server that wrote what it verifies;
+every bundle holds a copy. Formats: RFC 6962 (trees), C2SP signed-note, tlog-checkpoint, tlog-cosignature, tlog-tiles
+and tlog-proof.
 """
 
 import argparse
@@ -228,9 +228,10 @@ def read_note(content: bytes) -> Note:
         raise VerificationError("expected a note: text, an empty line, and signatures")
     signatures = []
     for line in signed[:-1].split("\n"):
-        dash, name, encoded = (line.split(" ") + ["", "", ""])[:3]
+        dash, _, rest = line.partition(" ")
+        name, _, encoded = rest.partition(" ")
         material = _decoded(encoded, "a signature")
-        if dash != "—" or line.count(" ") != 2 or not is_key_name(name) or len(material) < 5:
+        if dash != "—" or not is_key_name(name) or len(material) < 5:
             raise VerificationError("expected lines of a dash, a name and a signature under a note")
         signatures.append(Signature(name, material[:4], material[4:]))
     return Note(text + "\n", tuple(signatures))
@@ -268,7 +269,7 @@ def _is_signed(public: bytes, signature: bytes, message: bytes) -> bool:
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
     except ImportError:
         raise VerificationError(
-            "signatures are verified by the package cryptography: pip install cryptography"
+            "signatures need the package cryptography: pip install cryptography"
         ) from None
     try:
         Ed25519PublicKey.from_public_bytes(public).verify(signature, message)
@@ -335,7 +336,7 @@ class Proof(NamedTuple):
     """That an entry is in a log: its index, the hashes from it to the root, and the checkpoint that has the root."""
 
     extra: bytes
-    index: int
+    leaf: int
     path: tuple[bytes, ...]
     checkpoint: bytes
 
@@ -344,7 +345,7 @@ class Proof(NamedTuple):
         lines = [PROOF_HEADER]
         if self.extra:
             lines.append(f"extra {base64.b64encode(self.extra).decode()}")
-        lines.append(f"index {self.index}")
+        lines.append(f"index {self.leaf}")
         lines += [base64.b64encode(hashed).decode() for hashed in self.path]
         return "\n".join(lines).encode() + b"\n\n" + self.checkpoint
 
@@ -376,8 +377,8 @@ def read_proof(content: bytes) -> Proof:
 def check_entry(proof: Proof, entry: bytes, key: Key, witnesses: Iterable[Key] = ()) -> Checkpoint:
     """Raises VerificationError unless `proof` shows that `entry` is in the log that `key` signs."""
     checkpoint = open_checkpoint(proof.checkpoint, key, witnesses)
-    if root_by_path(leaf_hash(entry), proof.index, checkpoint.size, proof.path) != checkpoint.root:
-        raise VerificationError(f"entry {proof.index} is not what the log's checkpoint was signed over")
+    if root_by_path(leaf_hash(entry), proof.leaf, checkpoint.size, proof.path) != checkpoint.root:
+        raise VerificationError(f"entry {proof.leaf} is not what the log's checkpoint was signed over")
     return checkpoint
 
 
@@ -399,7 +400,7 @@ def check_proof(content: bytes, key: Key, witnesses: Iterable[Key] = ()) -> dict
         root = root_by_path(leaf_hash(record), index, count, path)
         if root.hex() != said.get("root"):
             raise VerificationError(f"the record is not number {index} of the segment {said.get('file')}")
-    return {"entry": said, "index": proof.index, "record": record}
+    return {"entry": said, "index": proof.leaf, "record": record}
 
 
 def _carried(carried: Mapping[str, Any], name: str) -> bytes:
@@ -442,7 +443,7 @@ def tile_name(number: int, width: int = TILE_WIDTH) -> str:
 
 def read_entries(content: bytes, width: int) -> list[bytes]:
     """The entries of a bundle that has `width` of them, and may have more."""
-    entries = []
+    entries: list[bytes] = []
     position = 0
     for _ in range(width):
         if len(content) - position < 2:
@@ -512,6 +513,11 @@ def check_bundle(bundle: zipfile.ZipFile, key: Key, witnesses: Iterable[Key] = (
         event = _check_event(said, read(name, MAX_RECORD_BYTES), name)
         if event.get("kind") == EXPIRED:
             expired.update(map(str, event["details"]["files"]))
+    vouched = {f"events/{said['sequence']}.json" for _, said in events} | {
+        BUNDLE_FILE,
+        CHECKPOINT_FILE,
+        KEY_FILE,
+    }
     gone = records = 0
     for index, said in segments:
         name = f"segments/{index}.records"
@@ -522,9 +528,14 @@ def check_bundle(bundle: zipfile.ZipFile, key: Key, witnesses: Iterable[Key] = (
             raise VerificationError(f"{name}: missing in the bundle (sealed segment {said.get('file')})")
         with bundle.open(name) as stream:
             records += check_segment(said, read_records(stream, name), name)
+        vouched.add(name)
     for name, digest in sorted((about.get("files") or {}).items()):
         if hashlib.sha256(read(name)).hexdigest() != digest:
             raise VerificationError(f"{name}: is not the file that was put into the bundle")
+        vouched.add(name)
+    for name in files:
+        if name not in vouched and not name.startswith(f"{ENTRIES_DIRECTORY}/"):
+            raise VerificationError(f"{name}: is in the bundle, and nothing vouches for it")
     return Report(checkpoint, model, len(events), len(segments) - gone, records, gone)
 
 
@@ -639,7 +650,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"signed by {used}")
     if key is None:
         print(
-            "the key is the bundle's own: compare it with the one that the log's owner gave you, or name that by --key"
+            "the key is the bundle's own: compare it with the one that you have from the log's owner (--key)"
         )
     return 0
 
