@@ -27,6 +27,7 @@ _PATHS = (
     "tls_key",
     "tls_client_ca",
     "retirement_keys",
+    "model_signers",
     "tlog_key",
     "witness_key",
 )

@@ -87,6 +87,8 @@ class ShadowTask(_Message):
     """The file in which the worst are kept, which only this process writes; None: none are."""
     profile: str = "dev"
     verdicts: Path | None = None
+    signers: Path | None = None
+    """The keys and certificates of those who may sign versions; None: signatures are not looked at."""
     max_message_bytes: int = MAX_MESSAGE_BYTES
     log_level: str = "info"
     log_format: str = "json"

@@ -98,6 +98,7 @@ class ShadowTargets:
                 disagreements=None if calibrate else self._directory / f"{key}.sqlite",
                 profile=settings.profile,
                 verdicts=settings.data / "verdicts",
+                signers=settings.model_signers,
                 max_message_bytes=settings.max_message_bytes,
                 log_level=settings.log_level,
                 log_format=settings.log_format,
