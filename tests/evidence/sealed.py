@@ -5,12 +5,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from steelyard.clock import ManualClock
+from steelyard.errors import EvidenceError
 from steelyard.evidence.entry import SegmentEntry, entry_of
 from steelyard.evidence.event import Draft
 from steelyard.evidence.log import EventLog
 from steelyard.evidence.segments import SEALED_DIRECTORY, seal_entry
 from steelyard.evidence.tlog import LogReader, TransparencyLog, key_paths, open_reader
-from steelyard.evidence.verifier import read_records
+from steelyard.evidence.verifier import VerificationError, read_records
 
 # Minutes: one segment a minute.
 MINUTE_NS = 60_000_000_000
@@ -25,7 +26,10 @@ class FramedSegments:
 
     def records(self, file: str) -> Iterator[bytes]:
         with (self._directory / file).open("rb") as stream:
-            yield from read_records(stream, file)
+            try:
+                yield from read_records(stream, file)
+            except VerificationError as error:
+                raise EvidenceError(str(error)) from None
 
     def find(self, decision: str) -> tuple[str, int] | None:
         for path in sorted(self._directory.rglob("*.records")):

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from steelyard.evidence.merkle import consistency_path, inclusion_path, over
+from steelyard._native import merkle as native
+from steelyard.evidence.merkle import Records, consistency_path, inclusion_path, over
 from steelyard.evidence.verifier import (
     EMPTY_ROOT,
     VerificationError,
@@ -42,6 +43,10 @@ ROOTS = [
     "ddb89be403809e325750d3d263cd78929c2942b7942a34b77e122c9594a74c8c",
     "5dc9da79a70659a9ad559cb701ded9a2ab9d823aad2f4960cfe370eff4604328",
 ]
+
+needs_instructions = pytest.mark.skipif(
+    not native.AVAILABLE, reason="the processor has no instructions for SHA-256"
+)
 
 leaves = st.lists(st.binary(max_size=20), min_size=1, max_size=300)
 
@@ -104,6 +109,28 @@ def test_every_leaf_is_proven_and_nothing_else(data: list[bytes], draw: st.DataO
         assert not proves(hashes[index], index, size, flipped, root)
         assert not proves(hashes[index], index, size, path[:-1], root)
     assert not proves(hashes[index], index, size, [*path, EMPTY_ROOT], root)
+
+
+@pytest.mark.parametrize("natively", [False, pytest.param(True, marks=needs_instructions)])
+@given(data=st.lists(st.binary(max_size=300), max_size=70), draw=st.data())
+@settings(max_examples=80, deadline=None)
+def test_many_records_are_hashed_as_few(natively: bool, data: list[bytes], draw: st.DataObject):
+    records = Records(data, natively)
+    assert (records.count, records.root()) == (len(data), mth(data))
+    if data:
+        index = draw.draw(st.integers(0, len(data) - 1))
+        assert root_by_path(leaf_hash(data[index]), index, len(data), records.path(index)) == mth(data)
+
+
+@needs_instructions
+def test_the_native_hash_at_every_length():
+    data = bytes(range(256)) * 2
+    for size in range(len(data)):
+        assert native.leaf_hashes([data[:size]]) == leaf_hash(data[:size])
+    with pytest.raises(TypeError, match="expected bytes, got str"):
+        native.leaf_hashes(["x"])  # type: ignore[list-item]
+    with pytest.raises(ValueError, match="expected hashes of 32 bytes, got 33"):
+        native.root(bytes(33))
 
 
 def proves(hashed: bytes, index: int, size: int, path: list[bytes], root: bytes) -> bool:

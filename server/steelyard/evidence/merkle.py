@@ -3,9 +3,12 @@
 How trees are hashed, and how proofs are checked, is in `verifier`, which goes to auditors as one file.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
-from steelyard.evidence.verifier import node_hash, root_over
+from steelyard._native import merkle as native
+from steelyard.evidence.verifier import leaf_hash, node_hash, root_over
+
+HASH_BYTES = 32
 
 Subtree = Callable[[int, int], bytes]
 """The Merkle tree hash over leaves from one index up to, without, another."""
@@ -62,3 +65,29 @@ def joined(start: int, end: int, complete: Subtree) -> bytes:
         return complete(start, end)
     middle = start + split(size)
     return node_hash(complete(start, middle), joined(middle, end, complete))
+
+
+class Records:
+    """The tree over many records, whose leaf hashes it holds: 32 bytes each.
+
+    Natively where the processor hashes by itself, which takes a third of what hashlib does.
+    """
+
+    def __init__(self, records: Iterable[bytes], natively: bool = native.AVAILABLE) -> None:
+        self._natively = natively
+        self._hashes = native.leaf_hashes(records) if natively else b"".join(map(leaf_hash, records))
+        self.count = len(self._hashes) // HASH_BYTES
+
+    def root(self) -> bytes:
+        """The Merkle tree hash over all of them."""
+        return self._subtree(0, self.count)
+
+    def path(self, index: int) -> list[bytes]:
+        """The hashes from the record at `index` to the root."""
+        return inclusion_path(index, self.count, self._subtree)
+
+    def _subtree(self, start: int, end: int) -> bytes:
+        part = self._hashes[start * HASH_BYTES : end * HASH_BYTES]
+        if self._natively:
+            return native.root(part)
+        return root_over(part[at : at + HASH_BYTES] for at in range(0, len(part), HASH_BYTES))

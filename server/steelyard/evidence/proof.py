@@ -10,10 +10,10 @@ import json
 from steelyard.errors import EvidenceError, InvalidRequest
 from steelyard.evidence.entry import EventEntry, SegmentEntry
 from steelyard.evidence.event import Event
-from steelyard.evidence.merkle import inclusion_path, over
+from steelyard.evidence.merkle import Records
 from steelyard.evidence.segments import SealedSegments, logged_segments
 from steelyard.evidence.tlog import LogReader
-from steelyard.evidence.verifier import Proof, VerificationError, check_proof, leaf_hash, open_checkpoint
+from steelyard.evidence.verifier import Proof, VerificationError, check_proof, open_checkpoint
 
 PROOF_SUFFIX = ".tlog-proof"
 
@@ -34,8 +34,7 @@ def prove_decision(log: LogReader, segments: SealedSegments, decision: str) -> b
         raise InvalidRequest(f"{file}: sealed, and not in the log yet")
     (entry,) = log.entries(index, index + 1)
     records = list(segments.records(file))
-    hashes = [leaf_hash(record) for record in records]
-    path = inclusion_path(at, len(hashes), over(hashes))
+    path = Records(records).path(at)
     carried = {"index": at, "path": [_text(hashed) for hashed in path], "record": _text(records[at])}
     return _proof(log, index, entry, carried)
 

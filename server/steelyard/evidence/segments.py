@@ -7,8 +7,8 @@ from typing import Protocol
 
 from steelyard.errors import EvidenceError
 from steelyard.evidence.entry import SegmentEntry
+from steelyard.evidence.merkle import Records
 from steelyard.evidence.tlog import LogReader
-from steelyard.evidence.verifier import Tree, leaf_hash
 
 SEALED_DIRECTORY = "sealed"
 
@@ -43,11 +43,9 @@ def seal_entry(
 
     first_ns, last_ns: when its first and its last decision came, nanoseconds since the epoch.
     """
-    tree = Tree()
-    for record in records:
-        tree.add(leaf_hash(record))
+    tree = Records(records)
     digest = file_digest(data / SEALED_DIRECTORY / file)
-    return SegmentEntry(model, file, tree.size, first_ns, last_ns, tree.root(), digest)
+    return SegmentEntry(model, file, tree.count, first_ns, last_ns, tree.root(), digest)
 
 
 def file_digest(path: Path) -> str:

@@ -5,10 +5,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from steelyard.errors import EvidenceError
-from steelyard.evidence.merkle import joined
+from steelyard.evidence.merkle import HASH_BYTES, joined
 from steelyard.evidence.verifier import TILE_WIDTH, VerificationError, read_entries, root_over, tile_name
 
-HASH_BYTES = 32
 # An entry's length is two bytes in a bundle.
 MAX_ENTRY_BYTES = (1 << 16) - 1
 # A full bundle of the largest entries.
