@@ -76,6 +76,12 @@ def test_what_a_server_did_is_verified_proven_and_bundled(server: Server, tmp_pa
     code, error = run(capsys, "audit", "prove", "no-such-decision", *data)
     assert (code, "no sealed segment has a decision" in error["error"]) == (1, True)
 
+    key = tmp_path / "witness.key"
+    assert run(capsys, "audit", "key", str(key), "--name", "w1")[0] == 0
+    signed = run(capsys, "audit", "witness", "--witness-key", str(key), "--seen", str(tmp_path / "w"), *data)
+    assert (signed[0], signed[1]["size"]) == (0, 4)
+    assert run(capsys, "audit", "verify", "--seen", str(tmp_path / "w"), *data)[0] == 0
+
     events = server.data / "events.log"
     content = events.read_bytes()
     events.write_bytes(content.replace(b"to be safe", b"to be sage"))

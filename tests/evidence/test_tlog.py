@@ -3,6 +3,7 @@
 import base64
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -32,6 +33,7 @@ from steelyard.evidence.verifier import (
     root_over,
     tile_name,
 )
+from steelyard.evidence.witness import cosign
 from tests.support.waiting import eventually
 
 # The example of c2sp.org/tlog-checkpoint and of golang.org/x/mod/sumdb/note, signed by others than us.
@@ -135,6 +137,26 @@ def test_a_witness_signs_as_well(tmp_path: Path):
     alone = note[: note.rindex("— witness".encode())]
     with pytest.raises(VerificationError, match="not signed by witness"):
         open_checkpoint(alone, log.key, [witness.key])
+
+
+def test_a_witness_elsewhere_signs_only_what_has_grown(tmp_path: Path):
+    witness = make_key(tmp_path / "witness.key", COSIGNATURE, "witness.example/w1")
+    log, seen = opened(tmp_path / "data"), tmp_path / "seen"
+    for number in range(3):
+        log.append([event(number)])
+        assert cosign(log, witness, seen, ManualClock()).size == number + 1
+        assert open_checkpoint(seen.read_bytes(), log.key, [witness.key]).size == number + 1
+    kept = seen.read_bytes()
+    shutil.rmtree(tmp_path / "data" / "tlog")
+    again = opened(tmp_path / "data")
+    for number in range(10, 15):
+        again.append([event(number)])
+        with pytest.raises(EvidenceError, match="not signed: "):
+            cosign(again, witness, seen, ManualClock())
+    assert seen.read_bytes() == kept
+    seen.write_bytes(again.note())
+    with pytest.raises(EvidenceError, match=r"expected the last checkpoint that witness\.example/w1 signed"):
+        cosign(again, witness, seen, ManualClock())
 
 
 def test_a_key_is_its_owners_alone(tmp_path: Path):

@@ -207,6 +207,66 @@ def bundle(
     return 0
 
 
+@audit.command(
+    epilog="\b\nExample:\n  steelyard audit key witness.key --name witness.example/w1",
+)
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.option(
+    "--name", required=True, metavar="NAME", help="What the witness is called; no spaces, no plus sign."
+)
+@json_option
+def key(file: Path, name: str, as_json: bool) -> int:
+    """Make the key of a witness.
+
+    FILE is for the witness alone; FILE.pub, which is printed, is for everybody.
+    """
+    from steelyard.evidence.keys import make_key
+    from steelyard.evidence.verifier import COSIGNATURE
+
+    made = make_key(file, COSIGNATURE, name)
+    if as_json:
+        print_json({"file": str(file), "key": str(made.key)})
+    else:
+        click.echo(str(made.key))
+    return 0
+
+
+@audit.command(
+    epilog="\b\nExample:\n  steelyard audit witness --witness-key witness.key --seen checkpoint.seen "
+    "--data models/.steelyard"
+)
+@click.option(
+    "--seen",
+    required=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="The last checkpoint that the witness signed; the next one is written there.",
+)
+@settings_options("data", "tlog_key", "witness_key")
+@json_option
+def witness(seen: Path, config_file: Path | None, as_json: bool, **flags: Any) -> int:
+    """Sign the log's checkpoint as a witness.
+
+    Signs where the log has only grown since the checkpoint that is at --seen, and refuses otherwise. To be run by
+    somebody else than the log's owner, on a copy of the log's directory or the directory itself.
+    """
+    from steelyard.clock import SystemClock
+    from steelyard.evidence.keys import load_key
+    from steelyard.evidence.verifier import COSIGNATURE
+    from steelyard.evidence.witness import cosign
+
+    _, keys, log = _opened(config_file, flags)
+    if keys.witness is None:
+        raise click.UsageError("--witness-key: expected the key to sign with")
+    signer = load_key(keys.witness, COSIGNATURE)
+    checkpoint = cosign(log, signer, seen, SystemClock())
+    if as_json:
+        print_json({"size": checkpoint.size, "root": checkpoint.root.hex(), "witness": str(signer.key)})
+    else:
+        click.echo(f"{seen}: signed by {signer.key.name}, a log of {checkpoint.size} entries")
+    return 0
+
+
 def sealed(data: Path) -> "SealedSegments":
     """What reads the sealed segments of a data directory."""
     from steelyard.evidence.segments import NoSegments
