@@ -1,5 +1,6 @@
 """What an audit finds: nothing in what nobody touched, and the place of whatever was changed."""
 
+import fcntl
 import shutil
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from steelyard.evidence.audit import Audit, Span, audit
 from steelyard.evidence.audited import audit_whole, last_audit
 from steelyard.evidence.entry import entry_of
 from steelyard.evidence.event import Draft
+from steelyard.evidence.frames import Kind, frame, json_frame
 from steelyard.evidence.log import EventLog
 from steelyard.evidence.segments import logged_segments
 from steelyard.evidence.tlog import LogReader, TransparencyLog, key_paths
@@ -25,6 +27,9 @@ MINUTES = 3
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     data = tmp_path_factory.mktemp("audit") / "data"
     filled(data, MINUTES)
+    (data / "journal" / "worker-0").mkdir(parents=True)
+    whole = b"".join(frame(Kind.RECORDS, bytes(size)) for size in (4, 30))
+    (data / "journal" / "worker-0" / "1.log").write_bytes(whole + json_frame(Kind.END, {"records": 2}))
     return data
 
 
@@ -67,6 +72,17 @@ def test_a_flipped_bit_anywhere_is_found_and_located(data: Path, draw: st.DataOb
     assert any(str(path) in fault.where or str(path) in fault.what for fault in faults), faults
     # Nothing else is accused: what follows from one flip is told of the same file.
     assert {str(path) in fault.where + fault.what for fault in faults} == {True}, faults
+
+
+def test_a_frame_that_is_being_written_is_no_fault(tmp_path: Path):
+    filled(tmp_path, 1)
+    path = tmp_path / "journal" / "worker-0" / "1.log"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(frame(Kind.RECORDS, bytes(4)) + frame(Kind.RECORDS, bytes(9))[:-3])
+    with path.open("rb") as writer:
+        fcntl.flock(writer, fcntl.LOCK_EX)
+        assert audited(tmp_path).ok
+    assert "damaged after byte 16" in audited(tmp_path).faults[0].what
 
 
 def test_a_flipped_bit_in_many_tiles_is_located(tmp_path: Path):

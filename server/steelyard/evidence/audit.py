@@ -6,6 +6,7 @@ from pathlib import Path
 
 from steelyard.errors import EvidenceError
 from steelyard.evidence.audit_events import LoggedEvents
+from steelyard.evidence.audit_journal import check_journal
 from steelyard.evidence.audit_tree import CheckedEntries, check_tree
 from steelyard.evidence.entry import EventEntry, SegmentEntry, read_entry
 from steelyard.evidence.fault import Fault
@@ -21,9 +22,6 @@ from steelyard.evidence.verifier import (
     read_checkpoint,
     read_note,
 )
-
-Check = Callable[[], Iterable[Fault]]
-"""Something else to look at, such as the journal's checksums."""
 
 
 @dataclass(slots=True)
@@ -78,7 +76,6 @@ def audit(
     span: Span | None = None,
     witnesses: Iterable[Key] = (),
     seen: bytes | None = None,
-    checks: Iterable[Check] = (),
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Audit:
     """Verifies `log` and what it vouches for. Changes nothing, and may run beside a server that appends.
@@ -95,8 +92,7 @@ def audit(
         if seen is not None:
             _check_seen(log, checkpoint, seen, found.faults)
         _check_contents(data, checked, segments, span, found, lambda done: progress(done, checkpoint.size))
-    for check in checks:
-        found.faults += check()
+    found.faults += check_journal(data)
     return found
 
 
