@@ -20,7 +20,17 @@ OTHER_VARIABLES = frozenset({"STEELYARD_CONFIG", "STEELYARD_SANITIZE", "STEELYAR
 _SPELLED: dict[object, str] = {int: "a whole number", float: "a number", bool: "true or false"}
 
 # Relative ones in the file are relative to its directory.
-_PATHS = ("repository", "data", "tls_certificate", "tls_key", "tls_client_ca", "retirement_keys")
+_PATHS = (
+    "repository",
+    "data",
+    "tls_certificate",
+    "tls_key",
+    "tls_client_ca",
+    "retirement_keys",
+    "model_signers",
+    "tlog_key",
+    "witness_key",
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,6 +74,17 @@ class Settings(BaseModel):
         le=64,
         description="Worker processes that share the ports; each loads every model.",
     )
+    model_signers: AnyPath | None = Field(
+        default=None,
+        description="Who may sign versions: a directory of public keys and certificates, PEM, or one such file.",
+    )
+    tlog_key: AnyPath | None = Field(
+        default=None,
+        description="The key that signs the transparency log; not given: keys/log.key in the data directory.",
+    )
+    witness_key: AnyPath | None = Field(
+        default=None, description="A witness's key, which signs the log's checkpoints as well."
+    )
     profile: Literal["dev", "production"] = Field(
         default="dev", description="dev serves models that nobody owns, and says so; production refuses them."
     )
@@ -276,7 +287,15 @@ class Settings(BaseModel):
             raise ValueError("expected the path of a directory")
         return value
 
-    @field_validator("tls_certificate", "tls_key", "tls_client_ca", mode="before")
+    @field_validator(
+        "tls_certificate",
+        "tls_key",
+        "tls_client_ca",
+        "tlog_key",
+        "witness_key",
+        "model_signers",
+        mode="before",
+    )
     @classmethod
     def _usable_file(cls, value: object) -> object:
         if value == "" or "\0" in str(value):

@@ -95,6 +95,9 @@ FLAGS = {
     "max_connection_age_s": ("3600", 3600),
     "keepalive_interval_s": ("10", 10),
     "keepalive_timeout_s": ("5", 5),
+    "model_signers": ("/tmp/s", "/tmp/s"),
+    "tlog_key": ("/tmp/l", "/tmp/l"),
+    "witness_key": ("/tmp/w", "/tmp/w"),
 }
 
 # What a setting has no sense without.

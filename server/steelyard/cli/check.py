@@ -30,6 +30,8 @@ class Finding:
     reason: str = ""
     """Why not, where it is not."""
     digest: str = ""
+    signer: str = ""
+    """Who signed it; empty where nobody did, or nobody looked."""
     device: str = ""
     inputs: tuple[str, ...] = ()
     """Each as "NAME DATATYPE[DIMS]"."""
@@ -53,7 +55,7 @@ class Work:
     epilog="\b\nExample:\n  steelyard check models/\n  steelyard check models/ --profile production --json"
 )
 @click.argument("repository", type=click.Path(path_type=Path))
-@settings_options("profile", "threads", "load_threads")
+@settings_options("profile", "model_signers", "threads", "load_threads")
 @json_option
 def check(repository: Path, config_file: Path | None, as_json: bool, **flags: Any) -> int:
     """Find what a server would refuse in a repository.
@@ -109,7 +111,13 @@ def _load(work: list[Work], settings: Settings) -> Iterator[Finding]:
     from steelyard.serving.verdicts import Verdicts
 
     threads = settings.threads or thread_budget()
-    environment = Environment(threads, settings.profile, Verdicts(None), settings.inline_threshold_us * 1000)
+    environment = Environment(
+        threads,
+        settings.profile,
+        Verdicts(None),
+        settings.inline_threshold_us * 1000,
+        signers=settings.model_signers,
+    )
 
     def load(one: Work) -> Finding:
         name, number = one.model.name, one.version.number
@@ -126,6 +134,7 @@ def _load(work: list[Work], settings: Settings) -> Iterator[Finding]:
             version=number,
             ok=True,
             digest=loaded.digest,
+            signer=loaded.signer,
             device=loaded.device,
             inputs=tuple(map(_tensor, offered.inputs)),
             outputs=tuple(map(_tensor, offered.outputs)),
@@ -160,6 +169,8 @@ def _print(findings: list[Finding], wrong: int) -> None:
             what = f"{', '.join(finding.inputs)} -> {', '.join(finding.outputs)}"
             may = "batched" if finding.batching else "unbatched"
             detail = f"{what}\n{may}: {finding.batching_reason}"
+            if finding.signer:
+                detail += f"\nsigned by {finding.signer}"
             if finding.golden_failing:
                 detail += f"\ngolden examples fail: {show_failing(finding.golden_failing)}"
         else:

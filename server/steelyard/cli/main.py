@@ -41,6 +41,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "decisions": ("steelyard.cli.decisions:decisions", "Search what was decided, the last first."),
     "sql": ("steelyard.cli.sql:sql", "Ask what was decided by SQL."),
     "explain": ("steelyard.cli.explain:explain", "Show all that is known of one decision."),
+    "audit": ("steelyard.cli.audit:audit", "Verify what was recorded, and prove it to others."),
     "add": ("steelyard.cli.add:add", "Put an ONNX file into a repository as a version of a model."),
     "check": ("steelyard.cli.check:check", "Find what a server would refuse in a repository."),
     "tune": ("steelyard.cli.tune:tune", "Find out how a model is served best on this machine."),

@@ -1,6 +1,7 @@
 """The content digest of a version: what it is, whatever it is called and wherever it lies."""
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
 from steelyard.errors import RepositoryError
@@ -24,18 +25,31 @@ def version_digest(path: Path) -> str:
     Raises RepositoryError for what cannot be read, for a path that is not UTF-8, and where there is no file
     at all.
     """
-    lines: list[bytes] = []
+    return digest_over(file_digests(path))
+
+
+def file_digests(path: Path) -> dict[str, str]:
+    """The SHA-256, in hexadecimal, of every file that the version's digest is made over, by its path.
+
+    Raises RepositoryError as `version_digest` does.
+    """
+    digests: dict[str, str] = {}
     for file in walk(str(path), skip=frozenset({GOLDEN_DIRECTORY})):
         if file.relative.endswith(SIGNATURE_SUFFIX):
             continue
         try:
-            name = file.relative.encode("utf-8")
+            file.relative.encode("utf-8")
         except UnicodeEncodeError:
             raise RepositoryError(f"{path}: expected file names in UTF-8, got {file.relative!a}") from None
-        lines.append(b"%b\0%b\n" % (name, _sha256(path / file.relative).encode("ascii")))
-    if not lines:
+        digests[file.relative] = _sha256(path / file.relative)
+    if not digests:
         raise RepositoryError(f"{path}: expected at least one file, got none")
-    lines.sort()
+    return digests
+
+
+def digest_over(digests: Mapping[str, str]) -> str:
+    """The version's digest, of those of its files."""
+    lines = sorted(b"%b\0%b\n" % (name.encode(), digest.encode()) for name, digest in digests.items())
     return f"sha256:{hashlib.sha256(b''.join(lines)).hexdigest()}"
 
 

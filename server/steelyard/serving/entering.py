@@ -45,6 +45,7 @@ def enter(
         ragged=loaded.ragged,
         cost_conditions=loaded.cost_conditions,
         staging=loaded.staging,
+        signer=loaded.signer,
     )
     served.lane.owner = served
     if loaded.device != "cpu":

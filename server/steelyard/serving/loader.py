@@ -369,6 +369,7 @@ class Loader:
             model=name,
             version=number,
             digest=served.digest,
+            **({"signer": served.signer} if served.signer else {}),
             device=served.device,
             batching=served.batching.allowed,
             batching_reason=served.batching.reason,

@@ -15,11 +15,12 @@ import onnxruntime as ort
 from steelyard.clock import Clock, SystemClock
 from steelyard.errors import LoadFailed, SteelyardError
 from steelyard.models.companions import check_external_files
-from steelyard.models.digest import version_digest
+from steelyard.models.digest import digest_over, file_digests
 from steelyard.models.governance import Governance, utc_date
 from steelyard.models.graph import describe
 from steelyard.models.manifest import ModelManifest
 from steelyard.models.repository import GRAPH_FILE
+from steelyard.models.signature import SIGNATURE_FILE, read_signers, signer_of
 from steelyard.models.spec import ModelSpec
 from steelyard.models.version_manifest import VERSION_MANIFEST, VersionManifest, read_version_manifest
 from steelyard.observe.logs import log
@@ -74,6 +75,8 @@ class Environment:
     inline_below_ns: int = 0
     costs: Costs = field(default_factory=lambda: Costs(None))
     clock: Clock = field(default_factory=SystemClock)
+    signers: Path | None = None
+    """The keys and certificates of those who may sign versions; None: signatures are not looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +103,8 @@ class LoadedVersion:
     """Why rows of different length are padded or are not; empty where nothing is ragged."""
     staging: Staging | None = None
     """Through which buffers batches go to a device; None: they are run where they are assembled."""
+    signer: str = ""
+    """Who signed it, as was verified; empty where nobody did, or nobody looked."""
 
 
 @dataclass(slots=True)
@@ -136,12 +141,14 @@ def load_version(
     if environment.profile == "production":
         _refuse_ungoverned(name, manifest.governance, environment, goes_on is not None)
     check_external_files(path / GRAPH_FILE)
-    digest = version_digest(path)
+    files = file_digests(path)
+    digest = digest_over(files)
     if goes_on is not None and digest != goes_on:
         raise LoadFailed(
             f"model {name!r}: its last day is over, and only the content that was served then goes on, "
             f"{goes_on[:19]}; this is {digest[:19]}"
         )
+    signer = _signer(name, path, files, environment)
     pace.pause()
     version_manifest = read_version_manifest(path / VERSION_MANIFEST)
     serving = manifest.serving
@@ -227,6 +234,7 @@ def load_version(
         ragged,
         ragged_reason,
         staging,
+        signer,
     )
 
 
@@ -243,6 +251,23 @@ def _refuse_ungoverned(name: str, governance: Governance, environment: Environme
             f"model {name!r}: its last day of service was {governance.retire_on} (UTC): {instead}have its owner "
             f"({governance.owner}) extend it with steelyard retire --extend"
         )
+
+
+def _signer(name: str, path: Path, files: Mapping[str, str], environment: Environment) -> str:
+    """Who signed a version. Raises LoadFailed where its signature is wrong, or the profile insists on one."""
+    if environment.signers is None:
+        return ""
+    # Read each time: whoever is no longer trusted loads nothing more, without a restart.
+    signer = signer_of(path, files, read_signers(environment.signers))
+    if signer is not None:
+        return signer
+    if environment.profile == "production":
+        raise LoadFailed(
+            f"profile 'production' serves no version that is not signed, where model_signers is set: "
+            f"expected {SIGNATURE_FILE}"
+        )
+    log("version.unsigned", level=logging.WARNING, model=name, version=path.name, profile=environment.profile)
+    return ""
 
 
 def _measure_length(trial: "Trial", ragged: Ragged, length: int, cost: CostModel, pace: Pace) -> None:

@@ -58,9 +58,11 @@ class LocalCandidate:
         threads: int = 1,
         profile: str = "dev",
         verdicts: Path | None = None,
+        signers: Path | None = None,
     ) -> None:
         """Raises a `SteelyardError` that says why the version cannot be served."""
-        loaded = load_version(name, path, manifest, Environment(threads, profile, Verdicts(verdicts)))
+        environment = Environment(threads, profile, Verdicts(verdicts), signers=signers)
+        loaded = load_version(name, path, manifest, environment)
         self._version = _served(name, number, path, manifest, loaded)
         version = self._version
         self._runner = TimedRunner(

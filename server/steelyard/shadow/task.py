@@ -89,6 +89,8 @@ class ShadowTask(_Message):
     """The data directory, where the payloads of disagreements are to be kept; None: they are not."""
     profile: str = "dev"
     verdicts: Path | None = None
+    signers: Path | None = None
+    """The keys and certificates of those who may sign versions; None: signatures are not looked at."""
     max_message_bytes: int = MAX_MESSAGE_BYTES
     log_level: str = "info"
     log_format: str = "json"

@@ -6,6 +6,7 @@ import socket
 import sys
 from collections.abc import Callable
 
+from steelyard.clock import SystemClock
 from steelyard.config import Settings
 from steelyard.errors import ConfigError
 from steelyard.fronts.http import HttpFront
@@ -18,6 +19,8 @@ from steelyard.supervisor.housekeeper import Housekeeper
 from steelyard.supervisor.payload_metrics import PayloadMetrics
 from steelyard.supervisor.rollout_metrics import RolloutCollector
 from steelyard.supervisor.rollouts import Rollouts
+from steelyard.supervisor.transparency import Transparency
+from steelyard.supervisor.transparency_metrics import TransparencyCollector
 from steelyard.supervisor.workers import Workers
 from steelyard.supervisor.workers_admin import WorkersAdmin
 
@@ -65,6 +68,8 @@ async def attend(
     def is_ready() -> bool:
         return workers.is_ready and not stopping.is_set()
 
+    transparency = Transparency(settings, SystemClock(), rollouts.record.events)
+    rollouts.record.heard.append(lambda event: transparency.wake())
     workers.around.changed = changed
     WorkersAdmin(workers).register(rollouts.methods)
     admin = AdminSocket(settings.data, rollouts.methods)
@@ -72,6 +77,7 @@ async def attend(
     registry.register(RolloutCollector(rollouts.record, rollouts.canaries, rollouts.shadows))
     registry.register(GovernanceCollector(rollouts.record, rollouts.webhook))
     registry.register(PayloadMetrics(rollouts.payloads))
+    registry.register(TransparencyCollector(transparency, settings.data, SystemClock()))
     http = HttpFront(registry, is_ready)
     signals = 0
     stopping = asyncio.Event()
@@ -94,10 +100,12 @@ async def attend(
         data.announce(announced)
         log("server.starting", repository=str(settings.repository), profile=settings.profile, runtime=runtime)
         rollouts.start()
+        logging_events = asyncio.ensure_future(transparency.run())
         running = asyncio.ensure_future(workers.run())
         stop_wait = asyncio.ensure_future(stopping.wait())
         await asyncio.wait({running, stop_wait}, return_when=asyncio.FIRST_COMPLETED)
         stop_wait.cancel()
+        logging_events.cancel()
         log("server.stopping")
         rollouts.rest()
         await workers.stop()
@@ -112,4 +120,5 @@ async def attend(
         await rollouts.close()
         await admin.stop()
         await http.stop()
+        transparency.close()
         rollouts.close_log()

@@ -49,7 +49,14 @@ def load(task: ShadowTask) -> Candidate:
             check_fit(task.offered, offered)
         return elsewhere
     candidate = LocalCandidate(
-        task.model, target.number, target.path, task.manifest, target.threads, task.profile, task.verdicts
+        task.model,
+        target.number,
+        target.path,
+        task.manifest,
+        target.threads,
+        task.profile,
+        task.verdicts,
+        task.signers,
     )
     check_fit(task.offered, candidate.offered)
     return candidate

@@ -101,6 +101,7 @@ class ShadowTargets:
                 else None,
                 profile=settings.profile,
                 verdicts=settings.data / "verdicts",
+                signers=settings.model_signers,
                 max_message_bytes=settings.max_message_bytes,
                 log_level=settings.log_level,
                 log_format=settings.log_format,

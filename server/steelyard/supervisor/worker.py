@@ -108,7 +108,9 @@ async def serve(control: socket.socket, segment_fd: int) -> int:
         settings.repository,
         catalog,
         segment,
-        Environment(threads, settings.profile, verdicts, inline_below_ns, costs, clock),
+        Environment(
+            threads, settings.profile, verdicts, inline_below_ns, costs, clock, settings.model_signers
+        ),
         settings.load_threads or threads,
         frozenset(first["kept_out"]),
         lambda names: channel.send({"kept_out": sorted(names)}),

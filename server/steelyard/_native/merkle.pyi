@@ -1,0 +1,6 @@
+from collections.abc import Iterable
+
+AVAILABLE: bool
+
+def leaf_hashes(records: Iterable[bytes]) -> bytes: ...
+def root(hashes: bytes) -> bytes: ...

@@ -1,0 +1,113 @@
+"""`steelyard audit` with a real server, running and stopped."""
+
+import json
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from steelyard.cli.main import main
+from steelyard.evidence import verifier
+from tests.support import models
+from tests.support.server import Server
+from tests.support.waiting import eventually
+
+
+def run(capsys: Any, *arguments: str) -> tuple[int, Any]:
+    code = main([*arguments, "--json"])
+    captured = capsys.readouterr()
+    return code, json.loads(captured.out or captured.err)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    for number in (1, 2):
+        models.put(tmp_path / "models", "prices", models.scaled(number), number)
+    server = Server(tmp_path / "models", tmp_path / "log")
+    try:
+        yield server.wait_ready()
+    finally:
+        server.stop()
+
+
+def test_what_a_server_did_is_verified_proven_and_bundled(server: Server, tmp_path: Path, capsys) -> None:
+    data = ["--data", str(server.data)]
+    assert main(["label", "set", "prices", "champion", "1", "--reason", "to be safe", *data]) == 0
+    assert main(["rollback", "prices", "--reason", "not so", *data]) == 0
+    capsys.readouterr()
+
+    def verified() -> dict[str, Any]:
+        code, found = run(capsys, "audit", "verify", *data)
+        assert (code, found["ok"]) == (0, True), found
+        return found
+
+    found = eventually(lambda: (found := verified())["waiting_events"] == 0 and found)
+    metrics = server.get("/metrics")[1]
+    assert f"steelyard_tlog_entries {found['size']}.0" in metrics
+    assert "steelyard_audit_age_seconds" in metrics
+    seen = tmp_path / "seen"
+    seen.write_bytes((server.data / "tlog" / "checkpoint").read_bytes())
+    assert main(["label", "set", "prices", "night", "1", "--reason", "at night", *data]) == 0
+    assert server.stop() == 0
+    capsys.readouterr()
+    code, found = run(capsys, "audit", "verify", "--seen", str(seen), *data)
+    told = run(capsys, "history", "--limit", "10000", *data)[1]["events"]
+    count = len(told)
+    (safe,) = [event["sequence"] for event in told if event["reason"] == "to be safe"]
+    assert (code, found["events"], found["size"], found["waiting_events"]) == (0, count, count, 0)
+
+    proof = tmp_path / "event.tlog-proof"
+    assert run(capsys, "audit", "prove", f"event:{safe}", "--output", str(proof), *data)[0] == 0
+    bundle = tmp_path / "prices.zip"
+    code, made = run(
+        capsys,
+        *("audit", "bundle", "--model", "prices", "--output", str(bundle)),
+        *("--repository", str(tmp_path / "models"), *data),
+    )
+    assert (code, made["events"]) == (0, count)
+    with zipfile.ZipFile(bundle) as opened:
+        assert b'"to be safe"' in opened.read(f"events/{safe}.json")
+    for file in (proof, bundle):
+        command = [sys.executable, verifier.__file__, str(file), "--key", found["key"]]
+        assert subprocess.run(command, capture_output=True).returncode == 0
+    assert run(capsys, "audit", "prove", f"event:{count + 1}", *data)[0] == 1
+    code, error = run(capsys, "audit", "prove", "no-such-decision", *data)
+    assert (code, "no sealed segment has a decision" in error["error"]) == (1, True)
+
+    key = tmp_path / "witness.key"
+    assert run(capsys, "audit", "key", str(key), "--name", "w1")[0] == 0
+    signed = run(capsys, "audit", "witness", "--witness-key", str(key), "--seen", str(tmp_path / "w"), *data)
+    assert (signed[0], signed[1]["size"]) == (0, count)
+    assert run(capsys, "audit", "verify", "--seen", str(tmp_path / "w"), *data)[0] == 0
+
+    events = server.data / "events.log"
+    content = events.read_bytes()
+    events.write_bytes(content.replace(b"to be safe", b"to be sage"))
+    code, found = run(capsys, "audit", "verify", *data)
+    assert code == 1
+    assert found["faults"][0]["where"].startswith(f"{events}: record {safe} (byte ")
+    assert main(["audit", "verify", *data]) == 1
+    assert "WRONG" in capsys.readouterr().out
+    # What was cut off at the end leaves a whole log: only the transparency log knows of it.
+    lines = content.splitlines(keepends=True)
+    events.write_bytes(b"".join(lines[:-1]))
+    assert "missing" in run(capsys, "audit", "verify", *data)[1]["faults"][0]["what"]
+    refused = Server(tmp_path / "models", tmp_path / "log2", data=server.data)
+    eventually(lambda: refused.process.poll() is not None)
+    assert refused.stop() == 1
+    assert "some were removed" in refused.output()
+    events.write_bytes(content)
+    (server.data / "keys" / "log.key").chmod(0o644)
+    refused = Server(tmp_path / "models", tmp_path / "log3", data=server.data)
+    eventually(lambda: refused.process.poll() is not None)
+    assert refused.stop() == 1
+    assert "only its owner can read" in refused.output()
+
+
+def test_a_directory_without_a_log(tmp_path: Path, capsys) -> None:
+    code, error = run(capsys, "audit", "verify", "--data", str(tmp_path))
+    assert (code, "no transparency log is there" in error["error"]) == (1, True)
