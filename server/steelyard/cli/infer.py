@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from steelyard.cli.output import json_option, print_json
-from steelyard.cli.pairs import by_name
+from steelyard.cli.pairs import by_name, shapes_by_name
 from steelyard.cli.server import Way, server_of, server_options
 from steelyard.cli.settings import resolved, settings_options
 from steelyard.observe.logs import printable
@@ -71,7 +71,7 @@ def infer(
     """
     settings = resolved(config_file, {"data": data}).settings
     values = by_name(given, "--input")
-    dims = {name: _dims(name, text) for name, text in by_name(shapes, "--shape").items()}
+    dims = shapes_by_name(shapes)
     server = server_of(way, settings)
 
     from steelyard.cli.inputs import InputReader
@@ -102,16 +102,6 @@ def infer(
         print_json(_document(result))
     else:
         _print(result)
-
-
-def _dims(name: str, text: str) -> tuple[int, ...]:
-    try:
-        dims = tuple(int(part) for part in text.split(",")) if text.strip() else ()
-    except ValueError:
-        dims = (-1,)
-    if any(dim < 0 for dim in dims):
-        raise click.UsageError(f"--shape {name}={text}: expected dimensions such as 1,16")
-    return dims
 
 
 def _document(result: Any) -> Mapping[str, object]:

@@ -12,6 +12,7 @@ import tomli_w
 
 from steelyard.errors import LoadFailed, ManifestError, RepositoryError
 from steelyard.models.companions import check_external_files, companion_problem
+from steelyard.models.golden import GoldenExample, write_golden
 from steelyard.models.graph import NodeArg, describe
 from steelyard.models.manifest import MODEL_MANIFEST, ModelManifest
 from steelyard.models.names import MAX_VERSION, name_problem, parse_version
@@ -35,13 +36,15 @@ def add_version(
     version: int | None = None,
     given: VersionManifest | None = None,
     model: ModelManifest | None = None,
+    golden: Sequence[GoldenExample] = (),
 ) -> Path:
     """Copies the ONNX file `source` into `repository` as a version of `name`; returns its directory.
 
     The number is `version`, or one above the highest that is there. External data that the file names is
     copied with it, and so are files of labels that `given` names, both from beside `source`. version.toml
     holds what the graph says, with `given` (which may not contradict it) on top; `model` becomes model.toml,
-    and may be given only where there is none. The repository is made if its parent is there.
+    and may be given only where there is none. The version comes with the examples `golden`, so that no server
+    serves it without them. The repository is made if its parent is there.
 
     Everything is written and synced under a hidden name and then renamed, so a server that watches sees the
     version whole. Raises RepositoryError, ManifestError, and LoadFailed where the graph cannot be served.
@@ -68,6 +71,8 @@ def add_version(
             inputs, outputs = _tensors(staging / GRAPH_FILE, source)
             spec = describe(inputs, outputs, given, staging)
             _write(staging / VERSION_MANIFEST, _version_document(spec, given))
+            for example in golden:
+                write_golden(staging, example.name, example.request, example.expected, example.options)
             for path, _, _ in os.walk(staging):
                 _sync_directory(Path(path))
             if model is not None:

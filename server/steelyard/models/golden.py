@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import tomli_w
 from pydantic import Field
 
 from steelyard.errors import ManifestError, RepositoryError
@@ -84,11 +85,14 @@ def _content(path: Path) -> bytes:
     return content
 
 
-def write_golden(version: Path, name: str, request: bytes, expected: bytes) -> Path:
+def write_golden(
+    version: Path, name: str, request: bytes, expected: bytes, options: GoldenOptions | None = None
+) -> Path:
     """Adds an example called `name`; returns its directory. Raises RepositoryError where it cannot, or is there.
 
-    A server that reads meanwhile sees the whole of it or nothing.
+    A server that reads meanwhile sees the whole of it or nothing. `options` that are the defaults need no file.
     """
+    said = {} if options is None else options.model_dump(exclude_defaults=True)
     directory = version / GOLDEN_DIRECTORY / name
     hidden = directory.with_name(f".{name}.{os.getpid()}")
     try:
@@ -96,13 +100,22 @@ def write_golden(version: Path, name: str, request: bytes, expected: bytes) -> P
             raise RepositoryError(f"{directory}: is there already")
         directory.parent.mkdir(exist_ok=True)
         hidden.mkdir()
-        (hidden / EXPECTED_FILE).write_bytes(expected)
-        (hidden / REQUEST_FILE).write_bytes(request)
+        _write(hidden / EXPECTED_FILE, expected)
+        _write(hidden / REQUEST_FILE, request)
+        if said:
+            _write(hidden / OPTIONS_FILE, tomli_w.dumps(said).encode())
         hidden.rename(directory)
     except OSError as error:
         shutil.rmtree(hidden, ignore_errors=True)
         raise RepositoryError(f"{directory}: cannot be written: {error.strerror}") from error
     return directory
+
+
+def _write(path: Path, content: bytes) -> None:
+    with path.open("wb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
 
 
 def show_failing(failing: Mapping[str, str]) -> str:
