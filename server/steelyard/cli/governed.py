@@ -49,7 +49,7 @@ def governance_of(given: Mapping[str, Any]) -> Governance:
         if value is not None
     }
     try:
-        governance = Governance(**keys)
+        governance = Governance.model_validate(keys)
     except ValidationError as error:
         raise click.UsageError(f"[governance] {'; '.join(describe_problems(error, Governance))}") from None
     if governance.missing:

@@ -96,7 +96,7 @@ def new(
     as_json: bool,
     **governance: Any,
 ) -> None:
-    """Take an ONNX file to a model that is governed, golden-tested and served.
+    """Take an ONNX file to a governed, served model.
 
     Loads it first, apart from any server, as one in profile production would: what that refuses is refused here, and
     nothing is published. Then puts it into the repository with model.toml, a first golden example and a Grafana
