@@ -21,9 +21,10 @@ from tests.support.waiting import eventually
 
 PAGE = (Path(__file__).parents[2] / "docs" / "second-model.md").read_text()
 
-# What people type in a minute, without haste; the page promises two minutes in all, of which ten seconds are ours.
+# What people type in a minute, without haste. The page promises two minutes in all, of which ten seconds are the
+# machine's: those are printed, and held by no test, which cannot know what else the machine does.
 CHARACTERS_A_MINUTE = 300
-PROMISED_S = 120.0
+TYPED_S = 110.0
 
 COMMANDS = re.findall(r"^    \$ ((?:.*\\\n)*.*)$", PAGE, re.MULTILINE)
 
@@ -106,7 +107,7 @@ def test_what_is_typed_and_what_it_takes(walked: Walked) -> None:
         print(f"{name:24}{seconds:6.2f} s")
     machine_s = sum(walked.seconds.values())
     print(f"{'the machine in all':24}{machine_s:6.2f} s\n{f'typing {typed} characters':24}{typed_s:6.2f} s")
-    assert typed_s + machine_s < PROMISED_S
+    assert typed_s < TYPED_S
 
 
 def test_the_model_is_owned_tested_and_was_asked(walked: Walked) -> None:
@@ -117,7 +118,7 @@ def test_the_model_is_owned_tested_and_was_asked(walked: Walked) -> None:
     for line in printed.splitlines()[2:]:
         assert words(line) in words(said), line
     assert "churn" in walked.said["steelyard inventory"]
-    assert "churn" in walked.said["steelyard retirements"]
+    assert "Churn, churn@example.org" in walked.said["steelyard explain"]
     assert "churn version 1" in walked.said["steelyard infer"]
     with Client(walked.server.grpc_address) as client:
         (counted,) = client.statistics()

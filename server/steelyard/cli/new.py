@@ -80,7 +80,7 @@ class Watch:
     help="How long a running server may take to load the model, and to answer.",
 )
 @server_options(address=False)
-@settings_options("data")
+@settings_options("data", "model_signers")
 @json_option
 def new(
     name: str,
@@ -93,6 +93,7 @@ def new(
     way: Way,
     config_file: Path | None,
     data: Path | None,
+    model_signers: Path | None,
     as_json: bool,
     **governance: Any,
 ) -> None:
@@ -102,7 +103,8 @@ def new(
     nothing is published. Then puts it into the repository with model.toml, a first golden example and a Grafana
     dashboard. Where a server runs over the repository, has it load the model and asks it the example once.
     """
-    settings = resolved(config_file, {"repository": repository, "data": data}).settings
+    flags = {"repository": repository, "data": data, "model_signers": model_signers}
+    settings = resolved(config_file, flags).settings
     manifest = ModelManifest(governance=governance_of(governance))
     values, dims = by_name(given, "--input"), shapes_by_name(shapes)
     if dims and not values:
@@ -204,7 +206,13 @@ def _tried(
             name,
             path,
             manifest,
-            Environment(threads, "production", Verdicts(None), settings.inline_threshold_us * 1000),
+            Environment(
+                threads,
+                "production",
+                Verdicts(None),
+                settings.inline_threshold_us * 1000,
+                signers=settings.model_signers,
+            ),
         )
         first = FirstExample(name, str(VERSION), loaded)
         return first.of_given(values, dims, settings.max_message_bytes) if values else first.of_made_up()
