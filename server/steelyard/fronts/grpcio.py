@@ -89,29 +89,26 @@ class GrpcioContext:
 class InferCall(EngineCall):
     """A ModelInfer call; its future ends with the answer, or with None where `error` says why there is none."""
 
-    __slots__ = ("_context", "error", "future", "trailing")
+    __slots__ = ("_metadata", "error", "future", "peer", "trailing")
 
     def __init__(self, context: Any, future: "asyncio.Future[bytes | None]") -> None:
-        self._context = context
+        # A call is recorded after it has ended as well, and its context must not be asked any longer then.
+        self.peer: str = context.peer()
+        self._metadata: Sequence[tuple[str, str | bytes]] = tuple(context.invocation_metadata() or ())
         self.future = future
         self.deadline_ns = _deadline_ns(context)
         self.error: SteelyardError | None = None
         self.trailing: Metadata = ()
 
     @property
-    def peer(self) -> str:
-        peer: str = self._context.peer()
-        return peer
-
-    @property
     def traceparent(self) -> bytes:
-        for name, value in self._context.invocation_metadata() or ():
+        for name, value in self._metadata:
             if name == "traceparent":
                 return str(value).encode()
         return b""
 
     def metadata(self) -> Sequence[tuple[str, str | bytes]]:
-        return tuple(self._context.invocation_metadata() or ())
+        return self._metadata
 
     def answer(self, body: bytes, decision_id: str, trailing: Metadata) -> None:
         self.trailing = ((DECISION_ID, decision_id), *trailing)
