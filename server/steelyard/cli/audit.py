@@ -1,6 +1,7 @@
 """`steelyard audit`: verifies what was recorded, and proves it to others."""
 
 import datetime
+import importlib.util
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -268,10 +269,14 @@ def witness(seen: Path, config_file: Path | None, as_json: bool, **flags: Any) -
 
 
 def sealed(data: Path) -> "SealedSegments":
-    """What reads the sealed segments of a data directory."""
-    from steelyard.evidence.segments import NoSegments
+    """What reads the sealed segments of a data directory, where what reads Parquet is installed."""
+    if any(importlib.util.find_spec(name) is None for name in ("duckdb", "pyarrow")):
+        from steelyard.evidence.segments import NoSegments
 
-    return NoSegments()
+        return NoSegments()
+    from steelyard.evidence.parquet_segments import ParquetSegments
+
+    return ParquetSegments(data)
 
 
 def _opened(config_file: Path | None, flags: dict[str, Any]) -> "tuple[Settings, KeyPaths, LogReader]":

@@ -61,7 +61,7 @@ class Lookup:
         wanted = decision_id.hex
         for sealed in self._sealed:
             if sealed.summary.first_id <= wanted <= sealed.summary.last_id:
-                for group, places in _places(sealed.path, "decision_id", decision_id.bytes):
+                for group, places in places_of(sealed.path, "decision_id", decision_id.bytes):
                     return self._found(sealed, group, places[0])
         for file in open_files(self._data):
             heads = file.records.heads()
@@ -88,7 +88,7 @@ class Lookup:
 
         for path in files_with_request([one.path for one in sealed], request_id, MAX_FOUND):
             one = next(one for one in sealed if one.path == path)
-            for group, places in _places(path, "request_id", request_id):
+            for group, places in places_of(path, "request_id", request_id):
                 found += [self._found(one, group, place) for place in places]
         found.sort(key=lambda one: -one.decision.received_unix_ns)
         return found[:MAX_FOUND]
@@ -107,7 +107,7 @@ class Lookup:
                 found.pid,
                 decision.model,
             ) and sealed.overlaps(at_ns - _MATES_WITHIN_NS, at_ns + _MATES_WITHIN_NS):
-                for group, places in _places(sealed.path, "batch", decision.batch):
+                for group, places in places_of(sealed.path, "batch", decision.batch):
                     table = _rows(sealed.path, group, places, ["decision_id", "position", "rows"])
                     _add(mates, table)
                     if len(mates) == decision.batch_requests:
@@ -166,7 +166,7 @@ def _open_found(file: JournalFile, record: bytes) -> Found:
     return Found(unpack(record), record, f"journal/{file.name}", file.worker, file.pid)
 
 
-def _places(path: Path, column: str, value: bytes | str | int) -> Iterator[tuple[int, list[int]]]:
+def places_of(path: Path, column: str, value: bytes | str | int) -> Iterator[tuple[int, list[int]]]:
     """Where a file has a value: row groups, and places in them."""
     try:
         with pq.ParquetFile(path) as file:

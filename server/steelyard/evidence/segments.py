@@ -27,10 +27,10 @@ class SealedSegments(Protocol):
 
 
 class NoSegments:
-    """Where nothing has been sealed."""
+    """Where what reads sealed segments is not installed."""
 
     def records(self, file: str) -> Iterator[bytes]:
-        raise EvidenceError(f"{file}: sealed segments cannot be read here")
+        raise EvidenceError(f"{file}: cannot be read without pyarrow: pip install 'steelyard[evidence]'")
 
     def find(self, decision: str) -> tuple[str, int] | None:
         return None

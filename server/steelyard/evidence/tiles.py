@@ -45,11 +45,15 @@ class Tiles:
         except VerificationError as error:
             raise EvidenceError(f"{path}: {error}") from None
 
-    def entries(self, start: int, end: int) -> Iterator[bytes]:
-        """The entries from index `start` up to, without, `end`."""
+    def entries(self, start: int, end: int, size: int) -> Iterator[bytes]:
+        """The entries from index `start` up to, without, `end` of a tree of `size`, which was signed once.
+
+        Of other sizes there are no partial bundles.
+        """
         for number in range(start // TILE_WIDTH, -(-end // TILE_WIDTH)):
             first = number * TILE_WIDTH
-            yield from self.bundle(number, min(TILE_WIDTH, end - first))[max(0, start - first) :]
+            whole = self.bundle(number, min(TILE_WIDTH, size - first))
+            yield from whole[max(0, start - first) : end - first]
 
     def backwards(self, size: int) -> Iterator[bytes]:
         """The entries of a tree of `size`, the last first."""

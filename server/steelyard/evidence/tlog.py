@@ -61,7 +61,8 @@ class LogReader:
 
     def entries(self, start: int = 0, end: int | None = None) -> Iterator[SegmentEntry | EventEntry]:
         """The entries from index `start` up to, without, `end`; None: all."""
-        return map(read_entry, self.tiles.entries(start, self.checkpoint().size if end is None else end))
+        size = self.checkpoint().size
+        return map(read_entry, self.tiles.entries(start, size if end is None else end, size))
 
     def inclusion(self, index: int, size: int) -> list[bytes]:
         """The proof that the entry at `index` is in the tree of `size`."""

@@ -8,13 +8,18 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Mapping
 
+from steelyard.clock import SystemClock
 from steelyard.config import Settings
-from steelyard.errors import SteelyardError
+from steelyard.errors import EvidenceError, SteelyardError
 from steelyard.evidence.ledger import Removed, Sealed
+from steelyard.evidence.logging_segments import SegmentLogging
 from steelyard.evidence.pressure import Pressure, Waited
 from steelyard.evidence.retention import remove_old
+from steelyard.evidence.sealed_file import Summary
 from steelyard.evidence.sealing import Sealing, Unsealed
+from steelyard.evidence.tlog import TLOG_DIRECTORY, TransparencyLog, key_paths
 from steelyard.observe.layout import Stage
 from steelyard.observe.logs import configure_logs, log
 from steelyard.observe.segment import SegmentReader
@@ -35,9 +40,19 @@ class Housekeeping:
         self._settings = settings
         self._readers = readers
         self._pressure = Pressure(self._waited, sleep=lambda seconds: void(self.stopped.wait(seconds)))
-        self._sealing = Sealing(settings.data, pause=self._pause)
+        self._logging: SegmentLogging | None = None
+        self._sealing = Sealing(settings.data, self._committed, self._pause)
+        # The supervisor has made it before, where there is to be one.
+        if (settings.data / TLOG_DIRECTORY).is_dir():
+            keys = key_paths(settings.data, settings.tlog_key, settings.witness_key)
+            there = TransparencyLog(settings.data, keys, SystemClock())
+            self._logging = SegmentLogging(settings.data, there, self._pause)
         self._told: set[Unsealed] = set()
         self._looks = 0
+
+    def _committed(self, files: Mapping[str, Summary]) -> None:
+        if self._logging is not None:
+            self._logging.commit(files)
 
     def run(self) -> None:
         """Seals and removes until `stopped` is set."""
@@ -46,11 +61,14 @@ class Housekeeping:
                 self._look()
             except _Stopped:
                 return
-            except OSError as error:
+            except (EvidenceError, OSError) as error:
                 log("housekeeper.failed", level=logging.ERROR, reason=str(error))
             self.stopped.wait(LOOK_S)
 
     def _look(self) -> None:
+        if self._logging is not None and not self._looks:
+            for why in self._logging.catch_up(self._sealing.ledger):
+                log("segments.not_logged", level=logging.ERROR, reason=why)
         for one in self._sealing.all_closed():
             if isinstance(one, Sealed):
                 self._tell(one)

@@ -1,4 +1,4 @@
-"""Puts governance events into the transparency log, beside what the supervisor does."""
+"""Puts governance events into the transparency log, beside what the supervisor does; segments are the housekeeper's."""
 
 import asyncio
 import importlib.util
@@ -37,7 +37,6 @@ class Transparency:
         self._woken = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="tlog")
         self.failures = 0
-        self.size = 0
         self._logged = 0
         self._log: TransparencyLog | None = None
         directory = settings.data / TLOG_DIRECTORY
@@ -50,12 +49,16 @@ class Transparency:
             return
         keys = key_paths(settings.data, settings.tlog_key, settings.witness_key)
         self._log = TransparencyLog(settings.data, keys, clock)
-        self.size = self._log.checkpoint().size
         last = self._log.last_event()
         if last is not None:
             _refuse_other(events, last)
             self._logged = last.sequence
         self._woken.set()
+
+    @property
+    def size(self) -> int:
+        """Entries that the log has; 0 where there is none. Raises EvidenceError where it cannot be read."""
+        return 0 if self._log is None else self._log.checkpoint().size
 
     @property
     def waiting(self) -> int:
@@ -91,7 +94,7 @@ class Transparency:
             return True
         try:
             while fresh := self._events[self._logged : self._logged + APPENDED_AT_ONCE]:
-                self.size = self._log.append([entry_of(event) for event in fresh]).size
+                self._log.append([entry_of(event) for event in fresh])
                 self._logged += len(fresh)
         except EvidenceError as error:
             self.failures += 1

@@ -1,5 +1,6 @@
 """The transparency log and its audits as Prometheus metrics."""
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,6 +8,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from steelyard.clock import Clock
+from steelyard.errors import EvidenceError
 from steelyard.evidence.audited import last_audit
 from steelyard.supervisor.transparency import Transparency
 
@@ -27,7 +29,9 @@ class TransparencyCollector(Collector):
         if not self._transparency.is_on:
             return
         size = GaugeMetricFamily("steelyard_tlog_entries", "Entries that the transparency log has.")
-        size.add_metric([], self._transparency.size)
+        # A log that cannot be read has no size, and the other metrics all the same.
+        with contextlib.suppress(EvidenceError):
+            size.add_metric([], self._transparency.size)
         waiting = GaugeMetricFamily(
             "steelyard_tlog_waiting_events", "Events that are not in the transparency log yet."
         )

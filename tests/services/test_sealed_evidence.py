@@ -1,0 +1,88 @@
+"""From a decision to its proof, on a real server: sealed, logged, found, proven, bundled; what was changed is seen."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from steelyard.cli.main import commands
+from steelyard.evidence import verifier
+from steelyard.evidence.store import sealed_files
+from tests.support import models
+from tests.support.asking import Asker, request
+from tests.support.server import Server
+from tests.support.waiting import eventually
+
+ONES = {"x": np.ones((1, 4), np.float32)}
+
+
+def ask(server: Server, *arguments: str, code: int = 0) -> Any:
+    done = CliRunner().invoke(
+        commands, [*arguments, "--data", str(server.data), "--json"], standalone_mode=False
+    )
+    assert done.exception is None, done.exception
+    assert (done.return_value or 0) == code, done.stdout
+    return json.loads(done.stdout)
+
+
+def verified(file: Path, key: str) -> str:
+    done = subprocess.run(
+        [sys.executable, verifier.__file__, str(file), "--key", key], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    root = tmp_path_factory.mktemp("evidence")
+    models.put(root / "models", "prices", models.scaled(2.0), 1)
+    server = Server(root / "models", root / "log", journal_segment_age_s=0.2)
+    try:
+        yield server.wait_ready()
+    finally:
+        server.stop()
+
+
+def test_a_decision_is_sealed_proven_and_bundled(server: Server, tmp_path: Path) -> None:
+    with Asker(server.address) as asker:
+        for number in range(20):
+            asked = request("prices", ONES)
+            asked.id = f"order-{number}"
+            asker.call("ModelInfer", asked)
+        asker.refused(request("nobody", ONES))
+    eventually(lambda: ask(server, "audit", "verify")["records"] == 21)
+    found = ask(server, "decisions", "--model", "prices", "--where", "request_id='order-7'")
+    (one,) = [row["decision_id"] for row in found["decisions"]]
+    told = ask(server, "explain", one)
+    assert told["where"].startswith("sealed/prices/")
+    for number, name in enumerate((one, "order-7")):
+        proof = tmp_path / f"{number}.tlog-proof"
+        made = ask(server, "audit", "prove", name, "--output", str(proof))
+        proven = verifier.check_proof(proof.read_bytes(), verifier.read_key(made["key"]))
+        assert verifier.leaf_hash(proven["record"]).hex() == told["leaf_hash"]
+        assert "verified" in verified(proof, made["key"])
+    bundle = tmp_path / "prices.zip"
+    repository = str(server.repository)
+    made = ask(
+        server, "audit", "bundle", "--model", "prices", "--output", str(bundle), "--repository", repository
+    )
+    assert made["records"] == 20
+    assert "20 records" in verified(bundle, made["key"])
+
+    path = next(file.path for file in sealed_files(server.data) if file.summary.model == "prices")
+    whole = path.read_bytes()
+    at = 200
+    path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+    (fault,) = ask(server, "audit", "verify", code=1)["faults"]
+    assert fault["where"] == str(path)
+    assert "expected the file that was sealed" in fault["what"]
+    assert "damaged: column decision_id of records 0 to " in fault["what"]
+    path.write_bytes(whole)
+    assert ask(server, "audit", "verify")["ok"]
