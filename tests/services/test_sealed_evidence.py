@@ -1,6 +1,8 @@
 """From a decision to its proof, on a real server: sealed, logged, found, proven, bundled; what was changed is seen."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -86,3 +88,19 @@ def test_a_decision_is_sealed_proven_and_bundled(server: Server, tmp_path: Path)
     assert "damaged: column decision_id of records 0 to " in fault["what"]
     path.write_bytes(whole)
     assert ask(server, "audit", "verify")["ok"]
+
+
+def test_what_retention_removes_is_an_event_and_no_fault(server: Server) -> None:
+    had = ask(server, "audit", "verify")["records"]
+    with Asker(server.address) as asker:
+        asker.call("ModelInfer", request("prices", ONES))
+    before = eventually(lambda: (found := ask(server, "audit", "verify"))["records"] > had and found)
+    manifest = server.repository / "prices" / "model.toml"
+    manifest.write_text("[evidence]\nretention_bytes = 1\n")
+    # A new housekeeper looks after it at once.
+    os.kill(server.events("housekeeper.started")[-1]["pid"], signal.SIGKILL)
+    after = eventually(lambda: (found := ask(server, "audit", "verify"))["expired"] and found)
+    assert (after["ok"], after["expired"] + after["segments"]) == (True, before["segments"])
+    told = ask(server, "history", "prices")["events"]
+    (event,) = [event for event in told if event["kind"] == "segments.expired"]
+    assert len(event["details"]["files"]) == after["expired"]

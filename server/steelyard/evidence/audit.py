@@ -145,15 +145,15 @@ def _check_contents(
         if isinstance(entry, EventEntry):
             found.events += events.compare(entry, span.has(entry))
         elif span.has(entry):
-            _check_segment(data, entry, segments, events.expired, found)
+            _check_segment(data, entry, segments, events, found)
     found.waiting_events = events.finish()
 
 
 def _check_segment(
-    data: Path, entry: SegmentEntry, segments: SealedSegments, expired: frozenset[str], found: Audit
+    data: Path, entry: SegmentEntry, segments: SealedSegments, events: LoggedEvents, found: Audit
 ) -> None:
     path = data / SEALED_DIRECTORY / entry.file
-    if entry.file in expired and not path.exists():
+    if not path.exists() and events.is_expired(entry.file):
         found.expired += 1
         return
     faults = []

@@ -1,5 +1,6 @@
 """Verifies the events in a data directory against the log, record by record."""
 
+import contextlib
 from pathlib import Path
 
 from steelyard.errors import EvidenceError
@@ -13,7 +14,7 @@ from steelyard.evidence.event import (
     read_record,
 )
 from steelyard.evidence.fault import Fault
-from steelyard.evidence.log import EVENTS_FILE
+from steelyard.evidence.log import EVENTS_FILE, read_events
 from steelyard.evidence.verifier import EXPIRED
 
 
@@ -38,7 +39,20 @@ class LoggedEvents:
             self._events[number] = event
             if event.kind == EXPIRED:
                 files.update(map(str, event.details.get("files", ())))
-        self.expired = frozenset(files)
+        self._expired = files
+        self._looked_bytes = 0
+
+    def is_expired(self, file: str) -> bool:
+        """Whether an event says that a sealed segment is no longer kept, also one that was recorded meanwhile."""
+        if file not in self._expired:
+            with contextlib.suppress(OSError, EvidenceError):
+                size = self._path.stat().st_size
+                if size != self._looked_bytes:
+                    self._looked_bytes = size
+                    for event in read_events(self._path).events:
+                        if event.kind == EXPIRED:
+                            self._expired.update(map(str, event.details.get("files", ())))
+        return file in self._expired
 
     def compare(self, entry: EventEntry, shown: bool) -> int:
         """Compares the next event of the log with the record; 1 where it is as it was logged, and `shown`."""

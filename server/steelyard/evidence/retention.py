@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from steelyard.errors import EvidenceError, ManifestError, RepositoryError
 from steelyard.evidence.ledger import SEALED_DIRECTORY, Ledger, Removed, append_to_ledger
 from steelyard.evidence.notes_file import NOTES_DIRECTORY, notes_path
 from steelyard.evidence.sealed_file import SUFFIX, read_summary
+from steelyard.evidence.sealing import NOBODYS
 from steelyard.models.evidence import Evidence
 from steelyard.models.manifest import MODEL_MANIFEST, read_model_manifest
 from steelyard.models.names import name_problem
@@ -32,17 +33,34 @@ class Kept:
 DEFAULT = Kept(Evidence().retention_days, Evidence().retention_bytes)
 
 
+Expiring = Callable[[str, Sequence[str]], None]
+"""Told of a model, empty for nobody's, and its files that are about to be removed; returns when that is recorded, and
+raises EvidenceError where it cannot be."""
+
+
 def remove_old(
-    data: Path, repository: Path, ledger: Ledger, now_unix_ns: int, pause: Callable[[], None] = lambda: None
+    data: Path,
+    repository: Path,
+    ledger: Ledger,
+    now_unix_ns: int,
+    pause: Callable[[], None] = lambda: None,
+    expiring: Expiring = lambda model, files: None,
 ) -> Iterator[Removed]:
-    """Removes what is not to be kept any longer; who reads a file then goes on reading it. Raises OSError."""
+    """Removes what is not to be kept any longer; who reads a file then goes on reading it.
+
+    Raises OSError, and what `expiring` raises.
+    """
     directory = data / SEALED_DIRECTORY
     for model in sorted(
         path for path in directory.iterdir() if path.is_dir() and path.name != NOTES_DIRECTORY
     ):
         pause()
         kept = kept_of(model, repository)
-        for path, why in _too_old(model, kept, now_unix_ns, ledger):
+        going = _too_old(model, kept, now_unix_ns, ledger)
+        if going:
+            of_model = "" if model.name == NOBODYS else model.name
+            expiring(of_model, [str(path.relative_to(directory)) for path, _ in going])
+        for path, why in going:
             file = str(path.relative_to(directory))
             summary = ledger.summaries.get(file)
             removed = Removed(

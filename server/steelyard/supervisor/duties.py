@@ -14,6 +14,7 @@ from steelyard.observe.collector import metrics_registry
 from steelyard.observe.logs import log
 from steelyard.supervisor.admin import AdminSocket
 from steelyard.supervisor.datadir import DataDirectory, RunningServer
+from steelyard.supervisor.expiry import Expiry
 from steelyard.supervisor.governance_metrics import GovernanceCollector
 from steelyard.supervisor.housekeeper import Housekeeper
 from steelyard.supervisor.payload_metrics import PayloadMetrics
@@ -41,7 +42,7 @@ async def attend(
     """
     loop = asyncio.get_running_loop()
     was_ready = False
-    housekeeper = Housekeeper(settings, lambda: workers.around.segments)
+    housekeeper = Housekeeper(settings, lambda: workers.around.segments, Expiry(rollouts.record).expire)
     keeping: asyncio.Task[None] | None = None
 
     def changed() -> None:

@@ -7,8 +7,10 @@ import logging
 import os
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from steelyard.config import Settings
+from steelyard.errors import SteelyardError
 from steelyard.observe.logs import log
 from steelyard.supervisor.backoff import Backoff
 from steelyard.supervisor.channel import EXIT_REFUSED, Channel
@@ -26,9 +28,16 @@ STOP_WITHIN_S = 5.0
 class Housekeeper:
     """Keeps the housekeeper's process running until `stop`."""
 
-    def __init__(self, settings: Settings, segments: Callable[[], Sequence[int]]) -> None:
-        """segments: descriptors of the workers' shared segments."""
+    def __init__(
+        self,
+        settings: Settings,
+        segments: Callable[[], Sequence[int]],
+        expire: Callable[[str, Sequence[str]], None] = lambda model, files: None,
+    ) -> None:
+        """segments: descriptors of the workers' shared segments. expire: records that sealed files of a model are no
+        longer kept, before they are removed."""
         self._settings = settings
+        self._expire = expire
         self._segments = segments
         self._stopping = asyncio.Event()
         self._process: asyncio.subprocess.Process | None = None
@@ -100,5 +109,15 @@ class Housekeeper:
         async for message in channel:
             if "refused" in message:
                 log("housekeeper.refused", level=logging.ERROR, reason=message["refused"])
+            elif "expiring" in message:
+                channel.send(self._recorded(message["model"], message["expiring"]))
         await channel.close()
         return await process.wait()
+
+    def _recorded(self, model: str, files: Sequence[str]) -> dict[str, Any]:
+        """The answer to what is about to be removed."""
+        try:
+            self._expire(model, files)
+        except SteelyardError as error:
+            return {"recorded": False, "why": str(error)}
+        return {"recorded": True}

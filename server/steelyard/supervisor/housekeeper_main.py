@@ -16,7 +16,7 @@ from steelyard.errors import EvidenceError, SteelyardError
 from steelyard.evidence.ledger import Removed, Sealed
 from steelyard.evidence.logging_segments import SegmentLogging
 from steelyard.evidence.pressure import Pressure, Waited
-from steelyard.evidence.retention import remove_old
+from steelyard.evidence.retention import Expiring, remove_old
 from steelyard.evidence.sealed_file import Summary
 from steelyard.evidence.sealing import Sealing, Unsealed
 from steelyard.evidence.tlog import TLOG_DIRECTORY, TransparencyLog, key_paths
@@ -25,6 +25,7 @@ from steelyard.observe.logs import configure_logs, log
 from steelyard.observe.segment import SegmentReader
 from steelyard.shadow.processor import be_idle
 from steelyard.supervisor.channel import EXIT_REFUSED, Channel
+from steelyard.supervisor.housekeeper_line import Line
 
 # How often it looks for closed files. Retention is looked at after every so many looks.
 LOOK_S = 1.0
@@ -34,11 +35,12 @@ RETENTION_EVERY = 60
 class Housekeeping:
     """Works on a thread of its own until it is stopped."""
 
-    def __init__(self, settings: Settings, readers: list[SegmentReader]) -> None:
+    def __init__(self, settings: Settings, readers: list[SegmentReader], expiring: Expiring) -> None:
         """Raises EvidenceError or OSError where the data directory cannot be read or written."""
         self.stopped = threading.Event()
         self._settings = settings
         self._readers = readers
+        self._expiring = expiring
         self._pressure = Pressure(self._waited, sleep=lambda seconds: void(self.stopped.wait(seconds)))
         self._logging: SegmentLogging | None = None
         self._sealing = Sealing(settings.data, self._committed, self._pause)
@@ -76,12 +78,14 @@ class Housekeeping:
                 self._told.add(one)
                 log("journal.not_sealed", level=logging.ERROR, segment=one.segment, reason=one.why)
             self._pause()
-        if self._looks % RETENTION_EVERY == 0:
+        self._looks += 1
+        if self._looks % RETENTION_EVERY == 1:
             ledger = self._sealing.ledger
             settings = self._settings
-            for gone in remove_old(settings.data, settings.repository, ledger, time.time_ns(), self._pause):
+            for gone in remove_old(
+                settings.data, settings.repository, ledger, time.time_ns(), self._pause, self._expiring
+            ):
                 _tell_removed(gone)
-        self._looks += 1
 
     def _tell(self, sealed: Sealed) -> None:
         log(
@@ -127,27 +131,23 @@ async def serve(control: socket.socket) -> int:
         return 0
     settings = Settings.model_validate_json(first["settings"])
     configure_logs("housekeeper", settings.log_level, settings.log_format)
+    line = Line(channel)
     try:
-        work = Housekeeping(settings, [SegmentReader(fd) for fd in first["segments"]])
+        work = Housekeeping(settings, [SegmentReader(fd) for fd in first["segments"]], line.expire)
     except (SteelyardError, OSError, ValueError) as error:
         channel.send({"refused": str(error)})
         await channel.close()
         return EXIT_REFUSED
-    log("housekeeper.started", data=str(settings.data))
+    log("housekeeper.started", data=str(settings.data), pid=os.getpid())
     working = asyncio.ensure_future(asyncio.to_thread(work.run))
-    told = asyncio.ensure_future(_until_told(channel))
+    told = asyncio.ensure_future(line.listen())
     await asyncio.wait({working, told}, return_when=asyncio.FIRST_COMPLETED)
     work.stopped.set()
     told.cancel()
+    line.close()
     await working
     await channel.close()
     return 0
-
-
-async def _until_told(channel: Channel) -> None:
-    async for message in channel:
-        if message.get("stop"):
-            return
 
 
 def main() -> None:
