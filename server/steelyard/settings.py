@@ -172,6 +172,14 @@ class Settings(BaseModel):
         allow_inf_nan=False,
         description="How long answers that wait for their records gather before these are synced together.",
     )
+    # A year at most: who wants none says so.
+    audit_interval_s: float = Field(
+        default=86_400.0,
+        ge=0,
+        le=31_622_400,
+        allow_inf_nan=False,
+        description="Seconds between two audits of all that is recorded; 0: only when somebody asks for one.",
+    )
     reflection: bool = Field(default=True, description="Whether gRPC reflection is served.")
 
     # What follows bounds the http2 front; each default is explained where `rpc.limits` and `Patience` define it.

@@ -23,6 +23,7 @@ from steelyard.evidence.payload_files import (
     expire,
     find,
 )
+from steelyard.evidence.payload_retention import remove_old_payloads
 
 HOUR_NS = 3_600_000_000_000
 SALT = b"s" * 32
@@ -178,6 +179,27 @@ def test_old_files_expire_and_the_oldest_where_there_are_too_many_bytes(tmp_path
     # What may still be written stays, whatever it takes.
     assert expire(tmp_path, "m", now_ms, 0, now_ms) == 2
     assert [path.exists() for path in paths] == [False, False, False, False, True]
+
+
+def test_payloads_of_a_model_that_left_are_kept_as_its_manifest_said_last(tmp_path: Path) -> None:
+    clock = ManualClock()
+    writer = PayloadWriter(tmp_path, "worker-0", clock)
+    file, _ = writer.append(payload(clock))
+    os.utime(tmp_path / "payloads" / file, ns=(clock.unix_ns(), clock.unix_ns()))
+    model = tmp_path / "models" / "m"
+    model.mkdir(parents=True)
+    (model / "model.toml").write_text("[evidence.capture]\nretention_days = 3\n")
+
+    def removed(days: int) -> list[tuple[str, int]]:
+        now_ns = clock.unix_ns() + days * 24 * HOUR_NS
+        return list(remove_old_payloads(tmp_path, tmp_path / "models", now_ns))
+
+    assert removed(2) == []
+    (model / "model.toml").unlink()
+    model.rmdir()
+    assert removed(2) == []
+    assert removed(4) == [("m", 1)]
+    assert list(all_entries(tmp_path)) == []
 
 
 def test_a_file_is_full_at_its_bound(tmp_path: Path) -> None:

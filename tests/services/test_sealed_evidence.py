@@ -45,7 +45,7 @@ def verified(file: Path, key: str) -> str:
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     root = tmp_path_factory.mktemp("evidence")
     models.put(root / "models", "prices", models.scaled(2.0), 1)
-    server = Server(root / "models", root / "log", journal_segment_age_s=0.2)
+    server = Server(root / "models", root / "log", journal_segment_age_s=0.2, audit_interval_s=0.5)
     try:
         yield server.wait_ready()
     finally:
@@ -86,6 +86,9 @@ def test_a_decision_is_sealed_proven_and_bundled(server: Server, tmp_path: Path)
     assert fault["where"] == str(path)
     assert "expected the file that was sealed" in fault["what"]
     assert "damaged: column decision_id of records 0 to " in fault["what"]
+    # The housekeeper finds it too, by its schedule.
+    seen = eventually(lambda: server.events("audit.fault"))
+    assert seen[0]["where"] == str(path)
     path.write_bytes(whole)
     assert ask(server, "audit", "verify")["ok"]
 

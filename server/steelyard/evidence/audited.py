@@ -1,6 +1,7 @@
 """When a data directory was last audited, and what came of it; and the audit that a schedule asks for."""
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -45,13 +46,20 @@ def keep_audit(data: Path, found: Audit, clock: Clock) -> None:
     replace_file(data / AUDIT_FILE, json.dumps(asdict(kept)).encode())
 
 
-def audit_whole(data: Path, keys: KeyPaths, segments: SealedSegments, clock: Clock) -> Audit:
+def audit_whole(
+    data: Path,
+    keys: KeyPaths,
+    segments: SealedSegments,
+    clock: Clock,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Audit:
     """Verifies all that `data` holds, and keeps when and how it ended: what a schedule calls.
 
+    progress: as of `audit`.
     Raises EvidenceError where there is no log, or what was found cannot be kept.
     """
     log = open_reader(data, keys)
     witnesses = [] if keys.witness is None else [read_public(public_path(keys.witness))]
-    found = audit(data, log, segments, span=Span(), witnesses=witnesses)
+    found = audit(data, log, segments, span=Span(), witnesses=witnesses, progress=progress)
     keep_audit(data, found, clock)
     return found

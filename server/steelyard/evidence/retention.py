@@ -30,7 +30,9 @@ class Kept:
     bytes: int
 
 
-DEFAULT = Kept(Evidence().retention_days, Evidence().retention_bytes)
+def of_decisions(evidence: Evidence) -> Kept:
+    """What a manifest says of sealed decisions."""
+    return Kept(evidence.retention_days, evidence.retention_bytes)
 
 
 Expiring = Callable[[str, Sequence[str]], None]
@@ -73,30 +75,31 @@ def remove_old(
     _remove_notes(directory, ledger)
 
 
-def kept_of(model: Path, repository: Path) -> Kept:
-    """What the manifest of a model says; where it cannot be read, what it said last."""
+def kept_of(model: Path, repository: Path, said: Callable[[Evidence], Kept] = of_decisions) -> Kept:
+    """What the manifest of a model says; where it cannot be read, what it said last, which is kept in `model`, the
+    directory of what is removed."""
     path = model / KEPT_FILE
     manifest = repository / model.name / MODEL_MANIFEST
     if not name_problem(model.name) and manifest.parent.is_dir():
         try:
             evidence = read_model_manifest(manifest).evidence
         except (ManifestError, RepositoryError):
-            return _last_kept(path)
-        kept = Kept(evidence.retention_days, evidence.retention_bytes)
+            return _last_kept(path) or said(Evidence())
+        kept = said(evidence)
         if kept != _last_kept(path):
             temporary = path.with_name(f".{KEPT_FILE}.tmp")
             temporary.write_text(json.dumps({"days": kept.days, "bytes": kept.bytes}))
             temporary.replace(path)
         return kept
-    return _last_kept(path)
+    return _last_kept(path) or said(Evidence())
 
 
-def _last_kept(path: Path) -> Kept:
+def _last_kept(path: Path) -> Kept | None:
     try:
         fields = json.loads(path.read_text())
         return Kept(float(fields["days"]), int(fields["bytes"]))
     except (OSError, ValueError, KeyError, TypeError):
-        return DEFAULT
+        return None
 
 
 def _too_old(model: Path, kept: Kept, now_unix_ns: int, ledger: Ledger) -> list[tuple[Path, str]]:

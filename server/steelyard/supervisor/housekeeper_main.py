@@ -15,6 +15,7 @@ from steelyard.config import Settings
 from steelyard.errors import EvidenceError, SteelyardError
 from steelyard.evidence.ledger import Removed, Sealed
 from steelyard.evidence.logging_segments import SegmentLogging
+from steelyard.evidence.payload_retention import remove_old_payloads
 from steelyard.evidence.pressure import Pressure, Waited
 from steelyard.evidence.retention import Expiring, remove_old
 from steelyard.evidence.sealed_file import Summary
@@ -25,6 +26,7 @@ from steelyard.observe.logs import configure_logs, log
 from steelyard.observe.segment import SegmentReader
 from steelyard.shadow.processor import be_idle
 from steelyard.supervisor.channel import EXIT_REFUSED, Channel
+from steelyard.supervisor.housekeeper_audit import ScheduledAudit
 from steelyard.supervisor.housekeeper_line import Line
 
 # How often it looks for closed files. Retention is looked at after every so many looks.
@@ -51,6 +53,8 @@ class Housekeeping:
             self._logging = SegmentLogging(settings.data, there, self._pause)
         self._told: set[Unsealed] = set()
         self._looks = 0
+        self._sealed_s = 0.0
+        self._audit = ScheduledAudit(settings, SystemClock())
 
     def _committed(self, files: Mapping[str, Summary]) -> None:
         if self._logging is not None:
@@ -68,6 +72,15 @@ class Housekeeping:
             self.stopped.wait(LOOK_S)
 
     def _look(self) -> None:
+        self._seal()
+        self._looks += 1
+        if self._looks % RETENTION_EVERY == 1:
+            self._remove_old()
+        if self._logging is not None and self._audit.is_due:
+            self._audit.run(self._between)
+
+    def _seal(self) -> None:
+        self._sealed_s = time.monotonic()
         if self._logging is not None and not self._looks:
             for why in self._logging.catch_up(self._sealing.ledger):
                 log("segments.not_logged", level=logging.ERROR, reason=why)
@@ -78,14 +91,23 @@ class Housekeeping:
                 self._told.add(one)
                 log("journal.not_sealed", level=logging.ERROR, segment=one.segment, reason=one.why)
             self._pause()
-        self._looks += 1
-        if self._looks % RETENTION_EVERY == 1:
-            ledger = self._sealing.ledger
-            settings = self._settings
-            for gone in remove_old(
-                settings.data, settings.repository, ledger, time.time_ns(), self._pause, self._expiring
-            ):
-                _tell_removed(gone)
+
+    def _remove_old(self) -> None:
+        settings, ledger = self._settings, self._sealing.ledger
+        for gone in remove_old(
+            settings.data, settings.repository, ledger, time.time_ns(), self._pause, self._expiring
+        ):
+            _tell_removed(gone)
+        for model, files in remove_old_payloads(
+            settings.data, settings.repository, time.time_ns(), self._pause
+        ):
+            log("payloads.removed", model=model, files=files)
+
+    def _between(self) -> None:
+        """Between two steps of an audit, which may take an hour: the journal does not grow meanwhile."""
+        self._pause()
+        if time.monotonic() - self._sealed_s >= LOOK_S:
+            self._seal()
 
     def _tell(self, sealed: Sealed) -> None:
         log(
