@@ -1,9 +1,10 @@
 """`steelyard journal status`: what is recorded of decisions, and whether all of them are accounted for."""
 
+import importlib.util
 import urllib.error
 import urllib.request
 from collections import defaultdict
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,10 +41,11 @@ def status(config_file: Path | None, data: Path | None, as_json: bool) -> int:
 
     where = resolved(config_file, {"data": data}).settings.data
     found = journal_files(where)
+    sealed = _sealed(where)
     server = find_server(where)
     counted = None if server is None else _asked(server.http_address)
     if as_json:
-        document: dict[str, Any] = {"files": asdict(found), "server": None}
+        document: dict[str, Any] = {"files": asdict(found), "sealed": asdict(sealed), "server": None}
         if counted is not None:
             document["server"] = {**asdict(counted), "unaccounted": counted.unaccounted}
         print_json(document)
@@ -60,12 +62,44 @@ def status(config_file: Path | None, data: Path | None, as_json: bool) -> int:
                 ]
             ],
         )
+        gone = f"; {sealed.removed_records:,} removed by retention" if sealed.removed_records else ""
+        click.echo(
+            f"sealed: {sealed.records:,} records in {sealed.files:,} files, {sealed.missing:,} missing in gaps{gone}"
+        )
         for gap in found.gaps:
             since, until = when(gap.from_unix_ns // 1_000_000), when(gap.to_unix_ns // 1_000_000)
             click.echo(f"gap: {gap.count or 'an unknown number of'} decisions, {since} to {until}: {gap.why}")
         if counted is not None:
             _show(counted)
     return 1 if counted is not None and counted.unaccounted else 0
+
+
+@dataclass(slots=True)
+class SealedCounts:
+    """What the ledger of sealed files says."""
+
+    files: int = 0
+    records: int = 0
+    missing: int = 0
+    """In gaps of the files of the journal that were sealed."""
+    removed_records: int = 0
+    """Of `records` none: they are no longer kept."""
+
+
+def _sealed(data: Path) -> SealedCounts:
+    """Counts them, all nought where what reads them is not installed: then nothing was sealed here either."""
+    if importlib.util.find_spec("pyarrow") is None:
+        return SealedCounts()
+    from steelyard.evidence.ledger import read_ledger
+
+    ledger = read_ledger(data)
+    there = {file: one for file, one in ledger.summaries.items() if file not in ledger.removed}
+    return SealedCounts(
+        len(there),
+        sum(summary.records for summary in there.values()),
+        sum(gap.count for sealed in ledger.sealed.values() for gap in sealed.gaps),
+        sum(gone.records for gone in ledger.removed.values()),
+    )
 
 
 def _show(counted: "Accounting") -> None:
