@@ -117,7 +117,7 @@ def notes(server: Server, decision: str) -> list[dict[str, Any]]:
         note
         for path in (server.data / "journal").rglob("*.log")
         for note in read_segment(path).notes
-        if note["decision_id"] == decision
+        if (note["note"], note["decision_id"]) == ("payload", decision)
     ]
 
 

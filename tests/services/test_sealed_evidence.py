@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
 from steelyard.cli.main import commands
 from steelyard.evidence import verifier
 from steelyard.evidence.store import sealed_files
-from tests.support import models
+from tests.services.test_capture import PEOPLE, WHOLE, person
+from tests.support import models, profiles
 from tests.support.asking import Asker, request
 from tests.support.server import Server
 from tests.support.waiting import eventually
@@ -45,6 +47,12 @@ def verified(file: Path, key: str) -> str:
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     root = tmp_path_factory.mktemp("evidence")
     models.put(root / "models", "prices", models.scaled(2.0), 1)
+    models.put(root / "models", "old", models.scaled(2.0), 1)
+    people = models.put(
+        root / "models", "people", models.scaled(dims=("batch", 2)), manifest=WHOLE, about=PEOPLE
+    )
+    columns = profiles.numbers("age", *range(20, 60)), profiles.numbers("height", 1, 2, 3)
+    (people / "profile.json").write_text(json.dumps(profiles.profile(*columns)))
     server = Server(root / "models", root / "log", journal_segment_age_s=0.2, audit_interval_s=0.5)
     try:
         yield server.wait_ready()
@@ -53,13 +61,17 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def test_a_decision_is_sealed_proven_and_bundled(server: Server, tmp_path: Path) -> None:
+    had = ask(server, "audit", "verify")["records"]
     with Asker(server.address) as asker:
         for number in range(20):
             asked = request("prices", ONES)
             asked.id = f"order-{number}"
             asker.call("ModelInfer", asked)
         asker.refused(request("nobody", ONES))
-    eventually(lambda: ask(server, "audit", "verify")["records"] == 21)
+    eventually(lambda: ask(server, "audit", "verify")["records"] == had + 21)
+    counted = ask(server, "journal", "status")
+    assert counted["sealed"]["records"] >= 21
+    assert counted["server"]["unaccounted"] == 0
     found = ask(server, "decisions", "--model", "prices", "--where", "request_id='order-7'")
     (one,) = [row["decision_id"] for row in found["decisions"]]
     told = ask(server, "explain", one)
@@ -80,7 +92,8 @@ def test_a_decision_is_sealed_proven_and_bundled(server: Server, tmp_path: Path)
 
     path = next(file.path for file in sealed_files(server.data) if file.summary.model == "prices")
     whole = path.read_bytes()
-    at = 200
+    chunk = pq.read_metadata(path).row_group(0).column(0)
+    at = chunk.data_page_offset + chunk.total_compressed_size - 1
     path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
     (fault,) = ask(server, "audit", "verify", code=1)["faults"]
     assert fault["where"] == str(path)
@@ -96,14 +109,38 @@ def test_a_decision_is_sealed_proven_and_bundled(server: Server, tmp_path: Path)
 def test_what_retention_removes_is_an_event_and_no_fault(server: Server) -> None:
     had = ask(server, "audit", "verify")["records"]
     with Asker(server.address) as asker:
-        asker.call("ModelInfer", request("prices", ONES))
+        asker.call("ModelInfer", request("old", ONES))
     before = eventually(lambda: (found := ask(server, "audit", "verify"))["records"] > had and found)
-    manifest = server.repository / "prices" / "model.toml"
+    manifest = server.repository / "old" / "model.toml"
     manifest.write_text("[evidence]\nretention_bytes = 1\n")
     # A new housekeeper looks after it at once.
     os.kill(server.events("housekeeper.started")[-1]["pid"], signal.SIGKILL)
     after = eventually(lambda: (found := ask(server, "audit", "verify"))["expired"] and found)
-    assert (after["ok"], after["expired"] + after["segments"]) == (True, before["segments"])
-    told = ask(server, "history", "prices")["events"]
+    assert (after["ok"], after["expired"], after["segments"]) == (True, 1, before["segments"] - 1)
+    told = ask(server, "history", "old")["events"]
     (event,) = [event for event in told if event["kind"] == "segments.expired"]
-    assert len(event["details"]["files"]) == after["expired"]
+    assert len(event["details"]["files"]) == 1
+
+
+def test_a_flagged_decision_is_found_and_explained_with_what_was_asked(server: Server) -> None:
+    with Asker(server.address) as asker:
+        answer = asker.call("ModelInfer", request("people", person(age=130)))
+        asker.call("ModelInfer", request("people", person(age=30)))
+    decision = answer.parameters["steelyard_decision_id"].string_param
+
+    def found() -> list[str]:
+        rows = ask(server, "decisions", "--where", "flag='age'")["decisions"]
+        return [row["decision_id"] for row in rows]
+
+    assert eventually(found) == [decision]
+    assert eventually(lambda: ask(server, "explain", decision)["payload"])["reasons"] == ["rate"]
+    told = ask(server, "explain", decision, "--attribute")
+    assert {"note": "flags", "decision_id": decision, "flags": ["age"], "rules": ["range"]} in told["notes"]
+    (given,), (came,) = told["payload"]["inputs"], told["payload"]["outputs"]
+    assert json.loads(given["values"][0]) == {"age": 130, "height": 2}
+    assert (came["name"], came["values"]) == ("y", [260.0, 4.0])
+    shares = told["attribution"]["attribution"]["shares"]
+    assert {share["name"] for share in shares} == {"age", "height"}
+    shown = CliRunner().invoke(commands, ["explain", decision, "--attribute", "--data", str(server.data)])
+    assert "an approximation: Shapley values" in shown.stdout
+    assert "260.0" in shown.stdout

@@ -1,6 +1,8 @@
 """`steelyard explain`: all that is known of one decision, in one screen."""
 
+import json
 import uuid
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 _MATES_SHOWN = 8
 _EVENTS_SHOWN = 8
 _NOTE_CHARS = 160
+_VALUE_CHARS = 400
 
 
 @click.command(
@@ -33,10 +36,24 @@ _NOTE_CHARS = 160
     metavar="DIR",
     help="Where lineage and owner are; not given: the running server's, or the one that the data directory is in.",
 )
+@click.option(
+    "--attribute",
+    is_flag=True,
+    help="Divide the answer among the columns of its row, from what was captured.",
+)
+@click.option(
+    "--row", type=click.IntRange(min=0), default=0, show_default=True, help="Which row --attribute is about."
+)
 @settings_options("data")
 @json_option
 def explain(
-    name: str, repository: Path | None, config_file: Path | None, data: Path | None, as_json: bool
+    name: str,
+    repository: Path | None,
+    attribute: bool,
+    row: int,
+    config_file: Path | None,
+    data: Path | None,
+    as_json: bool,
 ) -> None:
     """Show all that is known of one decision.
 
@@ -44,15 +61,26 @@ def explain(
     """
     need_extra()
     from steelyard.cli.explained import explained
+    from steelyard.cli.payload_shown import attributed, kept_entry, payload_document
 
     directory = resolved(config_file, {"data": data}).settings.data
     found, others = _found(directory, name)
-    document = explained(directory, found, _repository(directory, repository))
+    root = _repository(directory, repository)
+    document = explained(directory, found, root)
+    entry = kept_entry(directory, found.decision.decision_id)
+    document["payload"] = payload_document(entry)
+    came_of = attributed(entry, root, row) if attribute else None
+    document["attribution"] = None if came_of is None else asdict(came_of)
     document["others"] = [one.decision.decision_id for one in others]
     if as_json:
         print_json(document)
     else:
         _print(document)
+        if came_of is not None:
+            from steelyard.replay.attributing import render
+
+            for line in render(came_of):
+                click.echo(printable(line))
 
 
 def _found(directory: Path, name: str) -> "tuple[Found, list[Found]]":
@@ -116,6 +144,8 @@ def _print(document: dict[str, Any]) -> None:
             f"{key} {value}" for key, value in note.items() if key not in ("note", "decision_id", "model")
         )
         _line(str(note.get("note", "note")), body[:_NOTE_CHARS])
+    if document["payload"] is not None:
+        _print_payload(document["payload"])
     batch = document["batch"]
     if batch["requests"]:
         mates = ", ".join(short_id(mate["decision_id"]) for mate in batch["mates"][:_MATES_SHOWN])
@@ -160,6 +190,24 @@ def _print(document: dict[str, Any]) -> None:
     if document["others"]:
         _line("also so named", ", ".join(document["others"]))
     _line("record", f"{document['leaf_hash']} in {document['where']}")
+
+
+def _print_payload(payload: dict[str, Any]) -> None:
+    if payload["erased"]:
+        _line("payload", "erased")
+        return
+    why = f"kept by {', '.join(payload['reasons'])}" if payload["kept"] else "only digests were kept"
+    masked = f"; masked: {', '.join(payload['masked'])}" if payload["masked"] else ""
+    _line("payload", f"{why}{masked}")
+    for kind in ("inputs", "outputs"):
+        for tensor in payload[kind]:
+            shape = ",".join(map(str, tensor["shape"]))
+            values = json.dumps(tensor["values"], ensure_ascii=False)
+            cut = len(values) > _VALUE_CHARS or tensor["more"]
+            shown = values[:_VALUE_CHARS] + (" ..." if cut else "")
+            _line(kind[:-1], f"{tensor['name']} {tensor['datatype']}[{shape}] {shown}")
+    if payload["error"]:
+        _line("told", payload["error"][:_VALUE_CHARS])
 
 
 def short_id(decision_id: str) -> str:

@@ -135,12 +135,13 @@ class Tiles:
         replace_file(self.path(level, number, width), content)
 
 
-def replace_file(path: Path, content: bytes, mode: int = 0o600) -> None:
+def replace_file(path: Path, content: bytes, mode: int = 0o600, writer: str = "") -> None:
     """Writes a file whole, and returns when it is on disk under its name.
 
+    writer: tells those apart that may write it at the same time; empty where nobody else may.
     Raises EvidenceError where the disk does not take it.
     """
-    temporary = path.with_name(f"{path.name}.new")
+    temporary = path.with_name(f"{path.name}{writer}.new")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, mode)

@@ -23,6 +23,10 @@ from steelyard.wire.status import Status, message_of, status_of
 # A record at its longest, its length included: while there is room for as many as a batch has, none of them is lost.
 MAX_RECORD_BYTES = 2400
 
+# Of columns that a contract flagged, a note has so many, and so much of each name: notes are a few kilobytes at most.
+MAX_FLAGS_NOTED = 32
+MAX_FLAG_CHARS = 64
+
 # In the place of a message of a model that masks anything.
 HELD_BACK = "held back, as the model masks what callers send"
 
@@ -74,6 +78,10 @@ class Recording:
             job.batch.rows,
             None if version.pipeline is None else flags_of,
         )
+        if version.pipeline is not None and self._journal is not None:
+            for ticket, decision_id in zip(tickets, decision_ids, strict=True):
+                if ticket.request.flagged or ticket.request.marked:
+                    self._journal.note(flags_note(decision_id, ticket.request))
 
     def has_room(self, requests: int) -> bool:
         """Whether so many records are certain to find room."""
@@ -156,6 +164,19 @@ def role_of(version: ServedVersion) -> Role:
 def flags_of(prepared: PreparedRequest) -> int:
     """What the data contract said of a request."""
     return (Flag.FLAGGED if prepared.flagged else 0) | (Flag.MARKED if prepared.marked else 0)
+
+
+def flags_note(decision_id: str, prepared: PreparedRequest) -> dict[str, Any]:
+    """The note that says which columns the data contract flagged or marked, and by which rules; no values."""
+    problems = (*prepared.flagged, *prepared.marked)
+    names = {problem.column or problem.rule: None for problem in problems}
+    rules = {problem.rule: None for problem in problems}
+    return {
+        "note": "flags",
+        "decision_id": decision_id,
+        "flags": [name[:MAX_FLAG_CHARS] for name in names][:MAX_FLAGS_NOTED],
+        "rules": list(rules),
+    }
 
 
 def tell_log(trouble: Trouble) -> None:
