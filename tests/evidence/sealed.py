@@ -9,6 +9,7 @@ from steelyard.errors import EvidenceError
 from steelyard.evidence.entry import SegmentEntry, entry_of
 from steelyard.evidence.event import Draft
 from steelyard.evidence.log import EventLog
+from steelyard.evidence.merkle import Records
 from steelyard.evidence.segments import SEALED_DIRECTORY, seal_entry
 from steelyard.evidence.tlog import LogReader, TransparencyLog, key_paths, open_reader
 from steelyard.evidence.verifier import VerificationError, read_records
@@ -30,6 +31,10 @@ class FramedSegments:
                 yield from read_records(stream, file)
             except VerificationError as error:
                 raise EvidenceError(str(error)) from None
+
+    def examined(self, file: str) -> tuple[int, bytes]:
+        tree = Records(self.records(file))
+        return tree.count, tree.root()
 
     def find(self, decision: str) -> tuple[str, int] | None:
         for path in sorted(self._directory.rglob("*.records")):

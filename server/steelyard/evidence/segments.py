@@ -17,8 +17,14 @@ class SealedSegments(Protocol):
     """Reads what has been sealed. A file is named by its path below the directory of sealed segments."""
 
     def records(self, file: str) -> Iterator[bytes]:
-        """The canonical records in a file, in the order of its root. Raises EvidenceError that says where the file is
-        damaged."""
+        """The canonical records in a file, in the order of its root. Raises EvidenceError where the file is damaged."""
+        ...
+
+    def examined(self, file: str) -> tuple[int, bytes]:
+        """Number and root of the records in a file that is not as it was sealed, whatever is in it now.
+
+        Raises EvidenceError that says where the file is damaged.
+        """
         ...
 
     def find(self, decision: str) -> tuple[str, int] | None:
@@ -30,6 +36,9 @@ class NoSegments:
     """Where what reads sealed segments is not installed."""
 
     def records(self, file: str) -> Iterator[bytes]:
+        raise EvidenceError(f"{file}: cannot be read without pyarrow: pip install 'steelyard[evidence]'")
+
+    def examined(self, file: str) -> tuple[int, bytes]:
         raise EvidenceError(f"{file}: cannot be read without pyarrow: pip install 'steelyard[evidence]'")
 
     def find(self, decision: str) -> tuple[str, int] | None:
