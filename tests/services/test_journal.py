@@ -1,6 +1,7 @@
 """The journal of a real server: every request that came to an end is in it once, whoever is killed."""
 
 import os
+import random
 import signal
 from collections import Counter
 from collections.abc import Callable
@@ -84,13 +85,39 @@ def test_no_answered_decision_is_missing_when_a_worker_is_killed(
     start: Callable[..., Server], repository: Path, model: str
 ) -> None:
     """What a killed worker had not written is in a memory that outlives it; what was in it is a gap."""
-    server = start(repository).wait_ready()
+    killed_often(start, repository, model, starts=1)
+
+
+@pytest.mark.siege
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("model", ["double", "careful"])
+def test_the_same_with_a_hundred_kills(start: Callable[..., Server], repository: Path, model: str) -> None:
+    killed_often(start, repository, model, starts=34)
+
+
+def killed_often(start: Callable[..., Server], repository: Path, model: str, starts: int) -> None:
+    """Kills the workers of one server after the other, over the same data, three times each: a worker that dies again
+    and again is started after longer and longer pauses."""
+    chance = random.Random(starts)
+    told: list[str] = []
+    for _ in range(starts):
+        server = start(repository).wait_ready()
+        told += killed_thrice(server, model, chance)
+        server.stop()
+    found = Counter(one.decision_id for one in decisions(server))
+    assert max(found.values()) == 1
+    assert set(told) <= set(found)
+    assert len(told) >= 6 * starts
+
+
+def killed_thrice(server: Server, model: str, chance: random.Random) -> list[str]:
     told: list[str] = []
     for _ in range(3):
         killed = server.worker_pid()
         with Asker(server.address) as ask:
             calls = [ask.start(request(model, ONES)) for _ in range(200)]
-            assert calls[40].code() is grpc.StatusCode.OK
+            # Killed when so many are answered: at any moment of batches, commits and writes.
+            assert calls[chance.randrange(1, 150)].code() is grpc.StatusCode.OK
             os.kill(killed, signal.SIGKILL)
             told += [
                 dict(call.trailing_metadata())["steelyard-decision-id"]
@@ -98,11 +125,7 @@ def test_no_answered_decision_is_missing_when_a_worker_is_killed(
                 if call.code() is grpc.StatusCode.OK
             ]
         eventually(lambda gone=killed: server.worker_pid() != gone and server.is_ready())
-    server.stop()
-    found = Counter(one.decision_id for one in decisions(server))
-    assert max(found.values()) == 1
-    assert set(told) <= set(found)
-    assert len(told) >= 3 * 41
+    return told
 
 
 def test_a_server_that_is_killed_whole_says_that_it_does_not_know(
