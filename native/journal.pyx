@@ -21,7 +21,7 @@ cdef extern from "segment.h":
 
     ctypedef struct sy_header:
         uint64_t ring_head, ring_tail
-        uint64_t recorded, sampled_out, dropped, off
+        uint64_t recorded, sampled_out, dropped, off, taken_along
         uint64_t written, written_bytes, synced, unwritten
 
     uint64_t sy_load(const uint64_t *word) nogil
@@ -205,6 +205,8 @@ cdef class Ring:
             if role == PRIMARY and not head.flags and not _is_sampled(subject, head.id):
                 sy_add(&self._counts.sampled_out, 1)
                 continue
+            # A canary's and what is flagged is always recorded: each stands for itself alone.
+            head.sample_rate = subject._rate if role == PRIMARY and not head.flags else 1
             head.position = <uint16_t>min(place, 0xFFFF)
             head.received_unix_ns = <uint64_t>(ticket.received_ns + unix_offset_ns)
             head.decode_ns = sy_duration(0, ticket.decode_ns)
@@ -324,6 +326,10 @@ cdef class Ring:
     def left_out(self, int64_t requests):
         """Counts decisions of a version that records none."""
         sy_add(&self._counts.off, <uint64_t>requests)
+
+    def took_along(self, int64_t requests):
+        """Counts requests that a process which died had, and that are counted nowhere else; of who settles it."""
+        sy_add(&self._counts.taken_along, <uint64_t>requests)
 
     def take_gap(self):
         """What found no room since this was last asked: how many, and when the first and the last came; else None."""

@@ -32,8 +32,9 @@ typedef struct {
     /* The ring of decision records, each end on a cache line of its own. */
     uint64_t ring_head, pad_ring_head[7];
     uint64_t ring_tail, pad_ring_tail[7];
-    /* Decisions: put into the ring, left out by sampling, without room in the ring, of models that record none. */
-    uint64_t recorded, sampled_out, dropped, off, pad_decisions[4];
+    /* Decisions: put into the ring, left out by sampling, without room in the ring, of models that record none;
+     * and what a process that died took along without any of these. */
+    uint64_t recorded, sampled_out, dropped, off, taken_along, pad_decisions[3];
     /* Of the thread that writes: what reached the file, what is on disk, what the file would not take. */
     uint64_t written, written_bytes, synced, unwritten, pad_written[4];
     uint64_t pad[464];

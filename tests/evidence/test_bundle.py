@@ -65,14 +65,14 @@ def verified(data: Path, content: bytes) -> verifier.Report:
 
 def test_the_one_file_verifies_a_bundle_by_itself(data: Path, tmp_path: Path):
     written = bundled(data, tmp_path / "prices.zip", START_NS + MINUTE_NS, START_NS + 2 * MINUTE_NS)
-    assert (written.segments, written.events) == (1, 4)
+    assert (written.segments, written.events) == (1, 6)
     with zipfile.ZipFile(tmp_path / "prices.zip") as opened:
         opened.extract("verifier.py", tmp_path)
     # Nothing of ours can be imported there: what it says it needs is all that it has.
     code = "import runpy, sys; sys.modules['steelyard'] = None; runpy.run_path('verifier.py', run_name='__main__')"
     key = str(log_of(data).key)
     for arguments, code_wanted, said in (
-        (["prices.zip", "--key", key], 0, "verified: 4 events and"),
+        (["prices.zip", "--key", key], 0, "verified: 6 events and"),
         (["prices.zip"], 0, "the key is the bundle's own"),
         (["prices.zip", "--key", "other+00000000+" + key.rpartition("+")[2]], 1, "WRONG"),
         (["verifier.py", "--key", key], 1, "WRONG"),

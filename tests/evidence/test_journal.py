@@ -154,6 +154,65 @@ def test_a_full_disk_is_told_and_leaves_a_gap(kept: Kept, monkeypatch: pytest.Mo
     assert kept.troubles[-1].kind == "over"
 
 
+def test_a_write_that_is_cut_short_leaves_no_half_of_it(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that fills up in the middle of a frame, and has room again for a shorter one."""
+    pwrite, calls = os.pwrite, []
+
+    def filling(fd: int, data: Any, at: int) -> int:
+        calls.append(at)
+        if len(calls) > 1:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return pwrite(fd, bytes(data)[: len(data) // 2], at)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(module.os, "pwrite", filling)
+        lost = kept.put(500)
+        kept.journal.commit()
+        eventually(lambda: kept.synced and kept.ring.tail == kept.ring.head)
+    kept.put(1)
+    kept.journal.close()
+    (path,) = kept.directory.iterdir()
+    reading = read_segment(path)
+    assert reading.end is not None
+    assert kept.recorded() == [one for one in kept.ids if one not in lost]
+    assert sum(gap.count for gap in reading.gaps) == 500
+
+
+def test_a_file_that_could_not_be_synced_is_never_trusted_again(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(fd: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(module.os, "fdatasync", broken)
+        kept.put(3)
+        kept.journal.commit()
+        eventually(lambda: kept.synced)
+    assert kept.synced[0][1] is not None
+    kept.put(2)
+    kept.journal.commit()
+    eventually(lambda: kept.synced[-1][1] is None)
+    kept.journal.close()
+    first, second = sorted(kept.directory.glob("*.log"))
+    assert read_segment(first).end is None
+    assert len(read_segment(second).records) == 2
+    assert kept.counts().synced == 2
+
+
+def test_notes_that_are_too_long_or_too_many_are_told_and_take_nothing_with_them(kept: Kept) -> None:
+    assert not kept.journal.note({"note": "x" * 100_000})
+    taken = [kept.journal.note({"note": "é" * 8000, "place": place}) for place in range(500)]
+    kept.put(1)
+    kept.journal.close()
+    (path,) = kept.directory.iterdir()
+    reading = read_segment(path)
+    assert reading.end is not None
+    assert [note["place"] for note in reading.notes] == list(range(sum(taken)))
+    assert kept.recorded() == kept.ids
+    assert [trouble.kind for trouble in kept.troubles] == ["notes_lost"]
+
+
 def test_a_directory_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(EvidenceError, match="the journal cannot be written"):

@@ -125,7 +125,15 @@ def killed_thrice(server: Server, model: str, chance: random.Random) -> list[str
                 if call.code() is grpc.StatusCode.OK
             ]
         eventually(lambda gone=killed: server.worker_pid() != gone and server.is_ready())
+        eventually(lambda: unaccounted(server) == 0)
     return told
+
+
+def unaccounted(server: Server) -> float:
+    """Requests that are in no process any longer, less those of which it is known what became of their record."""
+    ends = sum(metrics(server).outcome(end) for end in ("answered", "refused", "failed", "cancelled", "lost"))
+    fates = ("recorded", "sampled_out", "dropped", "off", "taken_along")
+    return ends - sum(metrics(server, record=fate)["steelyard_decisions_total"] for fate in fates)
 
 
 def test_a_server_that_is_killed_whole_says_that_it_does_not_know(

@@ -66,6 +66,9 @@ class Ring:
     def left_out(self, requests: int) -> None:
         """Counts decisions of a version that records none."""
 
+    def took_along(self, requests: int) -> None:
+        """Counts requests that a process which died had, and that are counted nowhere else."""
+
     def take_gap(self) -> tuple[int, int, int] | None:
         """What found no room since this was last asked: how many, and when the first and the last came."""
 

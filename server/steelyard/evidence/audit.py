@@ -135,6 +135,7 @@ def _check_contents(
     progress: Callable[[int], None],
 ) -> None:
     events = LoggedEvents(data, found.faults, checked.is_all)
+    logged: set[str] = set()
     for index, packed in checked.entries:
         progress(index + 1)
         try:
@@ -144,9 +145,26 @@ def _check_contents(
             continue
         if isinstance(entry, EventEntry):
             found.events += events.compare(entry, span.has(entry))
-        elif span.has(entry):
-            _check_segment(data, entry, segments, events, found)
+        else:
+            logged.add(entry.file)
+            if span.has(entry):
+                _check_segment(data, entry, segments, events, found)
     found.waiting_events = events.finish()
+    if checked.is_all:
+        _check_no_others(data, logged, found)
+
+
+def _check_no_others(data: Path, logged: set[str], found: Audit) -> None:
+    """A file of decisions that no entry is about was put there by somebody else; or is just being sealed, and its file
+    of the journal is there still."""
+    directory = data / SEALED_DIRECTORY
+    for path in sorted(directory.glob("*/[!.]*.parquet")):
+        name = str(path.relative_to(directory))
+        worker, _, began = path.stem.rpartition("-")
+        if path.parent.name.startswith(".notes") or name in logged:
+            continue
+        if not (data / "journal" / worker / f"{began}.log").exists():
+            found.faults.append(Fault(name, "no entry of the log is about this file"))
 
 
 def _check_segment(

@@ -73,7 +73,7 @@ def write_bundle(
     to_ns: int,
 ) -> Bundled:
     """Writes the bundle of `model` to `path`: its sealed segments with decisions from `from_ns` up to, without,
-    `to_ns`, and every event before `to_ns`, nanoseconds since the epoch.
+    `to_ns`, nanoseconds since the epoch, and every event of it and of the server.
 
     events: all of the data directory. manifests: by path below `manifests/`.
     Raises EvidenceError where something is not what was logged, or the file cannot be written.
@@ -104,7 +104,7 @@ def write_bundle(
                 bundle.writestr(f"{ENTRIES_DIRECTORY}/{tile_name(number, width)}", content)
                 for offset, entry in enumerate(packed):
                     said = json.loads(entry)
-                    if is_event_of(said, model, to_ns):
+                    if is_event_of(said, model):
                         event = by_sequence.get(said["sequence"])
                         if event is None:
                             raise EvidenceError(

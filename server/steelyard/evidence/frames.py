@@ -64,7 +64,9 @@ class SegmentReading:
 
 
 def frame(kind: Kind, payload: bytes) -> bytes:
-    """A frame of `payload`."""
+    """A frame of `payload`. Raises EvidenceError where it is longer than is ever read."""
+    if len(payload) > MAX_FRAME_BYTES:
+        raise EvidenceError(f"a frame has at most {MAX_FRAME_BYTES} bytes, came {len(payload)}")
     return FRAME.pack(len(payload), _checksum(kind, payload), kind) + payload
 
 

@@ -4,6 +4,8 @@ A file is `<data>/journal/worker-N/<unix_ns>.log`, locked by its writer for as l
 a last frame that says so, when it is large or old; another process seals it then.
 """
 
+import contextlib
+import errno
 import fcntl
 import os
 import threading
@@ -32,6 +34,10 @@ LOOK_INTERVAL_S = 0.05
 
 # Notes wait in memory until they are written, a kilobyte each at most.
 MAX_NOTES = 4096
+
+# JSON makes at most six bytes of a character: so many notes of that length are a frame that is still read.
+MAX_NOTE_CHARS = 8192
+NOTES_A_FRAME = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +87,7 @@ class Journal:
         self._wanted = threading.Event()
         self._commit_wanted = False
         self._closing = False
-        self._lost: Gap | None = None
+        self._gaps_to_tell: list[Gap] = []
         self._refusing = False
         self._fd = -1
         self._file_bytes = self._good_bytes = 0
@@ -102,8 +108,9 @@ class Journal:
         self._wanted.set()
 
     def note(self, note: dict[str, Any]) -> bool:
-        """Writes what became known of a decision; False, and it is counted as a gap, where too many wait."""
-        if len(self._notes) >= MAX_NOTES:
+        """Writes what became known of a decision; False, and it is told as trouble, where too many wait or it is too
+        long."""
+        if len(self._notes) >= MAX_NOTES or len(str(note)) > MAX_NOTE_CHARS:
             self._notes_lost += 1
             return False
         self._notes.append(note)
@@ -128,19 +135,22 @@ class Journal:
                 self._write_all(commit or closing)
                 if closing:
                     self._end()
-                    return
-            except OSError as error:
-                self._refused(error)
-                if closing:
-                    return
+            except (
+                Exception
+            ) as error:  # whatever it is, answers that wait must hear of it, and the thread goes on
+                self._refused(
+                    error if isinstance(error, OSError) else OSError(errno.EIO, f"a fault: {error!r}"[:500])
+                )
+            if closing:
+                return
 
     def _write_all(self, commit: bool) -> None:
         ring = self._ring
         if self._fd < 0:
             self._begin()
-        if self._lost is not None:
-            self._gap(self._lost)
-            self._lost = None
+        while self._gaps_to_tell:
+            self._gap(self._gaps_to_tell[0])
+            self._gaps_to_tell.pop(0)
         while True:
             chunk, count = ring.peek(CHUNK_BYTES)
             if not count:
@@ -150,20 +160,15 @@ class Journal:
             self._records += count
             self._unsynced += count
         if gap := ring.take_gap():
-            self._gap(Gap(*gap, "the ring was full"))
-        # What is noted meanwhile waits for the next time.
-        if notes := [self._notes.popleft() for _ in range(len(self._notes))]:
-            self._append(notes_frame(notes))
-        if self._notes_lost:
-            lost, self._notes_lost = self._notes_lost, 0
-            self._told(Trouble("notes_lost", self._directory, lost, "too many waited to be written"))
+            self._gaps_to_tell.append(Gap(*gap, "the ring was full"))
+            self._gap(self._gaps_to_tell[0])
+            self._gaps_to_tell.clear()
+        self._write_notes()
         now_s = time.monotonic()
         if commit or (self._unsynced and now_s - self._synced_s > SYNC_INTERVAL_S):
             position = ring.tail
-            os.fdatasync(self._fd)
+            self._sync()
             self._synced_s = now_s
-            ring.synced(self._unsynced)
-            self._unsynced = 0
             self._on_synced(position, None)
         if self._refusing:
             self._told(Trouble("over", self._directory, 0, ""))
@@ -174,16 +179,53 @@ class Journal:
         ):
             self._end()
 
+    def _write_notes(self) -> None:
+        notes = self._notes
+        # Others append meanwhile; what is written is what was there.
+        for _ in range(-(-len(notes) // NOTES_A_FRAME)):
+            some = [notes[place] for place in range(min(len(notes), NOTES_A_FRAME))]
+            self._append(notes_frame(some))
+            for _ in some:
+                notes.popleft()
+        if self._notes_lost:
+            lost, self._notes_lost = self._notes_lost, 0
+            self._told(Trouble("notes_lost", self._directory, lost, "too many waited, or were too long"))
+
+    def _sync(self) -> None:
+        """Raises OSError, and has given the file up: what a disk has once refused to take, it says nothing of later."""
+        try:
+            os.fdatasync(self._fd)
+        except OSError:
+            self._give_up()
+            raise
+        self._ring.synced(self._unsynced)
+        self._unsynced = 0
+
+    def _give_up(self) -> None:
+        """Leaves the file without an end, for the next start to close; another is begun."""
+        fd, self._fd = self._fd, -1
+        self._unsynced = 0
+        with contextlib.suppress(OSError):
+            os.close(fd)
+
     def _gap(self, gap: Gap) -> None:
         self._append(json_frame(Kind.GAP, asdict(gap)))
         self._gaps += gap.count
 
     def _append(self, data: bytes) -> None:
+        """Raises OSError, and nothing of `data` is in the file then."""
         view = memoryview(data)
         at = self._file_bytes
-        while view:
-            written = os.pwrite(self._fd, view, at)
-            view, at = view[written:], at + written
+        try:
+            while view:
+                written = os.pwrite(self._fd, view, at)
+                view, at = view[written:], at + written
+        except OSError:
+            try:
+                os.ftruncate(self._fd, self._file_bytes)
+            except OSError:
+                self._give_up()
+            raise
         self._file_bytes = at
 
     def _begin(self) -> None:
@@ -194,27 +236,33 @@ class Journal:
             if not path.exists():
                 break
             unix_ns += 1
-        # It appears under its name when it is locked: one that is not, nobody writes to.
+        begin = {"format": FORMAT, "worker": self._worker, "pid": os.getpid(), "unix_ns": unix_ns}
+        head = json_frame(Kind.BEGIN, begin)
+        # It appears under its name when it is locked and has begun: one that is not locked, nobody writes to.
         new = path.with_suffix(f".{os.getpid()}")
         fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.rename(new, path)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.pwrite(fd, head, 0) != len(head):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.rename(new, path)
+        except OSError:
+            os.close(fd)
+            with contextlib.suppress(OSError):
+                new.unlink()
+            raise
         self._fd = fd
-        self._file_bytes = self._records = self._gaps = 0
+        self._file_bytes = len(head)
+        self._records = self._gaps = 0
         self._began_s = time.monotonic()
-        begin = {"format": FORMAT, "worker": self._worker, "pid": os.getpid(), "unix_ns": unix_ns}
-        self._append(json_frame(Kind.BEGIN, begin))
 
     def _end(self) -> None:
         if self._fd < 0:
             return
         end = {"records": self._records, "gaps": self._gaps, "unix_ns": self._clock.unix_ns()}
         self._append(json_frame(Kind.END, end))
-        os.fdatasync(self._fd)
-        self._ring.synced(self._unsynced)
-        self._unsynced = 0
-        os.close(self._fd)
-        self._fd = -1
+        self._sync()
+        self._give_up()
 
     def _refused(self, error: OSError) -> None:
         """The file takes no more: what waits is lost, and told as a gap when there is room again."""
@@ -227,11 +275,14 @@ class Journal:
             ring.taken(len(chunk), count, False)
             lost += count
         now_ns = self._clock.unix_ns()
-        if lost:
-            before = self._lost
-            from_ns = before.from_unix_ns if before else now_ns
-            count = lost + (before.count if before else 0)
-            self._lost = Gap(count, from_ns, now_ns, f"the journal could not be written: {error.strerror}")
+        why = f"the journal could not be written: {error.strerror}"
+        if gap := ring.take_gap():
+            self._gaps_to_tell.append(Gap(*gap, "the ring was full"))
+        if lost and self._gaps_to_tell and self._gaps_to_tell[-1].why == why:
+            before = self._gaps_to_tell.pop()
+            self._gaps_to_tell.append(Gap(before.count + lost, before.from_unix_ns, now_ns, why))
+        elif lost:
+            self._gaps_to_tell.append(Gap(lost, now_ns, now_ns, why))
         if not self._refusing:
             self._told(Trouble("refused", self._directory, lost, error.strerror or repr(error)))
         self._refusing = True

@@ -3,6 +3,7 @@
 A JSON value a line, appended to `<data>/sealed/segments.log`. It also saves looking into every sealed file's footer.
 """
 
+import errno
 import json
 import os
 from collections.abc import Mapping
@@ -117,7 +118,8 @@ def append_to_ledger(data: Path, ledger: Ledger, entry: Sealed | Removed) -> Non
     try:
         # Over what is left of a line that was cut short.
         os.ftruncate(fd, ledger.good_bytes)
-        os.pwrite(fd, line, ledger.good_bytes)
+        if os.pwrite(fd, line, ledger.good_bytes) != len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         os.fsync(fd)
     finally:
         os.close(fd)

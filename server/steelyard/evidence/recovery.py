@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from steelyard.evidence.frames import Gap, Kind, SegmentReading, frame, json_fra
 from steelyard.evidence.journal import CHUNK_BYTES
 
 # What is known of a process that was killed with all that knew of it.
-UNKNOWN_WHY = "the writer was killed; what its ring held is missing, and how much that was is not known"
+UNKNOWN_WHY = "its writer did not close it: what its ring held is missing, and how much that was is not known"
 
 LOST_WHY = "the process ended with these requests in it"
 
@@ -35,24 +36,36 @@ def recover(directory: Path, ring: Ring | None, lost: int, unix_ns: int) -> list
     """
     if ring is None and not directory.is_dir():
         return []
+    found: list[tuple[Path, int]] = []
     try:
-        found = [
-            (path, fd) for path in sorted(directory.glob("*.log")) if (fd := _unclosed(path)) is not None
-        ]
+        found += _all_unclosed(directory)
         if ring is not None and not found and (lost or ring.head != ring.tail):
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
             path = directory / f"{unix_ns:020d}.log"
             found = [(path, os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))]
         recovered = []
         for place, (path, fd) in enumerate(found):
-            try:
-                last = ring if place == len(found) - 1 else None
-                recovered.append(_close(path, fd, last, ring is None, lost if last else 0, unix_ns))
-            finally:
-                os.close(fd)
+            is_last = place == len(found) - 1
+            recovered.append(
+                _close(path, fd, ring if is_last else None, ring is None, lost if is_last else 0, unix_ns)
+            )
     except OSError as error:
         raise EvidenceError(f"{directory}: the journal cannot be recovered: {error.strerror}") from None
+    finally:
+        for _, fd in found:
+            os.close(fd)
     return recovered
+
+
+def _all_unclosed(directory: Path) -> Iterator[tuple[Path, int]]:
+    for path in sorted(directory.glob("*.log")):
+        try:
+            fd = _unclosed(path)
+        except FileNotFoundError:
+            # It was closed, and has been sealed since.
+            continue
+        if fd is not None:
+            yield path, fd
 
 
 def _unclosed(path: Path) -> int | None:
@@ -84,7 +97,7 @@ def _close(path: Path, fd: int, ring: Ring | None, is_alone: bool, lost: int, un
     at = reading.good_bytes
     os.ftruncate(fd, at)
     records, gaps = len(reading.records), sum(gap.count for gap in reading.gaps)
-    frames: list[bytes] = []
+    taken = 0
     if ring is not None:
         last = _last_records(path)
         while True:
@@ -92,28 +105,35 @@ def _close(path: Path, fd: int, ring: Ring | None, is_alone: bool, lost: int, un
             if not count:
                 break
             # It may have been killed between writing a chunk and saying so.
-            if chunk[: len(last)] == last and last:
-                count = _count(last)
-                ring.taken(len(last), count, True)
-                last = b""
-                continue
+            if last and chunk[: len(last)] == last:
+                ring.taken(len(last), _count(last), True)
+                taken += _count(last)
+            else:
+                at = _write(fd, frame(Kind.RECORDS, chunk), at)
+                ring.taken(len(chunk), count, True)
+                taken += count
+                records += count
             last = b""
-            frames.append(frame(Kind.RECORDS, chunk))
-            ring.taken(len(chunk), count, True)
-            records += count
     elif is_alone:
-        frames.append(json_frame(Kind.GAP, asdict(Gap(0, unix_ns, unix_ns, UNKNOWN_WHY))))
+        at = _write(fd, json_frame(Kind.GAP, asdict(Gap(0, unix_ns, unix_ns, UNKNOWN_WHY))), at)
     if lost:
-        frames.append(json_frame(Kind.GAP, asdict(Gap(lost, unix_ns, unix_ns, LOST_WHY))))
+        at = _write(fd, json_frame(Kind.GAP, asdict(Gap(lost, unix_ns, unix_ns, LOST_WHY))), at)
         gaps += lost
     end = {"records": records, "gaps": gaps, "unix_ns": unix_ns, "torn_bytes": reading.torn_bytes}
-    frames.append(json_frame(Kind.END, end))
-    data = memoryview(b"".join(frames))
-    while data:
-        written = os.pwrite(fd, data, at)
-        data, at = data[written:], at + written
+    _write(fd, json_frame(Kind.END, end), at)
     os.fdatasync(fd)
+    if ring is not None:
+        ring.synced(taken)
     return Recovered(path, records, reading.torn_bytes)
+
+
+def _write(fd: int, data: bytes, at: int) -> int:
+    """Where it ends."""
+    view = memoryview(data)
+    while view:
+        written = os.pwrite(fd, view, at)
+        view, at = view[written:], at + written
+    return at
 
 
 def _last_records(path: Path) -> bytes:

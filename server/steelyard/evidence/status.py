@@ -6,7 +6,7 @@ from pathlib import Path
 
 from steelyard.evidence.frames import Gap, read_segment
 
-FATES = ("recorded", "sampled_out", "dropped", "off")
+FATES = ("recorded", "sampled_out", "dropped", "off", "taken_along")
 
 
 @dataclass(slots=True)
@@ -49,15 +49,15 @@ class Accounting:
     lost: int
     """Taken along by workers that died; gaps in the journal."""
     fates: Mapping[str, int]
-    """By what became of their records: recorded, sampled_out, dropped, off."""
+    """By what became of their records: recorded, sampled_out, dropped, off, taken_along."""
     written: int
     synced: int
     unwritten: int
 
     @property
     def unaccounted(self) -> int:
-        """Requests that ended and have neither a record, nor are they counted as left out: 0 at a quiet moment."""
-        return self.ended - sum(self.fates.values())
+        """Requests that ended, or were lost, of whose record nobody knows what became: 0 at a quiet moment."""
+        return self.ended + self.lost - sum(self.fates.values())
 
 
 def accounting(samples: Mapping[tuple[str, str], float]) -> Accounting:

@@ -7,10 +7,12 @@ and tlog-proof.
 
 import argparse
 import base64
+import datetime
 import hashlib
 import json
 import struct
 import sys
+import uuid
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import IO, Any, NamedTuple
@@ -392,6 +394,8 @@ def check_proof(content: bytes, key: Key, witnesses: Iterable[Key] = ()) -> dict
     record = _carried(carried, "record")
     if said.get("kind") == "event":
         _check_event(said, record)
+    elif said.get("kind") != "segment":
+        raise VerificationError(f"expected an entry of an event or a segment, came {said.get('kind')!r}")
     else:
         path = [_decoded(text, "a proof's hash") for text in _texts(carried.get("path"))]
         index, count = carried.get("index"), said.get("count")
@@ -457,6 +461,10 @@ def read_entries(content: bytes, width: int) -> list[bytes]:
     return entries
 
 
+# What a bundle may hold that the log says nothing of; bundle.json has the digests, and nobody has signed that.
+UNSIGNED = ("README.txt", "verifier.py", "manifests/")
+
+
 # Bundles.
 
 
@@ -465,6 +473,9 @@ class Report(NamedTuple):
 
     checkpoint: Checkpoint
     model: str
+    from_ns: int
+    to_ns: int
+    """The time that it is about, as bundle.json says: nobody has signed that."""
     events: int
     segments: int
     records: int
@@ -475,10 +486,14 @@ def check_bundle(bundle: zipfile.ZipFile, key: Key, witnesses: Iterable[Key] = (
     """Raises VerificationError unless the bundle holds, unchanged, every event and every sealed segment that the log
     has of its model and time."""
     files = {info.filename: info for info in bundle.infolist()}
+    if len(files) != len(bundle.infolist()):
+        raise VerificationError("the bundle holds two files of one name")
+    vouched = {BUNDLE_FILE, CHECKPOINT_FILE, KEY_FILE}
 
     def read(name: str, most: int = MAX_DOCUMENT_BYTES) -> bytes:
         if name not in files:
             raise VerificationError(f"{name}: missing in the bundle")
+        vouched.add(name)
         if files[name].file_size > most:
             raise VerificationError(f"{name}: expected at most {most} bytes, came {files[name].file_size}")
         try:
@@ -496,28 +511,25 @@ def check_bundle(bundle: zipfile.ZipFile, key: Key, witnesses: Iterable[Key] = (
         raise VerificationError(f"expected model, from_ns and to_ns in {BUNDLE_FILE}")
     checkpoint = open_checkpoint(read(CHECKPOINT_FILE, MAX_NOTE_BYTES), key, witnesses)
     tree = Tree()
+    entries = list(_entries(checkpoint.size, read))
+    for _, entry in entries:
+        tree.add(leaf_hash(entry))
+    if tree.root() != checkpoint.root:
+        raise VerificationError("the entries in the bundle are not those that the checkpoint was signed over")
     events: list[tuple[int, dict[str, Any]]] = []
     segments: list[tuple[int, dict[str, Any]]] = []
-    for index, entry in _entries(checkpoint.size, read):
-        tree.add(leaf_hash(entry))
+    for index, entry in entries:
         said = _document(entry, f"entry {index} of the log")
-        if is_event_of(said, model, to_ns):
+        if is_event_of(said, model):
             events.append((index, said))
         elif is_segment_of(said, model, from_ns, to_ns):
             segments.append((index, said))
-    if tree.root() != checkpoint.root:
-        raise VerificationError("the entries in the bundle are not those that the checkpoint was signed over")
     expired: set[str] = set()
     for _, said in events:
         name = f"events/{said['sequence']}.json"
         event = _check_event(said, read(name, MAX_RECORD_BYTES), name)
         if event.get("kind") == EXPIRED:
             expired.update(map(str, event["details"]["files"]))
-    vouched = {f"events/{said['sequence']}.json" for _, said in events} | {
-        BUNDLE_FILE,
-        CHECKPOINT_FILE,
-        KEY_FILE,
-    }
     gone = records = 0
     for index, said in segments:
         name = f"segments/{index}.records"
@@ -529,23 +541,24 @@ def check_bundle(bundle: zipfile.ZipFile, key: Key, witnesses: Iterable[Key] = (
         with bundle.open(name) as stream:
             records += check_segment(said, read_records(stream, name), name)
         vouched.add(name)
-    for name, digest in sorted((about.get("files") or {}).items()):
+    given = about.get("files")
+    if not isinstance(given, dict):
+        raise VerificationError(f"expected the digests of files in {BUNDLE_FILE}")
+    for name, digest in sorted(given.items()):
+        if not name.startswith(UNSIGNED):
+            raise VerificationError(f"{name}: is in the bundle, and nothing vouches for it")
         if hashlib.sha256(read(name)).hexdigest() != digest:
             raise VerificationError(f"{name}: is not the file that was put into the bundle")
-        vouched.add(name)
     for name in files:
-        if name not in vouched and not name.startswith(f"{ENTRIES_DIRECTORY}/"):
+        if name not in vouched:
             raise VerificationError(f"{name}: is in the bundle, and nothing vouches for it")
-    return Report(checkpoint, model, len(events), len(segments) - gone, records, gone)
+    return Report(checkpoint, model, from_ns, to_ns, len(events), len(segments) - gone, records, gone)
 
 
-def is_event_of(said: Mapping[str, Any], model: str, to_ns: int) -> bool:
-    """Whether an entry is an event of `model` or of the whole server, before `to_ns`."""
-    return (
-        said.get("kind") == "event"
-        and said.get("model") in ("", model)
-        and said["unix_ms"] * 1_000_000 < to_ns
-    )
+def is_event_of(said: Mapping[str, Any], model: str) -> bool:
+    """Whether an entry is an event of `model` or of the whole server. Of all time: what happened later may be that
+    segments are no longer kept."""
+    return said.get("kind") == "event" and said.get("model") in ("", model)
 
 
 def is_segment_of(said: Mapping[str, Any], model: str, from_ns: int, to_ns: int) -> bool:
@@ -606,6 +619,19 @@ def _read(stream: IO[bytes], length: int, where: str) -> bytes:
 # The command.
 
 
+def decision_of(record: bytes) -> str:
+    """The decision id in a canonical record: 16 bytes from the ninth."""
+    return str(uuid.UUID(bytes=record[8:24])) if len(record) >= 24 else "unknown"
+
+
+def _time(unix_ns: int) -> str:
+    try:
+        moment = datetime.datetime.fromtimestamp(unix_ns // 10**9, datetime.UTC)
+    except (OverflowError, OSError, ValueError):
+        return f"{unix_ns} ns since 1970"
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Prints what was verified, or what is wrong. 0: verified. 1: wrong. 2: wrong usage."""
     parser = argparse.ArgumentParser(description="Verifies an audit bundle or a proof, offline.")
@@ -626,6 +652,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 f"verified: {report.events} events and {report.records} records in {report.segments} segments "
                 f"of model {report.model!r}, complete in a log of {report.checkpoint.size} entries"
             )
+            print(
+                f"decisions from {_time(report.from_ns)} up to {_time(report.to_ns)}: is that what you asked for?"
+            )
+            print("manifests: as they were put in; nobody has signed them")
             if report.expired:
                 print(f"{report.expired} segments are no longer kept, which an event says")
         else:
@@ -638,6 +668,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(
                 f"verified: entry {proven['index']} of the log, {json.dumps(proven['entry'], sort_keys=True)}"
             )
+            if proven["entry"].get("kind") == "segment":
+                print(f"decision {decision_of(proven['record'])}: is that the one that you asked for?")
             print(
                 f"record, {len(proven['record'])} bytes, SHA-256 {hashlib.sha256(proven['record']).hexdigest()}"
             )

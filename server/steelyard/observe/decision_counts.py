@@ -10,7 +10,7 @@ from steelyard.observe.layout import Header
 
 @dataclass(frozen=True, slots=True)
 class DecisionCounts:
-    """Each request that came to an end in a worker is one of the first four."""
+    """Each request that came to an end in a worker, or was in one that died, is one of the first five."""
 
     recorded: int = 0
     """Put into the ring."""
@@ -19,6 +19,8 @@ class DecisionCounts:
     """Without room in the ring; a gap in the journal."""
     off: int = 0
     """Of models that record none."""
+    taken_along: int = 0
+    """By a process that died; a gap in the journal."""
     written: int = 0
     """Of the recorded: in a file."""
     written_bytes: int = 0
@@ -28,6 +30,11 @@ class DecisionCounts:
     """Of the recorded: what no file would take; a gap in the journal."""
     waiting_bytes: int = 0
     """In the ring."""
+
+    @property
+    def accounted(self) -> int:
+        """Requests of which it is known what became of their record."""
+        return self.recorded + self.sampled_out + self.dropped + self.off + self.taken_along
 
     def __add__(self, other: "DecisionCounts") -> "DecisionCounts":
         return DecisionCounts(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
@@ -40,6 +47,7 @@ def read_counts(header: Sequence[int]) -> DecisionCounts:
         sampled_out=header[Header.SAMPLED_OUT],
         dropped=header[Header.DROPPED],
         off=header[Header.OFF],
+        taken_along=header[Header.TAKEN_ALONG],
         written=header[Header.WRITTEN],
         written_bytes=header[Header.WRITTEN_BYTES],
         synced=header[Header.SYNCED],
@@ -53,8 +61,8 @@ def decision_metrics(workers: Iterable[tuple[str, DecisionCounts]]) -> Iterator[
     decisions = CounterMetricFamily(
         "steelyard_decisions",
         "Requests that came to an end, by what became of their record: in the journal's ring (recorded), left out by "
-        "sampling (sampled_out), without room in the ring (dropped), of a model that records none (off). Those are "
-        "all. Of the recorded: what no file would take (unwritten).",
+        "sampling (sampled_out), without room in the ring (dropped), of a model that records none (off), in a "
+        "worker that died (taken_along). Those are all. Of the recorded: what no file would take (unwritten).",
         labels=("worker", "record"),
     )
     written = CounterMetricFamily(
@@ -71,7 +79,7 @@ def decision_metrics(workers: Iterable[tuple[str, DecisionCounts]]) -> Iterator[
         labels=("worker",),
     )
     for worker, counts in workers:
-        for fate in ("recorded", "sampled_out", "dropped", "off", "unwritten"):
+        for fate in ("recorded", "sampled_out", "dropped", "off", "taken_along", "unwritten"):
             decisions.add_metric([worker, fate], getattr(counts, fate))
         written.add_metric([worker, "written"], counts.written)
         written.add_metric([worker, "synced"], counts.synced)

@@ -106,6 +106,8 @@ class Header(IntEnum):
     SAMPLED_OUT = 33
     DROPPED = 34
     OFF = 35
+    # What a process that died took along without any of these.
+    TAKEN_ALONG = 36
     # Records: in a file, their bytes there, on disk, and what a file would not take.
     WRITTEN = 40
     WRITTEN_BYTES = 41

@@ -77,6 +77,10 @@ class Replayed:
     masked: tuple[str, ...] = ()
 
 
+# Digests are of what was masked already: a mask is no excuse.
+NOT_WHAT_WAS_KEPT = "the request is not the one whose digest was kept"
+
+
 def judge(
     payload: Payload, on: ReplayVersion, then_on: ReplayVersion | None, tolerance: BatchTolerance
 ) -> Replayed:
@@ -89,7 +93,7 @@ def judge(
         if apart is not None:
             stage, why = apart
     verdict = Verdict.EQUAL if stage is None else Verdict.DIFFERS
-    if verdict is Verdict.DIFFERS and payload.masked:
+    if verdict is Verdict.DIFFERS and payload.masked and why != NOT_WHAT_WAS_KEPT:
         verdict, stage = Verdict.MASKED, Stage.RAW
         why = f"{', '.join(payload.masked)} was masked before it was kept; {why}"
     elif payload.status in _NOT_FOR_CONTENT and came.status != payload.status:
@@ -112,7 +116,7 @@ def compare_with_kept(
 ) -> tuple[Stage | None, str]:
     """Where what came parts from what is kept of then, and how; None where it does not."""
     if salted(payload.salt, payload.request) != payload.input_digest:
-        return Stage.RAW, "the request is not the one whose digest was kept"
+        return Stage.RAW, NOT_WHAT_WAS_KEPT
     walked = came.walked
     if came.status or payload.status:
         if came.status == payload.status:

@@ -142,7 +142,10 @@ class Scheduler:
         deadlines = self._deadlines
         while deadlines and deadlines[0][0] <= now_ns:
             _, _, lane, ticket = heapq.heappop(deadlines)
+            request = ticket.request
             if self.cancel(lane, ticket):
+                # Whoever asked is told, and it is recorded, of what.
+                ticket.request = request
                 expired.append(ticket)
         return expired
 

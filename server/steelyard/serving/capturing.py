@@ -242,7 +242,8 @@ class Captures:
                 self._tell("capture.not_written", tap.model, error.strerror or repr(error))
             except Exception as error:  # a fault with one must not keep the others
                 ended = "fault"
-                self._tell("capture.fault", tap.model, repr(error))
+                # Its text may quote what was to be masked.
+                self._tell("capture.fault", tap.model, type(error).__name__)
             self._ended[tap.model, ended] += 1
             self._gone_bytes[tap.model] += size
 

@@ -159,12 +159,13 @@ class Engine:
         version, lane, ticket = place
         if call.arm is not None:
             self._ledger.given_up(call, ticket.received_ns, ticket.deadline_ns)
+        request = ticket.request
         if self._scheduler.cancel(lane, ticket):
             call.place = ticket.call = None
             ledger = self._ledger
             ledger.left(version)
             ledger.released(version)
-            ledger.gone(version.slot, call, ticket.received_ns, version, None, ticket)
+            ledger.gone(version.slot, call, ticket.received_ns, version, request, ticket)
             ledger.show_gauges()
 
     def may_examine(self, version: ServedVersion) -> bool:
@@ -239,9 +240,9 @@ class Engine:
                     f"model {version.model!r}: the deadline {passed} after {waited_ms:.1f} ms in the queue"
                 )
                 self._ledger.refuse(
-                    ticket.call, version.slot, error, ticket.received_ns, version, None, ticket
+                    ticket.call, version.slot, error, ticket.received_ns, version, ticket.request, ticket
                 )
-                ticket.call = None
+                ticket.call = ticket.request = None
             batch = scheduler.next_batch(now_ns)
             if batch is None:
                 break

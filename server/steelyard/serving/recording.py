@@ -27,6 +27,9 @@ MAX_RECORD_BYTES = 2400
 MAX_FLAGS_NOTED = 32
 MAX_FLAG_CHARS = 64
 
+# Answers that wait for a disk which does not answer; who comes beyond that is refused. A second of small answers.
+MAX_HELD_BYTES = 64 << 20
+
 # In the place of a message of a model that masks anything.
 HELD_BACK = "held back, as the model masks what callers send"
 
@@ -43,6 +46,7 @@ class Recording:
         self._clock = clock
         self._journal: Journal | None = None
         self._held: deque[tuple[int, Job]] = deque()
+        self._held_bytes = 0
         self._tell: Callable[[Job, OSError | None], None] = lambda job, error: None
         self._batches = 0
 
@@ -84,20 +88,23 @@ class Recording:
                     self._journal.note(flags_note(decision_id, ticket.request))
 
     def has_room(self, requests: int) -> bool:
-        """Whether so many records are certain to find room."""
-        return self._ring.room >= requests * MAX_RECORD_BYTES
+        """Whether so many records are certain to find room, and their answers may be held meanwhile."""
+        return self._ring.room >= requests * MAX_RECORD_BYTES and self._held_bytes < MAX_HELD_BYTES
 
     def hold(self, job: Job) -> None:
         """Has a batch, whose records are in the ring, told when these are on disk."""
         assert self._journal is not None
         self._held.append((self._ring.head, job))
+        self._held_bytes += held_bytes(job)
         self._journal.commit()
 
     def synced(self, position: int, error: OSError | None) -> None:
         """Tells batches whose records are on disk; all, where the file takes no more."""
         held = self._held
         while held and (error is not None or held[0][0] <= position):
-            self._tell(held.popleft()[1], error)
+            _, job = held.popleft()
+            self._held_bytes -= held_bytes(job)
+            self._tell(job, error)
 
     def ended(
         self,
@@ -137,7 +144,7 @@ class Recording:
                 self._clock.unix_ns() - now_ns + received_ns,
                 total_ns,
                 0 if ticket is None else ticket.decode_ns,
-                0,
+                0 if ticket is None or ran else max(0, total_ns - ticket.decode_ns),
                 deadline_ns - now_ns,
                 bool(deadline_ns),
                 0 if ticket is None else ticket.rows,
@@ -147,6 +154,12 @@ class Recording:
             )
         except Exception as fault:  # evidence of one request must not end another
             log("record.fault", level=logging.ERROR, decision_id=decision_id, exception=repr(fault)[:2000])
+
+
+def held_bytes(job: Job) -> int:
+    """What a batch holds while it waits for its records: its answers, and what was asked."""
+    answers = sum(len(outcome) for outcome in job.outcomes if isinstance(outcome, bytes))
+    return answers + sum(ticket.size_bytes for ticket in job.batch.tickets)
 
 
 def told_of(version: ServedVersion | None, error: SteelyardError) -> str:

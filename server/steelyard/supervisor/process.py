@@ -220,7 +220,10 @@ class WorkerProcess:
         try:
             segment = Segment(life.segment_fd, before.worker_pid, before.worker_start_unix_ns)
             after = self._readers[self._segment_fds.index(life.segment_fd)].snapshot()
-            self._recover(Ring(segment.memory), _lost(after) - _lost(before))
+            ring = Ring(segment.memory)
+            taken_along = max(0, _ended_or_lost(after) - after.decisions.accounted)
+            ring.took_along(taken_along)
+            self._recover(ring, taken_along)
         except ValueError as error:
             log("segment.broken", level=logging.ERROR, worker=self.number, reason=str(error))
         except EvidenceError as error:
@@ -295,6 +298,9 @@ class WorkerProcess:
             os.close(fd)
 
 
-def _lost(snapshot: "SegmentSnapshot") -> int:
-    """Requests that processes took with them."""
-    return sum(slot.lost for slot in snapshot.slots)
+def _ended_or_lost(snapshot: "SegmentSnapshot") -> int:
+    """Requests that came in and are in no process any longer."""
+    return sum(
+        slot.answered + slot.refused_total + slot.failed + slot.cancelled + slot.lost
+        for slot in snapshot.slots
+    )

@@ -85,7 +85,8 @@ class Webhook:
                         return
                     problem = f"status {answer.status}"
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
-                problem = f"{type(error).__name__}: {error}"
+                # Its text may hold the URL.
+                problem = type(error).__name__
         self.counts["failed"] += 1
         # The URL may hold a secret.
         host = urlsplit(url).hostname
