@@ -40,7 +40,10 @@ def run(rounds: int = 7, requests: int = 200_000, seconds: float = 15.0) -> dict
             bodies[mode] = request.SerializeToString()
             (root / mode).write_bytes(framed(bodies[mode]))
             (root / f"{mode}.body").write_bytes(bodies[mode])
-        with steelyard(repository) as server:
+        # Sealing begins with a file that is closed: here none is.
+        unsealed = root / "unsealed.toml"
+        unsealed.write_text('journal_segment_bytes = "4 GiB"\njournal_segment_age_s = 86400\n')
+        with steelyard(repository, "--config", str(unsealed)) as server:
             found["closed"] = _closed(server, root, rounds, requests)
             half = statistics.median(found["closed"]["off"]["requests_per_s"]) / 2
             found["open"] = _open(server, root, rounds, min(half, _most(server, root)), seconds)
@@ -56,7 +59,7 @@ def run(rounds: int = 7, requests: int = 200_000, seconds: float = 15.0) -> dict
                 found["required"][interval_ms] = part["required"]
         flag = root / "stuck"
         stack.enter_context(_preloaded(root, flag))
-        with steelyard(repository) as server:
+        with steelyard(repository, "--config", str(unsealed)) as server:
             flag.touch()
             found["stuck"] = _closed(server, root, rounds, requests)
             found["stuck_dropped"] = server.metric("steelyard_decisions_total", record="dropped")

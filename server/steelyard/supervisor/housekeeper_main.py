@@ -1,6 +1,7 @@
 """The housekeeper's process: seals the journal and removes what is old. Run by the supervisor with two descriptors."""
 
 import asyncio
+import fcntl
 import logging
 import os
 import signal
@@ -9,11 +10,12 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
+from pathlib import Path
 
 from steelyard.clock import SystemClock
 from steelyard.config import Settings
 from steelyard.errors import EvidenceError, SteelyardError
-from steelyard.evidence.ledger import Removed, Sealed
+from steelyard.evidence.ledger import SEALED_DIRECTORY, Removed, Sealed
 from steelyard.evidence.logging_segments import SegmentLogging
 from steelyard.evidence.payload_retention import remove_old_payloads
 from steelyard.evidence.pressure import Pressure, Waited
@@ -31,15 +33,22 @@ from steelyard.supervisor.housekeeper_line import Line
 
 # How often it looks for closed files. Retention is looked at after every so many looks.
 LOOK_S = 1.0
+LOCK_FILE = ".housekeeper"
 RETENTION_EVERY = 60
 
 
 class Housekeeping:
     """Works on a thread of its own until it is stopped."""
 
-    def __init__(self, settings: Settings, readers: list[SegmentReader], expiring: Expiring) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        readers: list[SegmentReader],
+        expiring: Expiring = lambda model, files: None,
+    ) -> None:
         """Raises EvidenceError or OSError where the data directory cannot be read or written."""
         self.stopped = threading.Event()
+        self._lock = _alone(settings.data / SEALED_DIRECTORY)
         self._settings = settings
         self._readers = readers
         self._expiring = expiring
@@ -67,9 +76,13 @@ class Housekeeping:
                 self._look()
             except _Stopped:
                 return
-            except (EvidenceError, OSError) as error:
-                log("housekeeper.failed", level=logging.ERROR, reason=str(error))
+            except Exception as error:  # what one file does must not keep the others from being sealed
+                log("housekeeper.failed", level=logging.ERROR, reason=str(error) or repr(error))
             self.stopped.wait(LOOK_S)
+
+    def close(self) -> None:
+        """Lets another work there; call when `run` has returned."""
+        os.close(self._lock)
 
     def _look(self) -> None:
         self._seal()
@@ -133,6 +146,19 @@ class Housekeeping:
         return Waited(sum(queue.count for queue in queues), sum(queue.sum_ns for queue in queues))
 
 
+def _alone(directory: Path) -> int:
+    """A lock, for as long as its descriptor is open: a server that was killed may leave a housekeeper that ends its
+    step first, and two would each undo what the other writes down. Raises EvidenceError where another has it."""
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    fd = os.open(directory / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(fd)
+        raise EvidenceError(f"{directory}: another housekeeper is at work there") from None
+    return fd
+
+
 class _Stopped(Exception):
     """The process is to end; what is half done is gone on with at the next start."""
 
@@ -168,6 +194,7 @@ async def serve(control: socket.socket) -> int:
     told.cancel()
     line.close()
     await working
+    work.close()
     await channel.close()
     return 0
 
