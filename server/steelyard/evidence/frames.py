@@ -5,6 +5,7 @@ payload. The first of a file says whose it is; the last of one that was closed s
 """
 
 import json
+import os
 import struct
 import zlib
 from collections.abc import Iterator
@@ -21,6 +22,9 @@ FRAME = struct.Struct("<III")
 MAX_FRAME_BYTES = 4 << 20
 
 _LENGTH = struct.Struct("<H")
+
+# The frame that closes a file is shorter.
+_TAIL_BYTES = 4096
 
 
 class Kind(IntEnum):
@@ -54,6 +58,8 @@ class SegmentReading:
 
     begin: dict[str, Any] = field(default_factory=dict)
     records: list[bytes] = field(default_factory=list)
+    last_chunk: bytes = b""
+    """The payload of the last frame of records."""
     notes: list[dict[str, Any]] = field(default_factory=list)
     gaps: list[Gap] = field(default_factory=list)
     end: dict[str, Any] | None = None
@@ -127,6 +133,7 @@ def read_segment(path: Path) -> SegmentReading:
     reading = SegmentReading()
     for kind, payload, after in read_frames(data):
         if kind is Kind.RECORDS:
+            reading.last_chunk = bytes(payload)
             reading.records += records_of(payload)
         elif kind is Kind.NOTES:
             reading.notes += notes_of(payload)
@@ -141,6 +148,21 @@ def read_segment(path: Path) -> SegmentReading:
     if reading.torn_bytes and reading.end is not None:
         raise EvidenceError(f"{path}: damaged after byte {reading.good_bytes}, where nothing should follow")
     return reading
+
+
+def is_closed(path: Path) -> bool:
+    """Whether the file ends with the frame that closes it: nobody writes to it any more."""
+    try:
+        with path.open("rb") as file:
+            file.seek(-min(_TAIL_BYTES, path.stat().st_size), os.SEEK_END)
+            tail = file.read(_TAIL_BYTES)
+    except OSError:
+        return False
+    for at in range(len(tail) - FRAME.size, -1, -1):
+        length, _, kind = FRAME.unpack_from(tail, at)
+        if kind == Kind.END and at + FRAME.size + length == len(tail):
+            return any(found is Kind.END for found, _, _ in read_frames(tail, at))
+    return False
 
 
 def _checksum(kind: Kind, payload: bytes | memoryview) -> int:

@@ -90,7 +90,7 @@ class Journal:
         self._gaps_to_tell: list[Gap] = []
         self._refusing = False
         self._fd = -1
-        self._file_bytes = self._good_bytes = 0
+        self._file_bytes = 0
         self._records = self._gaps = self._unsynced = 0
         self._began_s = self._synced_s = 0.0
         try:
@@ -148,9 +148,6 @@ class Journal:
         ring = self._ring
         if self._fd < 0:
             self._begin()
-        while self._gaps_to_tell:
-            self._gap(self._gaps_to_tell[0])
-            self._gaps_to_tell.pop(0)
         while True:
             chunk, count = ring.peek(CHUNK_BYTES)
             if not count:
@@ -161,8 +158,9 @@ class Journal:
             self._unsynced += count
         if gap := ring.take_gap():
             self._gaps_to_tell.append(Gap(*gap, "the ring was full"))
+        while self._gaps_to_tell:
             self._gap(self._gaps_to_tell[0])
-            self._gaps_to_tell.clear()
+            self._gaps_to_tell.pop(0)
         self._write_notes()
         now_s = time.monotonic()
         if commit or (self._unsynced and now_s - self._synced_s > SYNC_INTERVAL_S):

@@ -1,7 +1,6 @@
 """A file of the journal as a whole: the records in it where they lie, and whether it was closed."""
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,15 +9,12 @@ import numpy as np
 
 from steelyard.errors import EvidenceError
 from steelyard.evidence.batch import Records
-from steelyard.evidence.frames import FRAME, Gap, Kind, notes_of, read_frames
+from steelyard.evidence.frames import Gap, Kind, notes_of, read_frames
 
 JOURNAL_DIRECTORY = "journal"
 SUFFIX = ".log"
 
 _LENGTH_BYTES = 2
-
-# The frame that closes a file is shorter.
-_TAIL_BYTES = 4096
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,18 +94,3 @@ def read_journal_file(path: Path) -> JournalFile:
         raise EvidenceError(f"{path}: damaged after byte {good}, where nothing should follow")
     records = Records(np.frombuffer(data, np.uint8), np.array(starts, np.int64), np.array(lengths, np.int64))
     return JournalFile(name_of(path), begin, end, records, notes, gaps, torn)
-
-
-def is_closed(path: Path) -> bool:
-    """Whether the file ends with the frame that closes it: nobody writes to it any more."""
-    try:
-        with path.open("rb") as file:
-            file.seek(-min(_TAIL_BYTES, path.stat().st_size), os.SEEK_END)
-            tail = file.read(_TAIL_BYTES)
-    except OSError:
-        return False
-    for at in range(len(tail) - FRAME.size, -1, -1):
-        length, _, kind = FRAME.unpack_from(tail, at)
-        if kind == Kind.END and at + FRAME.size + length == len(tail):
-            return any(found is Kind.END for found, _, _ in read_frames(tail, at))
-    return False

@@ -8,7 +8,16 @@ from pathlib import Path
 
 from steelyard._native.journal import Ring
 from steelyard.errors import EvidenceError
-from steelyard.evidence.frames import Gap, Kind, SegmentReading, frame, json_frame, read_frames, read_segment
+from steelyard.evidence.frames import (
+    Gap,
+    Kind,
+    SegmentReading,
+    frame,
+    is_closed,
+    json_frame,
+    read_segment,
+    records_of,
+)
 from steelyard.evidence.journal import CHUNK_BYTES
 
 # What is known of a process that was killed with all that knew of it.
@@ -36,36 +45,57 @@ def recover(directory: Path, ring: Ring | None, lost: int, unix_ns: int) -> list
     """
     if ring is None and not directory.is_dir():
         return []
-    found: list[tuple[Path, int]] = []
+    found: list[tuple[Path, int, SegmentReading]] = []
     try:
         found += _all_unclosed(directory)
         if ring is not None and not found and (lost or ring.head != ring.tail):
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
             path = directory / f"{unix_ns:020d}.log"
-            found = [(path, os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))]
+            found = [
+                (
+                    path,
+                    os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600),
+                    SegmentReading(),
+                )
+            ]
         recovered = []
-        for place, (path, fd) in enumerate(found):
+        for place, (path, fd, reading) in enumerate(found):
             is_last = place == len(found) - 1
             recovered.append(
-                _close(path, fd, ring if is_last else None, ring is None, lost if is_last else 0, unix_ns)
+                _close(
+                    path,
+                    fd,
+                    reading,
+                    ring if is_last else None,
+                    ring is None,
+                    lost if is_last else 0,
+                    unix_ns,
+                )
             )
     except OSError as error:
         raise EvidenceError(f"{directory}: the journal cannot be recovered: {error.strerror}") from None
     finally:
-        for _, fd in found:
+        for _, fd, _ in found:
             os.close(fd)
     return recovered
 
 
-def _all_unclosed(directory: Path) -> Iterator[tuple[Path, int]]:
+def _all_unclosed(directory: Path) -> Iterator[tuple[Path, int, SegmentReading]]:
     for path in sorted(directory.glob("*.log")):
         try:
             fd = _unclosed(path)
         except FileNotFoundError:
             # It was closed, and has been sealed since.
             continue
-        if fd is not None:
-            yield path, fd
+        if fd is None:
+            continue
+        try:
+            reading = read_segment(path)
+        except EvidenceError:
+            # It has an end, and damage behind that, which an audit finds.
+            os.close(fd)
+            continue
+        yield path, fd, reading
 
 
 def _unclosed(path: Path) -> int | None:
@@ -76,38 +106,30 @@ def _unclosed(path: Path) -> int | None:
     except BlockingIOError:
         os.close(fd)
         return None
-    if _ends(path, fd):
+    if is_closed(path):
         os.close(fd)
         return None
     return fd
 
 
-def _ends(path: Path, fd: int) -> bool:
-    """Whether the file's last frame says that it was closed; looks at its tail first."""
-    size = os.fstat(fd).st_size
-    tail = os.pread(fd, 4096, max(0, size - 4096))
-    at = tail.rfind(b'{"records":')
-    if at < 12:
-        return False
-    return any(kind is Kind.END for kind, _, _ in read_frames(tail, at - 12))
-
-
-def _close(path: Path, fd: int, ring: Ring | None, is_alone: bool, lost: int, unix_ns: int) -> Recovered:
-    reading: SegmentReading = read_segment(path)
+def _close(
+    path: Path, fd: int, reading: SegmentReading, ring: Ring | None, is_alone: bool, lost: int, unix_ns: int
+) -> Recovered:
     at = reading.good_bytes
     os.ftruncate(fd, at)
     records, gaps = len(reading.records), sum(gap.count for gap in reading.gaps)
     taken = 0
     if ring is not None:
-        last = _last_records(path)
+        last = reading.last_chunk
         while True:
             chunk, count = ring.peek(CHUNK_BYTES)
             if not count:
                 break
             # It may have been killed between writing a chunk and saying so.
             if last and chunk[: len(last)] == last:
-                ring.taken(len(last), _count(last), True)
-                taken += _count(last)
+                count = sum(1 for _ in records_of(memoryview(last)))
+                ring.taken(len(last), count, True)
+                taken += count
             else:
                 at = _write(fd, frame(Kind.RECORDS, chunk), at)
                 ring.taken(len(chunk), count, True)
@@ -134,20 +156,3 @@ def _write(fd: int, data: bytes, at: int) -> int:
         written = os.pwrite(fd, view, at)
         view, at = view[written:], at + written
     return at
-
-
-def _last_records(path: Path) -> bytes:
-    """The payload of the last whole frame of records."""
-    last = b""
-    for kind, payload, _ in read_frames(path.read_bytes()):
-        if kind is Kind.RECORDS:
-            last = bytes(payload)
-    return last
-
-
-def _count(payload: bytes) -> int:
-    at = count = 0
-    while at < len(payload):
-        at += 2 + int.from_bytes(payload[at : at + 2], "little")
-        count += 1
-    return count

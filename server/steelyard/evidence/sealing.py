@@ -11,13 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from steelyard.errors import EvidenceError
-from steelyard.evidence.journal_file import (
-    JournalFile,
-    is_closed,
-    journal_files,
-    name_of,
-    read_journal_file,
-)
+from steelyard.evidence.frames import is_closed
+from steelyard.evidence.journal_file import JournalFile, journal_files, name_of, read_journal_file
 from steelyard.evidence.ledger import SEALED_DIRECTORY, Ledger, Sealed, append_to_ledger, read_ledger
 from steelyard.evidence.notes_file import notes_path, write_notes
 from steelyard.evidence.sealed_file import SUFFIX, Pause, Summary, read_summary, sync_directory, write_sealed
