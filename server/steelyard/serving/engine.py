@@ -202,8 +202,11 @@ class Engine:
 
     def _pump(self, arrivals: list[Arrival]) -> bool:
         last = self._intake.take(arrivals)
-        ran_inline = last is not None and self._run_at_once(*last)
-        return self._dispatch() or ran_inline
+        if last is not None and self._run_at_once(*last):
+            # Nothing else waited, nor does now.
+            self._ledger.show_gauges()
+            return True
+        return self._dispatch()
 
     def _run_at_once(
         self, version: ServedVersion, tickets: list[Ticket], rows: int, key: tuple[int, ...], due_ns: int
