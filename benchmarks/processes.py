@@ -174,6 +174,30 @@ def h2load(
     return Load(float(rate.group(1)), quantiles[49] / 1000, quantiles[98] / 1000, int(data.group(1)))
 
 
+@contextlib.contextmanager
+def steady_load(
+    port: int, body: Path, requests_per_s: float, connections: int, seconds: int
+) -> Iterator[None]:
+    """h2load beside something else: calls of ModelInfer with `body` (framed) at a steady rate, `seconds` at most."""
+    command = ["h2load", "-t1", "-c", str(connections), "-m", "16", "-d", str(body), "-D", str(seconds)]
+    command += [f"--rps={requests_per_s / connections:.3f}"]
+    command += [
+        "-H",
+        "content-type: application/grpc",
+        "-H",
+        "te: trailers",
+        f"http://127.0.0.1:{port}/{METHOD}",
+    ]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        yield
+        if process.poll() is not None:
+            raise RuntimeError(f"h2load ended before what was measured beside it: {process.returncode}")
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
 def resident_mib(pid: int) -> float:
     """Resident memory of a process, MiB."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20

@@ -18,7 +18,7 @@ from typing import Any
 import onnxruntime as ort
 
 from benchmarks.benchmark import Chart
-from benchmarks.processes import ceiling, h2load, steelyard
+from benchmarks.processes import ceiling, h2load, steady_load, steelyard
 from benchmarks.real_models import RealModel, real_models
 from benchmarks.tiny import framed
 
@@ -103,7 +103,12 @@ def compare(model: RealModel, rounds: int, seconds: float) -> dict[str, Any]:
         best: dict[Way, list[float]] = {way: [] for way in contenders}
         served: list[float] = []
         beside: list[float] = []
-        with steelyard(repository) as server, ceiling("grpcio", str(file)) as nothing_else:
+        left: list[float] = []
+        with (
+            steelyard(repository) as server,
+            ceiling("grpcio", str(file)) as nothing_else,
+            ceiling("http2") as sketch,
+        ):
             requests = max(IN_FLIGHT * 2, int(looked[contenders[0]] * seconds))
             h2load(server.port, body, max(requests // 4, IN_FLIGHT), 4, IN_FLIGHT // 4)
             h2load(nothing_else, body, IN_FLIGHT, 4, IN_FLIGHT // 4)
@@ -112,6 +117,8 @@ def compare(model: RealModel, rounds: int, seconds: float) -> dict[str, Any]:
                     best[way].append(bare.rate(way, seconds))
                 served.append(h2load(server.port, body, requests, 4, IN_FLIGHT // 4).requests_per_s)
                 beside.append(h2load(nothing_else, body, requests, 4, IN_FLIGHT // 4).requests_per_s)
+                with steady_load(sketch, body, served[-1], 4, int(2 * seconds) + 30):
+                    left.append(bare.rate(contenders[0], seconds))
             rows = server.metric("steelyard_rows_total", model=model.name)
             batches = server.metric("steelyard_batches_total", model=model.name)
             asked = server.metric("steelyard_requests_total", model=model.name)
@@ -124,6 +131,7 @@ def compare(model: RealModel, rounds: int, seconds: float) -> dict[str, Any]:
         "bare": best[winner],
         "bare_way": str(winner),
         "ratios": [ours / theirs for ours, theirs in zip(served, best[winner], strict=True)],
+        "left_ratios": [some / theirs for some, theirs in zip(left, best[contenders[0]], strict=True)],
         "grpc_aio_ratios": [other / theirs for other, theirs in zip(beside, best[winner], strict=True)],
         "mean_batch_rows": rows / batches,
     }
@@ -132,14 +140,17 @@ def compare(model: RealModel, rounds: int, seconds: float) -> dict[str, Any]:
 def report(found: dict[str, Any]) -> list[str]:
     """The table, line by line."""
     lines = [
-        "| model | served/s | bare/s | bare's best way | served ÷ bare (spread) | grpc.aio and a run ÷ bare | batch |",
-        "|---|---|---|---|---|---|---|",
+        "| model | served/s | bare/s | bare's best way | served ÷ bare (spread) "
+        "| bare beside the requests ÷ bare | grpc.aio and a run ÷ bare | batch |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for name, row in found.items():
         ratios = row["ratios"]
         lines.append(
             f"| {name} | {statistics.median(row['served']):.0f} | {statistics.median(row['bare']):.0f} "
             f"| {row['bare_way']} | {statistics.median(ratios):.3f} ({min(ratios):.3f}–{max(ratios):.3f}) "
+            f"| {statistics.median(row['left_ratios']):.3f} "
+            f"({min(row['left_ratios']):.3f}–{max(row['left_ratios']):.3f}) "
             f"| {statistics.median(row['grpc_aio_ratios']):.3f} | {row['mean_batch_rows']:.1f} |"
         )
     return lines
