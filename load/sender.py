@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from load.alarm import Alarm
+from steelyard.alarm import Alarm
 from load.connection import Connection
 from load.job import UNSENT, Glimpse, Job, Part
 from steelyard.client.target import parse_target

@@ -35,6 +35,14 @@ def test_only_the_culprit_of_a_batch_gets_the_error(ask: Asker) -> None:
     assert executions(ask, "gathered")[0] - before == 1
 
 
+def test_waiting_for_others_costs_nobody_the_deadline(ask: Asker) -> None:
+    ids = np.array([[3]], np.int64)
+    # Far less than batches of this model may wait to fill, so that the deadline ends the wait.
+    for _ in range(5):
+        answer = ask.start(request("gathered", {"ids": ids}), timeout=0.3).result()
+        assert arrays(pb.ModelInferResponse.FromString(answer))["vectors"].tolist() == [[[3.0] * 4]]
+
+
 def test_a_caller_who_keeps_failing_still_gets_its_good_answers(server: Server) -> None:
     with Asker(server.address) as own:
         for _ in range(5):

@@ -2,12 +2,14 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Sequence
 from typing import Any, Final
 
 from steelyard._native import path
 from steelyard._native.observe import Slot
 from steelyard._native.path import let_go
+from steelyard.alarm import Alarm
 from steelyard.clock import Clock
 from steelyard.errors import (
     Cancelled,
@@ -100,8 +102,9 @@ class Engine:
         self._intake = path.Intake(self._admission, catalog.routes, self._suspects.callers, clock.now_ns)
         self._answer_all = path.answer_all
         self._inbox = Inbox(loop, self._now_ns, self._pump)
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_ns = 0
+        self._alarm = Alarm()
+        self._alarm_ns: int | None = None
+        loop.add_reader(self._alarm.descriptor, self._wake)
         self.accepting = True
 
     @property
@@ -196,8 +199,8 @@ class Engine:
 
     def close(self, wait: bool = True) -> None:
         """Ends the executor's threads; call after `drain`. Without `wait`, a run that hangs is left behind."""
-        if self._timer is not None:
-            self._timer.cancel()
+        self._loop.remove_reader(self._alarm.descriptor)
+        self._alarm.close()
         self._executor.close(wait)
 
     def _pump(self, arrivals: list[Arrival]) -> bool:
@@ -227,7 +230,7 @@ class Engine:
         self._settle(job)
 
     def _dispatch(self) -> bool:
-        """Runs whatever can run now, and sets the timer for what cannot yet. Returns whether anything ran inline."""
+        """Runs whatever can run now, and sets the alarm for what cannot yet. Returns whether anything ran inline."""
         scheduler = self._scheduler
         ran_inline = False
         while True:
@@ -259,15 +262,15 @@ class Engine:
                 self._executor.submit(Job(batch, version))
         self._ledger.show_gauges()
         wakeup_ns = scheduler.next_wakeup_ns(now_ns)
-        if wakeup_ns is not None and (self._timer is None or wakeup_ns != self._timer_ns):
-            if self._timer is not None:
-                self._timer.cancel()
-            self._timer_ns = wakeup_ns
-            self._timer = self._loop.call_later(max(0, wakeup_ns - now_ns) / 1e9, self._wake)
+        if wakeup_ns is not None and wakeup_ns != self._alarm_ns:
+            self._alarm_ns = wakeup_ns
+            # The injected clock need not be the system's.
+            self._alarm.set(time.monotonic_ns() + max(0, wakeup_ns - now_ns))
         return ran_inline
 
     def _wake(self) -> None:
-        self._timer = None
+        self._alarm.read()
+        self._alarm_ns = None
         self._dispatch()
 
     def _finish(self, jobs: list[Work]) -> None:
