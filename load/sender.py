@@ -9,9 +9,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from steelyard.alarm import Alarm
 from load.connection import Connection
 from load.job import UNSENT, Glimpse, Job, Part
+from steelyard.alarm import Alarm
 from steelyard.client.target import parse_target
 from steelyard.errors import Unavailable
 from steelyard.rpc import codes

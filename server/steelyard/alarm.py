@@ -1,7 +1,8 @@
 """An alarm at a moment of the monotonic clock, as a file descriptor that an event loop watches.
 
 Timers of event loops go by whole milliseconds: a batch, or a request of the load generator's, would leave up to one too
-late, and for less than half of one a loop goes round without a rest. `timerfd_create(2)` is as fine as the kernel's own timers; Python has it from 3.13 on.
+late, and for less than half of one a loop goes round without a rest. `timerfd_create(2)` is as fine as the kernel's own
+timers; Python has it from 3.13 on.
 """
 
 import contextlib

@@ -141,7 +141,9 @@ def test_waiting_ends_where_it_cannot_pay_and_where_a_deadline_needs_it() -> Non
     waiting = simulate(queue(SHARED, max_queue_delay_ns=50 * MS), at_once(1), line(SHARED))
     assert waiting.runs[0].at_ns == 50 * MS
     due = simulate(queue(SHARED, max_queue_delay_ns=50 * MS), at_once(1, deadline_ns=30 * MS), line(SHARED))
-    assert 5 * MS < due.runs[0].at_ns < 15 * MS, "half of what the caller gave is for the run and the way back"
+    assert 5 * MS < due.runs[0].at_ns < 15 * MS, (
+        "half of what the caller gave is for the run and the way back"
+    )
     short = simulate(queue(SHARED, max_queue_delay_ns=50 * MS), at_once(1, deadline_ns=11 * MS), line(SHARED))
     assert short.runs[0].at_ns == 0
     assert short.given_up == []
