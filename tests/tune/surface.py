@@ -59,12 +59,15 @@ class Surface:
         found = {}
         for one in candidates:
             rate = min(rate_per_s, self.capacity(one))
-            found[one] = self._sample(one, rate, self.p99_ms(one, rate_per_s), seconds)
+            delivered = rate / rate_per_s
+            found[one] = self._sample(one, rate, self.p99_ms(one, rate_per_s), seconds, delivered)
         return found
 
-    def _sample(self, one: Candidate, rate: float, p99_ms: float, seconds: float) -> Sample:
+    def _sample(
+        self, one: Candidate, rate: float, p99_ms: float, seconds: float, delivered: float = 1.0
+    ) -> Sample:
         self.spent_s += seconds
         self.measured.add(one)
         # What disturbs a machine only ever slows it.
         slowed = 1 + self.noise * self._random.random()
-        return Sample(rate / slowed, p99_ms / 2, p99_ms * slowed, 1000, 0)
+        return Sample(rate / slowed, p99_ms / 2, p99_ms * slowed, 1000, 0, delivered / slowed)

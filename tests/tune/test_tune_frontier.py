@@ -15,7 +15,7 @@ RATES = (10.0, 20.0, 30.0)
 
 
 def point(candidate: Candidate, rate: float, p99_ms: float, delivered: float = 1.0, failed: int = 0) -> Point:
-    return Point(candidate, rate, Sample(rate * delivered, p99_ms / 2, p99_ms, 100, failed))
+    return Point(candidate, rate, Sample(rate * delivered, p99_ms / 2, p99_ms, 100, failed, delivered))
 
 
 points = st.lists(

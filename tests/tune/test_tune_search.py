@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 
 from steelyard.models.manifest import Serving, SessionOptions
 from steelyard.tune.candidate import MAX_SHAPES, SPINNING, Candidate, current, shapes, variants
+from steelyard.tune.load import gaps
+from steelyard.tune.sample import Sample, sample_of
 from steelyard.tune.search import Found, Wish, search
 from tests.tune.surface import Surface
 
@@ -94,3 +96,35 @@ def test_the_present_way_is_what_the_manifest_says_within_the_budget():
     assert current(Serving(), 4) == Candidate(4, 1, 64, 0, False, "all")
     assert current(Serving(threads=8, session_options=options), 4) == Candidate(1, 4, 64, 0, True, "all")
     assert current(Serving(instances=3, session_options=options), 4).spinning is False
+
+
+class Prompt(Surface):
+    """Answers a millisecond after each request that comes at random, as a load has them come."""
+
+    def opened(self, candidates, rate_per_s, seconds):
+        self.seed += 1
+        return {one: self._prompt(one, rate_per_s, seconds) for one in candidates}
+
+    def _prompt(self, one: Candidate, rate_per_s: float, seconds: float) -> Sample:
+        self.measured.add(one)
+        due_s = gaps(rate_per_s, seconds, self.seed)
+        self.spent_s += sum(due_s)
+        return sample_of([1.0] * len(due_s), sum(due_s) + 0.001, 0, sum(due_s))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.sampled_from((50, 100, 250, 600, 2400)), st.sampled_from((60, 120, 300)), st.integers(0, 1000))
+def test_chance_in_how_many_requests_come_rejects_no_way_of_serving(rate, seconds, seed):
+    surface = Prompt(rate, {(2, 1, False): 1.0, (1, 2, False): 0.6, (1, 2, True): 0.6}, seed=seed)
+    found = tried(surface, p99_ms=50, seconds=seconds)
+    assert found.chosen is not None
+    assert found.chosen.rate_per_s == max(point.rate_per_s for point in found.points)
+
+
+def test_who_falls_behind_is_told_from_who_is_late_by_the_same_time():
+    rate = 100.0
+    due_s = [place / rate for place in range(1, 201)]
+    steady = sample_of([80.0] * 200, due_s[-1] + 0.08, 0, due_s[-1])
+    assert steady.delivered == 1.0
+    behind = sample_of([1.2 * place * 10 - place * 10 for place in range(1, 201)], 2.4, 0, due_s[-1])
+    assert 0.8 < behind.delivered < 0.9

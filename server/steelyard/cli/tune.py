@@ -217,7 +217,7 @@ def _print(tuned: "Tuned", written: list[Path]) -> None:
             f"{point.sample.p50_ms:,.2f}",
             f"{point.sample.p99_ms:,.2f}",
             "█" * max(1, round(_BAR * point.sample.answers_per_s / most)),
-            "chosen" if point == chosen else "" if point.meets(tuned.p99_ms) else "too slow",
+            "chosen" if point == chosen else point.problem(tuned.p99_ms),
         )
         for point in shown
     ]
@@ -231,6 +231,7 @@ def _print(tuned: "Tuned", written: list[Path]) -> None:
         least = nearest(points) if points else None
         said = (
             f"{least.sample.p99_ms:.2f} ms at {least.rate_per_s:,.0f} requests a second, by {least.candidate}"
+            f" ({least.problem(tuned.p99_ms) or 'which failed at a lower rate'})"
             if least is not None
             else "no answer at all"
         )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from steelyard.tune.candidate import Candidate
 from steelyard.tune.sample import Sample
 
-# What is delivered of what was offered; less, and the queue grows for as long as the load lasts.
+# Answers come at so much of the rate of requests at least; less, and the queue grows for as long as the load lasts.
 DELIVERED = 0.95
 
 # The present way to serve stays beside one that serves at most so many times as much, or at the same rate has a p99
@@ -23,10 +23,17 @@ class Point:
     sample: Sample
 
     def meets(self, p99_ms: float) -> bool:
-        """Whether that many requests were served, and 99 in 100 of them as fast as that."""
+        """Whether all requests were served as they came, and 99 in 100 of them as fast as that."""
+        return not self.problem(p99_ms)
+
+    def problem(self, p99_ms: float) -> str:
+        """In a word or two why it does not meet `p99_ms`; empty where it does."""
         sample = self.sample
-        kept_up = sample.answers_per_s >= DELIVERED * self.rate_per_s
-        return kept_up and not sample.failed and sample.p99_ms <= p99_ms
+        if sample.failed or not sample.answered:
+            return "fails"
+        if sample.p99_ms > p99_ms:
+            return "too slow"
+        return "falls behind" if sample.delivered < DELIVERED else ""
 
 
 def frontier(points: Sequence[Point]) -> list[Point]:

@@ -80,8 +80,7 @@ class Load:
         """Requests at random moments (Poisson), sent when they are due whatever became of those before; times count
         from when each was due."""
         following = cycle(bodies)
-        seconds = min(max(seconds, LEAST_ANSWERS / rate_per_s), LONGEST * seconds)
-        gaps = np.random.default_rng(seed).exponential(1 / rate_per_s, max(1, round(rate_per_s * seconds)))
+        gaps_s = gaps(rate_per_s, seconds, seed)
         latencies_ms: list[float] = []
         failed = 0
         open_calls: set[asyncio.Task[None]] = set()
@@ -99,7 +98,7 @@ class Load:
 
         with _undisturbed():
             due_s = began_s = time.monotonic()
-            for gap_s in gaps.tolist():
+            for gap_s in gaps_s:
                 due_s += gap_s
                 ahead_s = due_s - time.monotonic()
                 if ahead_s > 0:
@@ -112,7 +111,15 @@ class Load:
                 task.add_done_callback(open_calls.discard)
             if open_calls:
                 await asyncio.wait(open_calls)
-        return sample_of(latencies_ms, max(last_s, due_s) - began_s, failed)
+        return sample_of(latencies_ms, max(last_s, due_s) - began_s, failed, due_s - began_s)
+
+
+def gaps(rate_per_s: float, seconds: float, seed: int) -> list[float]:
+    """Seconds between requests that come at random, for about so long; what they come to in all differs with chance."""
+    seconds = min(max(seconds, LEAST_ANSWERS / rate_per_s), LONGEST * seconds)
+    count = max(1, round(rate_per_s * seconds))
+    drawn: list[float] = np.random.default_rng(seed).exponential(1 / rate_per_s, count).tolist()
+    return drawn
 
 
 @contextmanager

@@ -17,17 +17,27 @@ class Sample:
     answered: int
     failed: int
     """Refused, failed, or without an answer when the load was over."""
+    delivered: float = 1.0
+    """How fast answers came, as a share of how fast requests really came; less than 1 where they fell behind."""
 
 
-def sample_of(latencies_ms: Sequence[float], seconds: float, failed: int) -> Sample:
-    """latencies_ms: of what was answered within `seconds`."""
+def sample_of(
+    latencies_ms: Sequence[float], seconds: float, failed: int, offered_s: float | None = None
+) -> Sample:
+    """latencies_ms: of what was answered within `seconds`. offered_s: when the last request was due, where they were
+    sent whatever became of those before."""
     ordered = sorted(latencies_ms)
+    delivered = 1.0
+    if offered_s and ordered:
+        # Answers come a latency after their requests however well a server keeps up; low ones have no queue in them.
+        delivered = offered_s / max(offered_s, seconds - at_rank(ordered, 5) / 1e3)
     return Sample(
         len(ordered) / seconds if seconds > 0 else 0.0,
         at_rank(ordered, 50),
         at_rank(ordered, 99),
         len(ordered),
         failed,
+        delivered,
     )
 
 
@@ -47,4 +57,5 @@ def together(samples: Sequence[Sample]) -> Sample:
         statistics.median(one.p99_ms for one in samples),
         sum(one.answered for one in samples),
         sum(one.failed for one in samples),
+        statistics.median(one.delivered for one in samples),
     )
