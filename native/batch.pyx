@@ -1,4 +1,4 @@
-"""Batch assembly: the rows of many requests, copied once into one contiguous buffer."""
+"""Batches: how large they are best, and the rows of many requests, copied once into one contiguous buffer."""
 
 from cpython.buffer cimport (
     PyBUF_C_CONTIGUOUS,
@@ -8,7 +8,12 @@ from cpython.buffer cimport (
     PyObject_CheckBuffer,
     PyObject_GetBuffer,
 )
+from libc.stdint cimport int64_t
 from libc.string cimport memcpy
+
+from array import array
+
+include "batch_plan.pxi"
 
 # Below this size a copy is cheaper than giving up and taking back the GIL (about 0.2 µs uncontended, but up to a
 # switch interval when another thread wants it). At about 10 GB/s, 256 KiB are 25 µs.

@@ -59,6 +59,7 @@ class CostModel:
         "_lengths",
         "_limit",
         "_measured",
+        "_met",
         "_overhead_ns",
         "beside",
         "by_shape",
@@ -69,6 +70,7 @@ class CostModel:
     def __init__(self) -> None:
         self._measured: list[tuple[int, int]] = []
         self.by_shape: dict[object, Curve] = {}
+        self._met: dict[object, None] = {}
         self._lengths: list[int] | None = None
         self._base: Curve | None = None
         self._base_shape: object = ()
@@ -154,8 +156,28 @@ class CostModel:
             else:
                 ns = int(2 * ns / (1 + self.beside))
         if curve is None:
+            if not self._is_worth_a_curve(shape):
+                return
             curve = self._first_of(shape, rows, float(ns))
+        elif shape != self._base_shape:
+            self.by_shape[shape] = self.by_shape.pop(shape)
         curve.observe(rows, ns, weight)
+
+    def _is_worth_a_curve(self, shape: object) -> bool:
+        """Whether a shape of which nothing is known may have a place: where there is one, or it was met lately.
+
+        Of shapes without end hardly one comes twice: a curve made and thrown away for each would cost more than it
+        could save.
+        """
+        if len(self.by_shape) < SHAPES_KEPT:
+            return True
+        if shape in self._met:
+            del self._met[shape]
+            return True
+        if len(self._met) >= SHAPES_KEPT:
+            del self._met[next(iter(self._met))]
+        self._met[shape] = None
+        return False
 
     def _first_of(self, shape: object, rows: int, ns: float) -> Curve:
         """The curve of a shape that is met for the first time: as warm-up's, and as high as this run says."""
@@ -169,8 +191,8 @@ class CostModel:
             points = [(size, live * ratio) for size, _, live in base.points]
             curve = Curve(points, self._limit, self._overhead_ns, tried=False)
         if len(self.by_shape) >= SHAPES_KEPT:
-            oldest = next(key for key in self.by_shape if key != self._base_shape)
-            del self.by_shape[oldest]
+            # The one that was learned from the longest ago, which comes first.
+            del self.by_shape[next(key for key in self.by_shape if key != self._base_shape)]
         self.by_shape[shape] = curve
         self._lengths = None
         return curve

@@ -3,6 +3,8 @@
 from array import array
 from collections.abc import Iterable
 
+from steelyard._native.batch import plan
+
 # A size counts as efficient while its cost per row is within this share of the best smaller one: less than the
 # noise of a shared machine, more than what a larger batch saves elsewhere (fewer hand-overs). Rows that wait are cut
 # otherwise than greedily only where that saves more than this.
@@ -226,38 +228,14 @@ class Curve:
     def _plan(self) -> None:
         """Costs of all sizes, which of them are efficient, and for any rows that wait the best first batch."""
         self._sizes = sizes = sorted(self._live)
-        live, limit = self._live, min(self.limit, PLANNED_ROWS)
-        self._planned = dict(live)
-        costs = [live[sizes[0]] / sizes[0]]
-        costs += [_between(sizes, live, rows) for rows in range(1, limit + 1)]
-        costs[0] = costs[1]
-        self._costs = array("d", costs)
-        whole = [ns + self.overhead_ns for ns in costs]
-        allowed = [True] * (limit + 1)
-        least = whole[1]
-        for rows in range(2, limit + 1):
-            per_row = whole[rows] / rows
-            allowed[rows] = per_row <= least * (1 + EFFICIENT_WITHIN)
-            if per_row < least:
-                least = per_row
-        cuts = [rows for rows in reversed(sizes) if rows <= limit and allowed[rows]]
-        if 1 not in live:
-            cuts.append(1)
-        first, total = [0], [0.0]
-        for waiting in range(1, 2 * limit + 1):
-            rows = min(waiting, limit)
-            while not allowed[rows]:
-                rows -= 1
-            most = whole[rows] + total[waiting - rows]
-            best, found = most * (1 - EFFICIENT_WITHIN), rows
-            for cut in cuts:
-                if cut < waiting and whole[cut] + total[waiting - cut] < best:
-                    best, found = whole[cut] + total[waiting - cut], cut
-            first.append(found)
-            total.append(whole[found] + total[waiting - found])
-        self._first, self._total, self._allowed = array("i", first), array("d", total), bytearray(allowed)
+        limit = min(self.limit, PLANNED_ROWS)
+        self._planned = dict(self._live)
+        live = array("d", [self._live[size] for size in sizes])
+        self._costs, self._allowed, self._first, self._total = plan(
+            array("q", sizes), live, limit, self.overhead_ns, EFFICIENT_WITHIN
+        )
         self.greedy = not self._untried and all(
-            rows == min(waiting, limit) for waiting, rows in enumerate(first)
+            rows == min(waiting, limit) for waiting, rows in enumerate(self._first)
         )
 
 

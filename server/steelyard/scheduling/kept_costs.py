@@ -4,8 +4,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-# Shapes whose costs are kept: real traffic has few or endless ones, and for the endless nothing is learned. The one
-# that was made first goes first.
+# Shapes whose costs are kept: real traffic has few or endless ones. When there are as many, only a shape that comes
+# again soon takes the place of another, of the one that did not run for the longest.
 SHAPES_KEPT = 64
 
 # More runs than this make no figure surer, when those of several workers are put together: costs change with the day.
