@@ -20,9 +20,15 @@ def measure(names: tuple[str, ...], quick: bool, listed: bool, out: Path) -> Non
     `python -m benchmarks gates` is a command of its own: ratios that are held against thresholds.
     """
     # What the benchmarks compare with is imported with them, seconds of it, and the gates need little of that.
-    from benchmarks.host import host
-    from benchmarks.results import keep
-    from benchmarks.table import chosen
+    try:
+        from benchmarks.host import host
+        from benchmarks.results import keep
+        from benchmarks.table import chosen
+    except ModuleNotFoundError as error:
+        raise click.ClickException(
+            f"{error.name} is not installed, which the benchmarks compare with or draw by: "
+            "`make bench` installs all of it, or pip install '.[bench,examples]'"
+        ) from None
 
     try:
         benchmarks = chosen(names)

@@ -86,11 +86,8 @@ def run(
                 rate = SHARE_OF_CAPACITY * min(capacity, _reached(server, bodies[ON], capacity, seconds))
                 lasting = max(2 * seconds, 2.0, min(tail_requests / rate, TAIL_SECONDS))
                 opened = _open(server, sketch, bodies[ON], rate, rounds, lasting)
-        ratios = [ratio for row in closed.values() for ratio in row["ratios"]]
         found[model.name] = {
             "closed": closed,
-            "median": statistics.median(ratios),
-            "low": lower_bound([statistics.median(row["ratios"]) for row in closed.values()]),
             "capacity": capacity,
             "open": opened,
         }
@@ -107,8 +104,8 @@ def lower_bound(ratios: list[float]) -> float:
 def _on_and_off(
     server: Served, bodies: dict[str, Path], flights: int, rounds: int, seconds: float
 ) -> dict[str, list[float]]:
-    connections = min(flights, 4)
-    flights = -(-flights // connections)
+    connections = next(count for count in (4, 3, 2, 1) if not flights % count)
+    flights //= connections
     rates: dict[str, list[float]] = {ON: [], OFF: []}
     # How many requests fill the time; more is learned while nothing is measured.
     some = {
@@ -215,26 +212,28 @@ def _cost(server: Served, before: dict[int, tuple[int, int]]) -> tuple[Cost, int
 def report(found: dict[str, Any]) -> list[str]:
     """The tables, line by line."""
     lines = [
-        "| model | requests/s on ÷ off, median | lower 95 % bound | worst concurrency: median | its lower bound |",
-        "|---|---|---|---|---|",
+        "| model | on ÷ off by requests in flight: median (lower 95 % bound) | lowest median | lowest bound |",
+        "|---|---|---|---|",
     ]
     for name, row in found.items():
-        medians = {flights: statistics.median(at["ratios"]) for flights, at in row["closed"].items()}
-        worst = min(medians, key=lambda flights: medians[flights])
-        low = lower_bound(row["closed"][worst]["ratios"])
-        lines.append(
-            f"| {name} | {row['median']:.3f} | {row['low']:.3f} | {worst}: {medians[worst]:.3f} | {low:.3f} |"
-        )
+        at = {
+            flights: (statistics.median(one["ratios"]), lower_bound(one["ratios"]))
+            for flights, one in row["closed"].items()
+        }
+        each = ", ".join(f"{flights}: {median:.2f} ({low:.2f})" for flights, (median, low) in at.items())
+        lowest = [min(figures) for figures in zip(*at.values(), strict=True)]
+        lines.append(f"| {name} | {each} | {lowest[0]:.3f} | {lowest[1]:.3f} |")
     lines += [
         "",
         "| model | open loop, requests/s | p99, ms | ideal queue's | p99 ÷ ideal | the client's own, ms |",
     ]
     lines += ["|---|---|---|---|---|---|"]
     for name, row in found.items():
-        at = row["open"]
-        ours, ideal = statistics.median(at["p99_ms"]), statistics.median(at["ideal_p99_ms"])
-        client = statistics.median(at["client_p99_ms"])
+        tail = row["open"]
+        ours, ideal, client = (
+            statistics.median(tail[key]) for key in ("p99_ms", "ideal_p99_ms", "client_p99_ms")
+        )
         lines.append(
-            f"| {name} | {at['rate']:.0f} | {ours:.2f} | {ideal:.2f} | {at['ratio']:.2f} | {client:.2f} |"
+            f"| {name} | {tail['rate']:.0f} | {ours:.2f} | {ideal:.2f} | {tail['ratio']:.2f} | {client:.2f} |"
         )
     return lines

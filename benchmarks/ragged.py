@@ -29,7 +29,8 @@ SENTENCES = Path(__file__).parents[1] / "examples" / "sentences"
 MAX_TOKENS = 256
 IN_FLIGHT = 64
 REQUESTS = 1000
-FIRST_COME = 16
+# Rows that first-come batches have, padded to their longest. The more, the more of them is padding.
+FIRST_COME = (16, 4, 2)
 MOST_TOGETHER = 32
 ROUNDS = 5
 # Sizes and lengths at which the optimum's costs are measured; between them it goes by straight lines.
@@ -187,17 +188,19 @@ async def served_rate(port: int, model: str, rows: Sequence[Ids]) -> float:
 def run(rounds: int = ROUNDS, requests: int = REQUESTS) -> dict[str, Any]:
     """Sentences a second of each way, round by round, and the share of padding that was served."""
     rows = tokens(requests)
+    first_come = {
+        f"first come, batches of {size}": [
+            list(range(start, min(start + size, len(rows)))) for start in range(0, len(rows), size)
+        ]
+        for size in FIRST_COME
+    }
     rates: dict[str, list[float]] = {
-        way: [] for way in ("served", "served alone", "first come", "one at a time", "optimum")
+        way: [] for way in ("served", "served alone", *first_come, "one at a time", "optimum")
     }
     with tempfile.TemporaryDirectory() as temporary:
         root = Path(temporary) / "models"
         bare = Bare(write_repository(root), thread_budget())
         optimum = best_cuts(rows, bare.costs())
-        first_come = [
-            list(range(start, min(start + FIRST_COME, len(rows))))
-            for start in range(0, len(rows), FIRST_COME)
-        ]
         alone = [[place] for place in range(len(rows))]
         with steelyard(root) as server:
             # What batches cost is learned here, as it is in the first minute of a server.
@@ -207,7 +210,8 @@ def run(rounds: int = ROUNDS, requests: int = REQUESTS) -> dict[str, Any]:
                 rates["optimum"].append(bare.rate(rows, optimum))
                 rates["served alone"].append(asyncio.run(served_rate(server.port, "alone", rows)))
                 rates["one at a time"].append(bare.rate(rows, alone))
-                rates["first come"].append(bare.rate(rows, first_come))
+                for way, batches_of_it in first_come.items():
+                    rates[way].append(bare.rate(rows, batches_of_it))
             padding = server.metric("steelyard_padding_ratio", model="ragged")
             batches = server.metric("steelyard_batches_total", model="ragged")
             served = server.metric("steelyard_rows_total", model="ragged")
