@@ -91,7 +91,11 @@ def report(result: Path, html: Path) -> None:
     require_report()
     try:
         page = report_html(json.loads(result.read_text()))
-    except (OSError, ValueError, LookupError, TypeError) as error:
+    except LookupError as error:
+        raise ConfigError(
+            f"{result}: expected the JSON that `run --result` writes, came JSON without {error.args[0]!r}"
+        ) from None
+    except (OSError, ValueError, TypeError) as error:
         raise ConfigError(f"{result}: expected the JSON that `run --result` writes: {error}") from None
     html.write_text(page)
 

@@ -25,8 +25,10 @@ def _choices(value: object) -> object:
         return (value,)
     if isinstance(value, str):
         match = _RANGE.fullmatch(value.strip())
-        if match is None or not 0 <= int(match[2]) - int(match[1]) < MAX_CHOICES:
+        if match is None:
             raise ValueError("expected a number, a list of numbers, or a range such as '8..128'")
+        if not 0 <= int(match[2]) - int(match[1]) < MAX_CHOICES:
+            raise ValueError(f"expected a range from less to more, of at most {MAX_CHOICES} numbers")
         return tuple(range(int(match[1]), int(match[2]) + 1))
     return tuple(value) if isinstance(value, list) else value
 

@@ -79,6 +79,16 @@ def test_check_of_what_is_right(tmp_path: Path, capsys):
     assert not (tmp_path / ".steelyard").exists()
 
 
+def test_check_says_why_rows_of_different_length_share_no_batch(tmp_path: Path, capsys):
+    put(tmp_path, "m", 1, linear(1))
+    (tmp_path / "m" / "1" / "version.toml").write_text('[[input]]\nname = "X"\nragged = true\n')
+    (found,) = run(capsys, "check", str(tmp_path))["versions"]
+    assert (found["ok"], found["ragged"]) == (True, False)
+    assert "'X'" in found["ragged_reason"]
+    assert main(["check", str(tmp_path)]) == 0
+    assert "not ragged: " in " ".join(capsys.readouterr().out.split())
+
+
 def test_check_finds_what_is_wrong(tmp_path: Path, capsys):
     fill(tmp_path)
     (tmp_path / "empty").mkdir()

@@ -44,7 +44,7 @@ def write(directory: Path, text: str) -> Path:
             PHASE + REQUEST + "rows = 'many'\n",
             "rows: expected a number, a list of numbers, or a range such as '8..128'",
         ),
-        (PHASE + REQUEST + "rows = '9..8'\n", "rows: expected a number, a list of numbers, or a range"),
+        (PHASE + REQUEST + "rows = '9..8'\n", "rows: expected a range from less to more"),
         (PHASE + REQUEST + "lengths = [4, 0]\n", "expected at least 1, got 0"),
         (PHASE + REQUEST + "bad_share = 2\n", "[request 1] bad_share: expected at most 1.0, got 2"),
         (

@@ -38,6 +38,10 @@ class Finding:
     outputs: tuple[str, ...] = ()
     batching: bool = False
     batching_reason: str = ""
+    ragged: bool = False
+    """Whether rows of different length share batches."""
+    ragged_reason: str = ""
+    """Why, or why not, where the manifest asks for it."""
     golden_failing: dict[str, str] = field(default_factory=dict)
     """Golden examples that fail, and what is wrong, of a version that is served all the same."""
 
@@ -140,6 +144,8 @@ def _load(work: list[Work], settings: Settings) -> Iterator[Finding]:
             outputs=tuple(map(_tensor, offered.outputs)),
             batching=loaded.batching.allowed,
             batching_reason=loaded.batching.reason,
+            ragged=loaded.ragged is not None,
+            ragged_reason=loaded.ragged_reason,
             golden_failing=loaded.failing,
         )
 
@@ -169,6 +175,8 @@ def _print(findings: list[Finding], wrong: int) -> None:
             what = f"{', '.join(finding.inputs)} -> {', '.join(finding.outputs)}"
             may = "batched" if finding.batching else "unbatched"
             detail = f"{what}\n{may}: {finding.batching_reason}"
+            if finding.ragged_reason:
+                detail += f"\n{'ragged' if finding.ragged else 'not ragged'}: {finding.ragged_reason}"
             if finding.signer:
                 detail += f"\nsigned by {finding.signer}"
             if finding.golden_failing:
