@@ -1,6 +1,7 @@
 """A disk that is slow, stuck, full or broken under a real server: who waits, who is refused, and what is counted."""
 
 import errno
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,20 @@ def names(model: str) -> list[str]:
 
 def call_all(ask: Asker, model: str) -> list[Any]:
     return [ask.start(request(model, ONES, id=name)) for name in names(model)]
+
+
+def is_accounted_for(server: Server) -> bool:
+    """Whether each request that came is a record on disk or in a gap, and the metrics say the same."""
+    counts = metrics(server)
+    fates = {
+        fate: metrics(server, record=fate)["steelyard_decisions_total"]
+        for fate in ("recorded", "dropped", "unwritten")
+    }
+    received = counts["steelyard_requests_received_total"]
+    records, missing = len(everything(server.data)), sum(gap.count for gap in all_gaps(server.data))
+    assert received == fates["recorded"] + fates["dropped"]
+    assert missing == fates["dropped"] + fates["unwritten"]
+    return records + missing == received
 
 
 def sent(faults: Faults, server: Server) -> dict[bytes, Answer]:
@@ -115,3 +130,107 @@ def test_nobody_is_told_of_success_that_could_not_be_synced(
     assert metrics(server, model="careful").outcome("answered") == 1
     assert server.events("journal.refused")
     eventually(lambda: server.events("journal.over"))
+
+
+def test_a_slow_disk_keeps_those_waiting_who_asked_for_it(
+    start: Callable[..., Server], repository: Path, faults: Faults
+) -> None:
+    server = start(repository).wait_ready()
+    faults.set(write_delay_us=200_000, sync_delay_us=200_000)
+    with Asker(server.address) as ask:
+        waiting = call_all(ask, "careful")
+        assert [call.code() for call in call_all(ask, "double")] == [grpc.StatusCode.OK] * CALLS
+        assert [call.code() for call in waiting] == [grpc.StatusCode.OK] * CALLS
+        faults.set(write_delay_us=UNTIL_TOLD)
+        # A write is under way from here on, and is not before all of these are answered.
+        waiting = call_all(ask, "careful")
+        assert [call.code() for call in call_all(ask, "double")] == [grpc.StatusCode.OK] * CALLS
+        assert not any(call.done() for call in waiting)
+        faults.set(write_delay_us=0, sync_delay_us=0)
+        assert [call.code() for call in waiting] == [grpc.StatusCode.OK] * CALLS
+    eventually(lambda: is_accounted_for(server))
+    assert not {name for name in early(faults, server) if name.startswith(b"careful")}
+    assert not all_gaps(server.data)
+
+
+def test_what_a_stuck_disk_does_not_take_is_bounded_and_counted(
+    start: Callable[..., Server], repository: Path, faults: Faults
+) -> None:
+    server = start(repository).wait_ready()
+    with Asker(server.address) as ask:
+        faults.set(write_delay_us=UNTIL_TOLD)
+        # Records as long as callers can make them: so few fill the ring.
+        long = request("double", ONES, id="i" * 128, parameters={"steelyard_key": "k" * 255})
+        found = list(ask.stream([long] * 18_000))
+        assert not any(answer.error_message for answer in found)
+        refused = ask.refused(request("careful", ONES))
+        assert (refused.code, "the journal is full" in refused.message) == (
+            grpc.StatusCode.UNAVAILABLE,
+            True,
+        )
+        assert [call.code() for call in call_all(ask, "double")] == [grpc.StatusCode.OK] * CALLS
+    counts = metrics(server)
+    assert 7 << 20 < counts["steelyard_journal_waiting_bytes"] <= 8 << 20
+    assert metrics(server, record="dropped")["steelyard_decisions_total"] >= CALLS
+    faults.set(write_delay_us=0)
+    eventually(lambda: is_accounted_for(server))
+    assert {gap.why for gap in all_gaps(server.data)} == {"the ring was full"}
+
+
+def test_answers_that_wait_for_a_stuck_disk_are_bounded(
+    start: Callable[..., Server], repository: Path, faults: Faults
+) -> None:
+    models.put(repository, "wide", models.identity("FP32", ("batch", 1 << 20)))
+    (repository / "wide" / "model.toml").write_text(
+        '[evidence]\nmode = "required"\n[serving]\nmax_batch = 1\n'
+    )
+    server = start(repository).wait_ready()
+    with Asker(server.address) as ask:
+        faults.set(write_delay_us=UNTIL_TOLD)
+        # 4 MiB each, and as much again of what was asked: 64 MiB are reached by some of them.
+        message = request("wide", {"x": np.ones((1, 1 << 20), np.float32)})
+        calls = [ask.start(message) for _ in range(24)]
+        refused = eventually(lambda: [call for call in calls if call.done()])
+        assert {call.code() for call in refused} == {grpc.StatusCode.UNAVAILABLE}
+        eventually(lambda: metrics(server, model="wide")["steelyard_requests_received_total"] == 24)
+        faults.set(write_delay_us=0)
+        codes = [call.code() for call in calls]
+    assert set(codes) == {grpc.StatusCode.OK, grpc.StatusCode.UNAVAILABLE}
+    assert 4 <= codes.count(grpc.StatusCode.OK) <= 17
+    eventually(lambda: is_accounted_for(server))
+
+
+@pytest.mark.parametrize("how", ["full", "read-only"])
+def test_a_disk_that_takes_nothing_and_is_mended(
+    start: Callable[..., Server], repository: Path, faults: Faults, how: str
+) -> None:
+    server = start(repository).wait_ready()
+    why = os.strerror(errno.ENOSPC if how == "full" else errno.EROFS)
+    with Asker(server.address) as ask:
+        assert ask.start(request("careful", ONES)).code() is grpc.StatusCode.OK
+        if how == "full":
+            faults.set(write_errno=errno.ENOSPC)
+        else:
+            faults.set(write_errno=errno.EROFS, sync_errno=errno.EROFS, open_errno=errno.EROFS)
+        refusals = [ask.refused(request("careful", ONES)) for _ in range(3)]
+        assert {refusal.code for refusal in refusals} == {grpc.StatusCode.UNAVAILABLE}
+        assert all(why in refusal.message for refusal in refusals)
+        assert [call.code() for call in call_all(ask, "double")] == [grpc.StatusCode.OK] * CALLS
+        faults.set(write_errno=0, sync_errno=0, open_errno=0)
+        assert ask.start(request("careful", ONES)).code() is grpc.StatusCode.OK
+    eventually(lambda: is_accounted_for(server))
+    assert {gap.why for gap in all_gaps(server.data)} == {f"the journal could not be written: {why}"}
+    # Told once, not once a try.
+    assert [event["reason"] for event in server.events("journal.refused")] == [why]
+    told = [unpack(record) for record in everything(server.data)]
+    assert sum(one.model == "careful" and one.code == 0 for one in told) == 2
+
+
+def test_a_server_over_a_directory_that_is_read_only_says_so_and_ends(
+    start: Callable[..., Server], repository: Path, faults: Faults
+) -> None:
+    faults.set(open_errno=errno.EROFS)
+    server = start(repository)
+    assert server.process.wait(60) != 0
+    assert "the journal cannot be written: Read-only file system" in server.output()
+    assert "Traceback" not in server.output()

@@ -1,11 +1,12 @@
 /* A disk and a clock that misbehave, under a real server: preloaded, it stands between a process and the kernel.
  *
- * FAULTS_CONTROL names a file of five 64-bit numbers that every process maps: see `struct control`. FAULTS_UNDER is a part of
- * the paths whose writes and syncs are meant. FAULTS_LOG, where it is given, is appended one `struct event` for every such
+ * FAULTS_CONTROL names a file of six 64-bit numbers that every process maps: see `struct control`. FAULTS_UNDER is a part of
+ * the paths whose writes, syncs and openings for writing are meant. FAULTS_LOG, where it is given, is appended one `struct event` for every such
  * write and sync, and for every write to a TCP socket, with what was written behind it. Nothing of the server is told. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,7 +24,7 @@ enum { WRITE = 1, SYNC = 2, SEND = 3, SECOND = 1000000000, LOOK_US = 500, PIECES
 
 /* Delays in microseconds, below zero: for as long as it stays there. An errno of 0 is no failure. */
 struct control {
-    volatile int64_t clock_ns, write_delay_us, write_errno, sync_delay_us, sync_errno;
+    volatile int64_t clock_ns, write_delay_us, write_errno, sync_delay_us, sync_errno, open_errno;
 };
 
 struct event {
@@ -143,6 +144,27 @@ static int is_tcp(int fd, uint64_t *inode) {
     if (found) *inode = about.st_ino;
     errno = before;
     return found;
+}
+
+int openat64(int directory, const char *path, int flags, ...) {
+    va_list more;
+    va_start(more, flags);
+    mode_t mode = flags & (O_CREAT | O_TMPFILE) ? va_arg(more, mode_t) : 0;
+    va_end(more);
+    if (control != NULL && control->open_errno != 0 && under != NULL && strstr(path, under) != NULL &&
+        (flags & O_ACCMODE) != O_RDONLY) {
+        errno = (int)control->open_errno;
+        return -1;
+    }
+    return (int)syscall(SYS_openat, directory, path, flags | O_LARGEFILE, mode);
+}
+
+int open64(const char *path, int flags, ...) {
+    va_list more;
+    va_start(more, flags);
+    mode_t mode = flags & (O_CREAT | O_TMPFILE) ? va_arg(more, mode_t) : 0;
+    va_end(more);
+    return openat64(AT_FDCWD, path, flags, mode);
 }
 
 ssize_t pwrite64(int fd, const void *data, size_t size, off_t at) {

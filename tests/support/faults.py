@@ -15,7 +15,7 @@ UNTIL_TOLD = -1
 
 _SOURCE = Path(__file__).with_name("faults.c")
 _CONTROL = struct.Struct("<q")
-_PLACES = {"clock_ns": 0, "write_delay_us": 1, "write_errno": 2, "sync_delay_us": 3, "sync_errno": 4}
+_NAMES = ("clock_ns", "write_delay_us", "write_errno", "sync_delay_us", "sync_errno", "open_errno")
 _EVENT = struct.Struct("<4qQ4I")
 
 _FRAME_BYTES = 9
@@ -47,7 +47,7 @@ class Faults:
     """What befalls servers that are started inside `faulty`; nothing as it is made."""
 
     def __init__(self, control: Path, log: Path) -> None:
-        control.write_bytes(bytes(len(_PLACES) * _CONTROL.size))
+        control.write_bytes(bytes(len(_NAMES) * _CONTROL.size))
         log.touch()
         self._log = log
         with control.open("r+b") as file:
@@ -55,9 +55,10 @@ class Faults:
 
     def set(self, **values: int) -> None:
         """clock_ns: how far ahead the wall clock is. write_delay_us, sync_delay_us: what each write or sync takes
-        longer, `UNTIL_TOLD` until that is changed. write_errno, sync_errno: how it fails, 0 not at all."""
+        longer, `UNTIL_TOLD` until that is changed. write_errno, sync_errno, open_errno (for writing): how it fails, 0
+        not at all."""
         for name, value in values.items():
-            _CONTROL.pack_into(self._control, _PLACES[name] * _CONTROL.size, value)
+            _CONTROL.pack_into(self._control, _NAMES.index(name) * _CONTROL.size, value)
 
     def events(self) -> list[Event]:
         """All that was logged, in the order in which it ended."""
@@ -90,7 +91,7 @@ def faulty(root: Path, under: str) -> Iterator[Faults]:
     try:
         yield faults
     finally:
-        faults.set(**dict.fromkeys(_PLACES, 0))
+        faults.set(**dict.fromkeys(_NAMES, 0))
         for name, value in before.items():
             if value is None:
                 del os.environ[name]
