@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from steelyard.evidence.record import unpack
+from steelyard.evidence.store import open_files
 from tests.support import models
 from tests.support.asking import Asker, request
 from tests.support.faults import UNTIL_TOLD, Answer, Faults, answers, faulty, is_on_disk_before
@@ -61,6 +62,11 @@ def is_accounted_for(server: Server) -> bool:
     assert received == fates["recorded"] + fates["dropped"]
     assert missing == fates["dropped"] + fates["unwritten"]
     return records + missing == received
+
+
+def all_notes(server: Server) -> list[dict[str, Any]]:
+    """What the journal says beside its records."""
+    return [note for file in open_files(server.data) for note in file.notes]
 
 
 def sent(faults: Faults, server: Server) -> dict[bytes, Answer]:
@@ -198,6 +204,32 @@ def test_answers_that_wait_for_a_stuck_disk_are_bounded(
     assert set(codes) == {grpc.StatusCode.OK, grpc.StatusCode.UNAVAILABLE}
     assert 4 <= codes.count(grpc.StatusCode.OK) <= 17
     eventually(lambda: is_accounted_for(server))
+
+
+def test_a_deadline_does_not_wait_for_the_disk(
+    start: Callable[..., Server], repository: Path, faults: Faults
+) -> None:
+    server = start(repository).wait_ready()
+    with Asker(server.address) as ask:
+        faults.set(sync_delay_us=UNTIL_TOLD)
+        patient = call_all(ask, "careful")
+        # By the request's own parameter, in microseconds, and by the call's deadline, which the client looks after too.
+        late = [
+            *(ask.start(request("careful", ONES, parameters={"timeout": 200_000})) for _ in range(CALLS)),
+            *(ask.start(request("careful", ONES), timeout=0.3) for _ in range(3)),
+        ]
+        assert {call.code() for call in late} == {grpc.StatusCode.DEADLINE_EXCEEDED}
+        assert all("for its record" in call.details() for call in late[:CALLS])
+        eventually(lambda: metrics(server, model="careful").refused("deadline") == len(late))
+        assert not any(call.done() for call in patient)
+        faults.set(sync_delay_us=0)
+        assert [call.code() for call in patient] == [grpc.StatusCode.OK] * CALLS
+    assert metrics(server, model="careful").outcome("answered") == CALLS
+    eventually(lambda: is_accounted_for(server))
+    told = {dict(call.trailing_metadata())["steelyard-decision-id"] for call in late[:CALLS]}
+    notes = eventually(lambda: len(found := all_notes(server)) == len(late) and found)
+    assert told <= {note["decision_id"] for note in notes}
+    assert {(note["note"], note["code"]) for note in notes} == {("told", 4)}
 
 
 @pytest.mark.parametrize("how", ["full", "read-only"])

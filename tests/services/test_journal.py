@@ -123,7 +123,7 @@ def killed_thrice(server: Server, model: str, chance: random.Random) -> list[str
     for _ in range(3):
         killed = server.worker_pid()
         with Asker(server.address) as ask:
-            # Killed as soon as this one is answered, while others are asked: at any moment of batches, commits and writes.
+            # Killed when this one is answered, while others are asked: at any moment of batches, commits and writes.
             last = chance.randrange(1, 150)
             calls = []
             for number in range(200):

@@ -26,8 +26,8 @@ MAX_FILE_AGE_MS = 3_600_000
 # A file that is so old is written by nobody any more, whatever the clocks of two processes say.
 _LEFT_MS = 2 * MAX_FILE_AGE_MS
 
-# A file's time of change lags behind the ids in it by a tick; and where the clock was set back, which ids do not follow,
-# by as much as that was.
+# A file's time of change lags behind the ids in it by a tick; and where the clock was set back, which ids do not
+# follow, by as much as that was.
 _BEHIND_MS = 2 * 3_600_000
 
 # A payload is written at once, but for a shadow's, which may have paused before it came to it.

@@ -363,6 +363,20 @@ class Engine:
             self._not_recorded(job, error.strerror or "the journal cannot be written")
         self._tell(job)
 
+    def tell_late(self, job: Job, ticket: Ticket, decision_id: str) -> None:
+        """Tells the caller of a request, whose answer waited for the disk, that its deadline has passed."""
+        version, call = job.version, ticket.call
+        waited_ms = (self._now_ns() - job.encoded_ns) / 1e6
+        error = DeadlineExpired(
+            f"model {version.model!r}: the deadline passed while the answer waited {waited_ms:.1f} ms for its record"
+        )
+        ticket.state = DONE
+        call.decision_id = decision_id
+        self._ledger.refuse(
+            call, version.slot, error, ticket.received_ns, version, ticket.request, ticket, recorded=True
+        )
+        ticket.call = ticket.request = None
+
     def _not_recorded(self, job: Job, why: str) -> None:
         """Nobody gets an answer that could not be recorded before."""
         problem = Unavailable(f"model {job.version.model!r}: the decision could not be recorded: {why}")
@@ -408,7 +422,7 @@ class Engine:
         let_go(tickets)
         ledger.released(version)
         ledger.ended()
-        if shadows:
+        if answers:
             _hand_over(job, answers)
 
     def _settle_one(self, job: Job, ticket: Ticket, call: Any, outcome: Any, decision_id: str) -> bool:

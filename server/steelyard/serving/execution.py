@@ -1,7 +1,7 @@
 """A batch, run: fill, execute, split and encode; and where it fails, taken apart until only the culprit fails."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
 import numpy as np
@@ -61,6 +61,15 @@ class Job:
         """The decision ids of some of the batch's tickets."""
         ids = dict(zip(map(id, self.batch.tickets), self.decision_ids, strict=True))
         return [ids[id(ticket)] for ticket in tickets]
+
+    def take_out(self, decision_ids: Container[str]) -> list[tuple[Ticket, str]]:
+        """Takes tickets out of a batch that has run, with their outcomes; gives them with their decision ids."""
+        rows = list(zip(self.batch.tickets, self.outcomes, self.decision_ids, strict=True))
+        stay = [row for row in rows if row[2] not in decision_ids]
+        self.batch.tickets = [ticket for ticket, _, _ in stay]
+        self.outcomes = [outcome for _, outcome, _ in stay]
+        self.decision_ids = [decision_id for _, _, decision_id in stay]
+        return [(ticket, decision_id) for ticket, _, decision_id in rows if decision_id in decision_ids]
 
 
 def execute(job: Job) -> None:

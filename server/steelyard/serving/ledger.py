@@ -65,10 +65,11 @@ class Ledger:
         version: ServedVersion | None = None,
         request: Any = None,
         ticket: Ticket | None = None,
+        recorded: bool = False,
     ) -> str:
-        """Ends a call that will not run, counts and records why; gives the decision id that it was told.
+        """Ends a call that gets no answer, counts and records why; gives the decision id that it was told.
 
-        version, request, ticket: as far as there are any.
+        version, request, ticket: as far as there are any. recorded: as answered, by the id that the call has.
         """
         total_ns = self._clock.now_ns() - received_ns
         call.place = None
@@ -84,7 +85,9 @@ class Ledger:
             call.arm = None
         if not call.cancelled:
             call.fail(error, decision_id, ())
-        if self.recording is not None:
+        if self.recording is not None and recorded:
+            self.recording.told_otherwise(decision_id, error)
+        elif self.recording is not None:
             self.recording.ended(version, call, request, decision_id, error, received_ns, total_ns, ticket)
         if version is not None and version.capture is not None:
             asked = ticket.request if request is None and ticket is not None else request

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +16,7 @@ from steelyard.observe.logs import log
 from steelyard.pipelines.plan import PreparedRequest
 from steelyard.scheduling.ticket import Ticket
 from steelyard.serving.execution import Job
+from steelyard.serving.held import HeldAnswers
 from steelyard.serving.version import ServedVersion
 from steelyard.wire.status import Status, message_of, status_of
 
@@ -27,9 +27,6 @@ MAX_RECORD_BYTES = 2400
 MAX_FLAGS_NOTED = 32
 MAX_FLAG_CHARS = 64
 
-# Answers that wait for a disk which does not answer; who comes beyond that is refused. A second of small answers.
-MAX_HELD_BYTES = 64 << 20
-
 # In the place of a message of a model that masks anything.
 HELD_BACK = "held back, as the model masks what callers send"
 
@@ -37,23 +34,21 @@ HELD_BACK = "held back, as the model masks what callers send"
 class Recording:
     """Puts records into the ring of a worker's segment; lives on the event loop.
 
-    Nothing here waits. Answers of versions whose evidence is required are held until the journal says that their
-    records are on disk, and `tell` is called then, with the error where they cannot be.
+    Nothing here waits. Answers of versions whose evidence is required are `held` until the journal says that their
+    records are on disk.
     """
 
     def __init__(self, ring: Ring, clock: Clock) -> None:
         self._ring = ring
         self._clock = clock
         self._journal: Journal | None = None
-        self._held: deque[tuple[int, Job]] = deque()
-        self._held_bytes = 0
-        self._tell: Callable[[Job, OSError | None], None] = lambda job, error: None
+        self._held: HeldAnswers | None = None
         self._batches = 0
 
-    def begin(self, journal: Journal, tell: Callable[[Job, OSError | None], None]) -> None:
+    def begin(self, journal: Journal, held: HeldAnswers) -> None:
         """journal: writes what is put into the ring."""
         self._journal = journal
-        self._tell = tell
+        self._held = held
 
     @property
     def is_holding(self) -> bool:
@@ -89,22 +84,25 @@ class Recording:
 
     def has_room(self, requests: int) -> bool:
         """Whether so many records are certain to find room, and their answers may be held meanwhile."""
-        return self._ring.room >= requests * MAX_RECORD_BYTES and self._held_bytes < MAX_HELD_BYTES
+        assert self._held is not None
+        return self._ring.room >= requests * MAX_RECORD_BYTES and self._held.has_room
 
     def hold(self, job: Job) -> None:
         """Has a batch, whose records are in the ring, told when these are on disk."""
         assert self._journal is not None
-        self._held.append((self._ring.head, job))
-        self._held_bytes += held_bytes(job)
+        assert self._held is not None
+        self._held.put(self._ring.head, job)
         self._journal.commit()
 
     def synced(self, position: int, error: OSError | None) -> None:
         """Tells batches whose records are on disk; all, where the file takes no more."""
-        held = self._held
-        while held and (error is not None or held[0][0] <= position):
-            _, job = held.popleft()
-            self._held_bytes -= held_bytes(job)
-            self._tell(job, error)
+        if self._held is not None:
+            self._held.synced(position, error)
+
+    def told_otherwise(self, decision_id: str, error: SteelyardError) -> None:
+        """Notes of a decision that is recorded as answered that its caller was told of `error` instead."""
+        if self._journal is not None:
+            self._journal.note({"note": "told", "decision_id": decision_id, "code": int(status_of(error))})
 
     def ended(
         self,
@@ -154,12 +152,6 @@ class Recording:
             )
         except Exception as fault:  # evidence of one request must not end another
             log("record.fault", level=logging.ERROR, decision_id=decision_id, exception=repr(fault)[:2000])
-
-
-def held_bytes(job: Job) -> int:
-    """What a batch holds while it waits for its records: its answers, and what was asked."""
-    answers = sum(len(outcome) for outcome in job.outcomes if isinstance(outcome, bytes))
-    return answers + sum(ticket.size_bytes for ticket in job.batch.tickets)
 
 
 def told_of(version: ServedVersion | None, error: SteelyardError) -> str:

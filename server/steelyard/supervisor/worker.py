@@ -37,6 +37,7 @@ from steelyard.serving.engine import Engine
 from steelyard.serving.golden_rounds import GoldenRounds
 from steelyard.serving.golden_turns import Place
 from steelyard.serving.health import Health
+from steelyard.serving.held import HeldAnswers
 from steelyard.serving.ledger import RequestLog
 from steelyard.serving.lifecycle import Lifecycle, Phase
 from steelyard.serving.loader import Loader
@@ -217,7 +218,7 @@ async def serve(control: socket.socket, segment_fd: int) -> int:
             on_loop(loop, recording),
             tell_log,
         )
-        recording.begin(journal, engine.tell_recorded)
+        recording.begin(journal, HeldAnswers(loop, clock, engine.tell_recorded, engine.tell_late))
         captures.note = journal.note
         tls = None if first["late"] else await begin()
         await _unless(stop, loader.load_all())
