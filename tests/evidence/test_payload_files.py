@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from steelyard._native.decision import new_ids
 from steelyard.clock import Clock, ManualClock
 from steelyard.errors import EvidenceError
+from steelyard.evidence.erasing import erase_decision, erase_key
 from steelyard.evidence.payload import HEAD_BYTES, Payload, pack, read_head, read_payload, salted
 from steelyard.evidence.payload_files import (
     MAX_FILE_AGE_MS,
@@ -158,6 +159,82 @@ def test_what_is_erased_is_gone_and_the_others_stay(tmp_path: Path) -> None:
         erased.read()
     assert find(tmp_path, other.decision_id).read() == other
     assert sum(1 for _ in entries(path)) == 3
+
+
+def written(data: Path, payloads: list[Payload]) -> tuple[Path, list[int]]:
+    """Payloads in one file, and where each begins."""
+    writer = PayloadWriter(data, "worker-0", ManualClock())
+    places = [writer.append(one) for one in payloads]
+    writer.close()
+    return data / "payloads" / places[0][0], [offset for _, offset in places]
+
+
+@pytest.mark.parametrize("place", ["head", "content"])
+@pytest.mark.parametrize("by", ["decision", "request", "key"])
+def test_a_damaged_copy_is_erased_with_the_others(tmp_path: Path, place: str, by: str) -> None:
+    clock = ManualClock()
+    secret = payload(clock, request=b"a secret", request_id="order 7", key="cüstomer")
+    others = [payload(clock), payload(clock)]
+    path, (_, at, _) = written(tmp_path, [others[0], secret, others[1]])
+    # The same decision, kept by a second process.
+    copy = PayloadWriter(tmp_path, "shadow-1", clock).append(secret)[0]
+    content = bytearray(path.read_bytes())
+    content[at + (8 if place == "head" else HEAD_BYTES)] ^= 1
+    path.write_bytes(content)
+    if by == "key":
+        found = erase_key(tmp_path, "cüstomer")
+    else:
+        found = erase_decision(tmp_path, secret.decision_id if by == "decision" else "order 7")
+    assert (found.decisions, found.failures) == ({"m": [secret.decision_id]}, [])
+    for one in (path, tmp_path / "payloads" / copy):
+        assert b"a secret" not in one.read_bytes()
+        assert b"order 7" not in one.read_bytes()
+    # What was damaged hides nothing that stands behind it any more.
+    assert path.stat().st_size == len(content)
+    assert [entry.head.erased for entry in entries(path)] == [False, True, False]
+    for other in others:
+        assert find(tmp_path, other.decision_id).read() == other
+
+
+def test_damage_of_which_nobody_knows_whose_it_is_is_told(tmp_path: Path) -> None:
+    clock = ManualClock()
+    wanted, other = payload(clock, key="wanted"), payload(clock, key="other")
+    path, (at, _) = written(tmp_path, [other, wanted])
+    content = bytearray(path.read_bytes())
+    content[at + 8] ^= 1
+    path.write_bytes(content)
+    found = erase_key(tmp_path, "wanted")
+    assert found.decisions == {"m": [wanted.decision_id]}
+    (failure,) = found.failures
+    assert failure == f"{path}: byte 0: damaged, and whose that is cannot be told"
+    assert path.read_bytes()[: len(pack(other))] == content[: len(pack(other))]
+
+
+def test_what_looks_like_an_entry_inside_of_a_damaged_one_is_none(tmp_path: Path) -> None:
+    """A caller sends the head of an entry that would reach over those of others."""
+    clock = ManualClock()
+    other = payload(clock, request=b"another's" * 99)
+    forged = pack(dataclasses.replace(other, decision_id=payload(clock).decision_id))[:HEAD_BYTES]
+    bad = payload(clock, request=b"x" * 50 + forged)
+    path, (at, _) = written(tmp_path, [bad, other])
+    content = bytearray(path.read_bytes())
+    content[at + 8] ^= 1
+    path.write_bytes(content)
+    erase_decision(tmp_path, read_head(forged).decision_id)
+    assert other.request in path.read_bytes()
+
+
+@pytest.mark.parametrize("by", ["decision", "key"])
+def test_the_last_entry_of_a_file_that_was_cut_off_is_erased(tmp_path: Path, by: str) -> None:
+    secret = payload(ManualClock(), request=b"a secret" * 10, key="customer")
+    path, _ = written(tmp_path, [secret])
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size - 20)
+    found = (
+        erase_decision(tmp_path, secret.decision_id) if by == "decision" else erase_key(tmp_path, "customer")
+    )
+    assert (found.decisions, found.failures) == ({"m": [secret.decision_id]}, [])
+    assert b"a secret" not in path.read_bytes()
 
 
 def test_old_files_expire_and_the_oldest_where_there_are_too_many_bytes(tmp_path: Path) -> None:

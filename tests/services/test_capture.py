@@ -4,7 +4,7 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from tests.evidence.test_payload_files import payload
 from tests.services.test_pipelines import elements
 from tests.support import models
 from tests.support.asking import Asker, request
+from tests.support.faults import UNTIL_TOLD, faulty
 from tests.support.server import Server
 from tests.support.waiting import eventually
 
@@ -225,6 +226,29 @@ def test_what_is_erased_is_gone_and_the_events_say_so(server: Server, ask: Asker
         ("whole", "asked to", {"by": "key", "decisions": [of_one]}),
         ("whole", "too", {"by": "decision", "decisions": [of_two]}),
     ]
+
+
+def test_an_erasure_reaches_what_waits_to_be_written(
+    start: Callable[..., Server], tmp_path: Path, told: Told
+) -> None:
+    repository = tmp_path / "models"
+    models.put(repository, "kept", models.scaled(), manifest=WHOLE)
+    inputs = {"x": np.ones((1, 4), np.float32)}
+    with faulty(tmp_path, "/payloads/") as faults:
+        server = start(repository).wait_ready()
+        faults.set(write_delay_us=UNTIL_TOLD)
+        with Asker(server.address) as ask:
+            decisions = {
+                asked(ask, "kept", inputs, parameters={"steelyard_key": "customer 17"}) for _ in range(20)
+            }
+        erase = ("journal", "erase", "--key", "customer 17", "--reason", "asked to")
+        refused = told(server.data, *erase, code=1)
+        assert "0 erased" in refused["error"]
+        assert "worker 0: payloads that wait to be written were not within 5 s" in refused["error"]
+        faults.set(write_delay_us=0)
+        assert set(told(server.data, *erase)["erased"]) == decisions
+        (path,) = (server.data / "payloads" / "kept").glob("*.payloads")
+        assert b"customer 17" not in path.read_bytes()
 
 
 def test_payloads_of_a_server_that_has_stopped_are_erased_too(tmp_path: Path, told: Told) -> None:

@@ -48,17 +48,25 @@ class Entry:
     offset: int
     head: Head
 
+    @property
+    def decision_id(self) -> str:
+        """Of which decision it is."""
+        return self.head.decision_id
+
     def read(self) -> Payload:
         """The payload. Raises EvidenceError where it was erased, is damaged or can no longer be read."""
         if self.head.erased:
             raise EvidenceError(f"the payload of decision {self.head.decision_id} was erased")
+        return read_payload(self.head, self.content())
+
+    def content(self) -> bytes:
+        """What is behind the head, as far as it is there. Raises EvidenceError where it can no longer be read."""
         try:
             with self.path.open("rb") as file:
                 file.seek(self.offset + HEAD_BYTES)
-                content = file.read(self.head.content_bytes)
+                return file.read(self.head.content_bytes)
         except OSError as error:
             raise EvidenceError(f"{self.path}: cannot be read: {error.strerror}") from None
-        return read_payload(self.head, content)
 
     def erase(self) -> None:
         """Overwrites what is behind the head, and returns when that is on disk. Raises EvidenceError."""
@@ -281,7 +289,15 @@ def _began_ms(path: Path) -> int:
     return int(path.name[:13])
 
 
+def payload_files(data: Path) -> list[Path]:
+    """All files of payloads. Raises EvidenceError where they cannot be listed."""
+    return _files(data / PAYLOADS, "")
+
+
+def is_decision_id(wanted: str) -> bool:
+    """Whether it has the form of a decision's id; else it is what a caller named a request."""
+    return re.fullmatch(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}", wanted) is not None
+
+
 def _moment_or_none(wanted: str) -> int | None:
-    if re.fullmatch(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}", wanted) is None:
-        return None
-    return moment_ms(wanted)
+    return moment_ms(wanted) if is_decision_id(wanted) else None

@@ -1,16 +1,19 @@
 """Payload capture: which requests and answers are kept; taken after they have left, written on a thread of its own."""
 
+import asyncio
+import contextlib
 import logging
 import select
 import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from steelyard.clock import Clock
-from steelyard.errors import EvidenceError, SteelyardError
+from steelyard.errors import EvidenceError, SteelyardError, Unavailable
 from steelyard.evidence.masking import Masks
 from steelyard.evidence.payload_files import PayloadWriter, expire
 from steelyard.models.evidence import Capture
@@ -35,6 +38,20 @@ _DISK_REST_NS = 1_000_000_000
 _EXPIRE_EVERY_S = 600.0
 
 _MS_A_DAY = 86_400_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    """A place among what waits, of somebody who waits until all before it is written or dropped."""
+
+    loop: asyncio.AbstractEventLoop
+    passed: asyncio.Event
+
+    def tell(self) -> None:
+        """Called on the thread that writes."""
+        # Where the loop is closed nobody waits.
+        with contextlib.suppress(RuntimeError):
+            self.loop.call_soon_threadsafe(self.passed.set)
 
 
 class CaptureTap:
@@ -128,7 +145,7 @@ class Captures:
         self.note: Note | None = None
         """Where the journal is told of payloads; None: nobody is."""
         self._writer = PayloadWriter(data, origin, clock)
-        self._waiting: deque[Waiting] = deque()
+        self._waiting: deque[Waiting | _Mark] = deque()
         self._bell = Bell()
         self._asleep = False
         self._closed = threading.Event()
@@ -164,7 +181,20 @@ class Captures:
             self._refused[model] += 1
             return
         self._put_bytes[model] += size
-        self._waiting.append((tap, decision_id, request, outcome, reasons, size))
+        self._append((tap, decision_id, request, outcome, reasons, size))
+
+    async def written(self) -> None:
+        """Returns when all that waits now is in a file, or was dropped. Raises Unavailable at the end."""
+        if self._thread is None:
+            return
+        if self._closed.is_set():
+            raise Unavailable("the worker is stopping")
+        mark = _Mark(asyncio.get_running_loop(), asyncio.Event())
+        self._append(mark)
+        await mark.passed.wait()
+
+    def _append(self, one: Waiting | _Mark) -> None:
+        self._waiting.append(one)
         if self._asleep:
             self._asleep = False
             self._bell.ring()
@@ -228,7 +258,11 @@ class Captures:
 
     def _write_all(self) -> None:
         while self._waiting:
-            tap, decision_id, request, outcome, reasons, size = self._waiting.popleft()
+            one = self._waiting.popleft()
+            if isinstance(one, _Mark):
+                one.tell()
+                continue
+            tap, decision_id, request, outcome, reasons, size = one
             ended = "disk"
             try:
                 if self._clock.now_ns() >= self._rest_until_ns:

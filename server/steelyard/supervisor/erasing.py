@@ -1,26 +1,32 @@
 """The admin socket's part about captured payloads."""
 
 import asyncio
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from steelyard.errors import EvidenceError, InvalidRequest, SteelyardError
+from steelyard.errors import EvidenceError, InvalidRequest, SteelyardError, Unavailable
 from steelyard.evidence.erasing import Erasure, erase_decision, erase_key
 from steelyard.rollout.bucket import KEY_PARAMETER
 from steelyard.serving.messages import serialized
 from steelyard.serving.methods import Methods
 from steelyard.supervisor.admin import event_message
+from steelyard.supervisor.life import WorkerLife
 from steelyard.supervisor.record import Record
 from steelyard.wire.admin import EVIDENCE_SERVICE
 from steelyard.wire.generated import evidence as pb
+
+# Payloads that wait are 16 MiB a model, which a disk that answers takes in a second.
+WRITTEN_WITHIN_S = 5.0
 
 
 class Erasing:
     """The handler that erases payloads and records that it did."""
 
-    def __init__(self, record: Record, data: Path) -> None:
+    def __init__(self, record: Record, data: Path, workers: Callable[[], Sequence[WorkerLife]]) -> None:
         self._record = record
         self._data = data
+        self._workers = workers
 
     def register(self, methods: Methods) -> None:
         """Puts the handler into the table."""
@@ -31,8 +37,10 @@ class Erasing:
         wanted = getattr(request, by) if by else ""
         if not wanted:
             raise InvalidRequest("expected a decision or a key, came neither")
+        # What is written after the files were read would stay.
+        late = await asyncio.gather(*(_not_written(worker) for worker in self._workers() if worker.loaded))
         # Files are read and overwritten: the loop must not wait for that.
-        erasure = await asyncio.to_thread(erase_kept, self._data, by, wanted)
+        erasure = await asyncio.to_thread(erase_kept, self._data, by, wanted, [why for why in late if why])
         # What was erased is recorded, whatever else could not be.
         events = self._record.append(erasure.drafts(request.who.actor, request.who.reason, by))
         if erasure.failures:
@@ -41,10 +49,27 @@ class Erasing:
         return pb.EraseResponse(decisions=decisions, events=[event_message(event) for event in events])
 
 
-def erase_kept(data: Path, by: str, wanted: str) -> Erasure:
+async def _not_written(worker: WorkerLife) -> str:
+    """Has a worker write the payloads that wait; why that cannot be, else nothing."""
+    try:
+        async with asyncio.timeout(WRITTEN_WITHIN_S):
+            try:
+                await worker.ask({"write_payloads": True})
+            except Unavailable:
+                # It is about to end, and writes what waits or takes it along.
+                await worker.ended.wait()
+    except TimeoutError:
+        return (
+            f"worker {worker.number}: payloads that wait to be written were not within {WRITTEN_WITHIN_S:g} s: "
+            "erase again when its disk answers"
+        )
+    return ""
+
+
+def erase_kept(data: Path, by: str, wanted: str, failures: Sequence[str] = ()) -> Erasure:
     """Erases what is kept of a "decision" or a "key": payloads, and the disagreements of shadows.
 
-    Raises EvidenceError where nothing is kept of a decision.
+    failures: of before. Raises EvidenceError where nothing is kept of a decision, unless there are any.
     """
     # What asks for it seldom comes; the server's start does not wait for SQLite.
     from steelyard.rollout.disagreement_file import erase_disagreements
@@ -73,7 +98,8 @@ def erase_kept(data: Path, by: str, wanted: str) -> Erasure:
                     known.append(decision_id)
         except SteelyardError as error:
             erasure.failures.append(str(error))
-    if missing is not None and not there:
+    erasure.failures += failures
+    if missing is not None and not there and not failures:
         raise missing
     return erasure
 

@@ -53,6 +53,8 @@ class Orders:
             self._start(self._carry_out(number, message["load"], self._load(message["load"])))
         elif "unload" in message:
             self._start(self._carry_out(number, message["unload"], self._unload(message["unload"])))
+        elif "write_payloads" in message:
+            self._start(self._carry_out(number, "", self._write_payloads()))
         else:
             model = message["model"]
             self._start(self._carry_out(number, model, self._make_ready(model, message["ready"])))
@@ -129,6 +131,10 @@ class Orders:
 
     async def _unload(self, model: str) -> Mapping[str, Any]:
         await self._loader.unload(model)
+        return {}
+
+    async def _write_payloads(self) -> Mapping[str, Any]:
+        await self._captures.written()
         return {}
 
     def _start(self, work: Any) -> None:

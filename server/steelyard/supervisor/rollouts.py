@@ -69,7 +69,7 @@ class Rollouts:
         self._moves.ends = [self.canaries.ends, self.shadows.ends]
         self.methods = Methods()
         Admin(record, self._moves, self._drills).register(self.methods)
-        Erasing(record, settings.data).register(self.methods)
+        Erasing(record, settings.data, workers.connected).register(self.methods)
         TrialsAdmin(self.canaries, self.shadows, calibrations).register(self.methods)
         self.webhook = Webhook(settings.webhook_url)
         record.heard.append(self.webhook.hear)
