@@ -9,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from steelyard.evidence.masking import BLOT, Masks
+from steelyard.models.evidence import Capture
+from steelyard.rollout.bucket import KEY_PARAMETER
 from steelyard.wire import (
     decode_bytes_tensor,
     decode_request,
@@ -78,6 +80,44 @@ def test_whatever_is_sent_nothing_that_is_masked_stays(row: str) -> None:
 def test_bytes_that_are_no_utf8(tmp_path: object) -> None:
     masked, _ = Masks(["rows.name"]).request(asked(b'{"name": "\xff' + SECRET.encode() + b'"}'))
     assert SECRET.encode() not in masked
+
+
+def test_parameters_are_masked_by_their_names() -> None:
+    body = asked(b"{}", customer=SECRET, age=77, vip=True, weight=1.5, other=3)
+    names = [
+        "parameters.customer",
+        "parameters.age",
+        "parameters.vip",
+        "parameters.weight",
+        "parameters.none",
+    ]
+    masked, met = Masks(names).request(body)
+    assert met == tuple(sorted(names[:4]))
+    assert decode_request(masked).parameters == {
+        "customer": "",
+        "age": 0,
+        "vip": False,
+        "weight": 0.0,
+        "other": 3,
+    }
+    assert SECRET.encode() not in masked
+    assert [bytes(one.data) for one in decode_request(masked).inputs] == [
+        bytes(one.data) for one in decode_request(body).inputs
+    ]
+    assert Masks(["customer"]).request(body) == (body, ())
+
+
+def test_a_mask_of_a_parameter_is_one_of_an_input_of_that_name_as_well() -> None:
+    rows = encode_bytes_tensor([f'{{"name": "{SECRET}"}}'.encode()])
+    body = encode_request("m", "", "", {"name": SECRET}, [("parameters", "BYTES", (1,), rows)], [])
+    masked, met = Masks(["parameters.name"]).request(body)
+    assert met == ("parameters.name",)
+    assert SECRET.encode() not in masked
+
+
+def test_the_key_that_payloads_are_erased_by_cannot_be_masked() -> None:
+    with pytest.raises(ValueError, match=r"expected no parameters\.steelyard_key"):
+        Capture(masks=(f"parameters.{KEY_PARAMETER}",))
 
 
 def test_a_masked_input_keeps_its_shape_and_says_nothing() -> None:

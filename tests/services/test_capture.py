@@ -30,7 +30,7 @@ CAPTURED = """
 [evidence.capture]
 rate = 1.0
 reasons = ["flag", "refusal"]
-masks = ["rows.name"]
+masks = ["rows.name", "parameters.customer"]
 """
 
 WHOLE = """
@@ -123,17 +123,19 @@ def notes(server: Server, decision: str) -> list[dict[str, Any]]:
 
 
 def test_what_is_masked_is_nowhere_on_the_disk(server: Server, ask: Asker) -> None:
-    payload = kept(server, asked(ask, "people", person(age=130, name="Countess Lovelace"), id="an order"))
-    assert payload.masked == ("rows.name",)
+    row, given = person(age=130, name="Countess Lovelace"), {"customer": "Ada Lovelace", "trial": 3}
+    payload = kept(server, asked(ask, "people", row, id="an order", parameters=given))
+    assert payload.masked == ("parameters.customer", "rows.name")
     assert set(payload.reasons) == {"flag", "rate"}
     (element,) = decode_bytes_tensor(decode_request(payload.request).inputs[0].data)
     assert json.loads(element) == {"age": 130, "height": 2, "name": None}
+    assert decode_request(payload.request).parameters == {"customer": "", "trial": 3}
     assert decode_response(payload.answer).parameters["steelyard_flags"] == "[masked]"
     assert payload.request_id == "an order"
     assert payload.input_digest == salted(payload.salt, payload.request)
     assert payload.output_digest == salted(payload.salt, payload.answer)
     (note,) = eventually(lambda: notes(server, payload.decision_id))
-    assert (note["input_digest"], note["masked"]) == (payload.input_digest, ["rows.name"])
+    assert (note["input_digest"], note["masked"]) == (payload.input_digest, list(payload.masked))
     written = [path.read_bytes() for path in (server.data / "payloads").rglob("*") if path.is_file()]
     assert written
     assert not any(b"Lovelace" in content for content in written)

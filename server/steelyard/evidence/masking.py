@@ -21,18 +21,25 @@ BLOT = "[masked]"
 _QUOTING_PARAMETER = "steelyard_flags"
 _QUOTING_OUTPUT = "row_status"
 
+# Before the name of a request's parameter. An input of this name, and its keys, are meant as well.
+PARAMETER_MASK = "parameters."
+
 Encoded = tuple[str, str, tuple[int, ...], Any]
 
 
 class Masks:
     """The masks of a model; immutable, so threads may share it.
 
-    A mask is the name of an input or output, or INPUT.COLUMN for a key of the JSON objects that an input holds. Numbers
-    become nought, texts empty, a key's value null; what cannot be read as JSON is blotted out as a whole.
+    A mask is the name of an input or output, INPUT.COLUMN for a key of the JSON objects that an input holds, or
+    parameters.NAME for a parameter of the request. Numbers become nought, texts empty, a key's value null; what cannot
+    be read as JSON is blotted out as a whole.
     """
 
     def __init__(self, names: Sequence[str]) -> None:
         self._names = frozenset(names)
+        self._parameters = {
+            name.removeprefix(PARAMETER_MASK) for name in names if name.startswith(PARAMETER_MASK)
+        }
 
     def __bool__(self) -> bool:
         return bool(self._names)
@@ -47,13 +54,17 @@ class Masks:
         request = decode_request(body)
         met: list[str] = []
         inputs = [self._tensor(tensor, met) for tensor in request.inputs]
+        parameters = dict(request.parameters)
+        for name in self._parameters & parameters.keys():
+            parameters[name] = type(parameters[name])()
+            met.append(PARAMETER_MASK + name)
         if not met:
             return body, ()
         outputs = [(one.name, one.parameters) for one in request.outputs]
         masked = encode_request(
-            request.model_name, request.model_version, request.id, request.parameters, inputs, outputs
+            request.model_name, request.model_version, request.id, parameters, inputs, outputs
         )
-        return masked, tuple(sorted(met))
+        return masked, tuple(sorted(set(met)))
 
     def answer(self, answer: bytes) -> tuple[bytes, tuple[str, ...]]:
         """The same of a serialized ModelInferResponse; with any mask, also what it quotes of the request's values.

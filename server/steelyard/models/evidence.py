@@ -12,6 +12,9 @@ MAX_MASK_CHARS = 2048
 # One a column of the widest table that anybody masks by name.
 MAX_MASKS = 1024
 
+# Whose key it was is how a request is found again, to be erased: see `rollout.bucket.KEY_PARAMETER`.
+UNMASKED = "parameters.steelyard_key"
+
 Reason = Literal["error", "refusal", "canary", "disagreement", "flag"]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
@@ -40,8 +43,8 @@ class Capture(Table):
         default=(),
         max_length=MAX_MASKS,
         strict=False,
-        description="What is blotted out before anything is written: an input or output by name, or INPUT.COLUMN for "
-        "a key of an input's JSON objects.",
+        description="What is blotted out before anything is written: an input or output by name, INPUT.COLUMN for "
+        "a key of an input's JSON objects, or parameters.NAME for a parameter of the request.",
     )
     # A tenth of a second at a hundred megabytes a second: what a burst needs until a disk that keeps up has taken it.
     max_waiting_bytes: Bytes = Field(
@@ -63,6 +66,15 @@ class Capture(Table):
         le=1 << 50,
         description="The oldest payloads are removed where the model's take more than this together.",
     )
+
+    @field_validator("masks")
+    @classmethod
+    def _keeps_the_key(cls, masks: tuple[str, ...]) -> tuple[str, ...]:
+        if UNMASKED in masks:
+            raise ValueError(
+                f"expected no {UNMASKED}: it is in the decision's record, and what payloads are erased by"
+            )
+        return masks
 
     @field_validator("reasons")
     @classmethod
