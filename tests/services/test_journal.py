@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from steelyard.evidence.record import Decision, Outcome, unpack
+from steelyard.evidence.recovery import UNKNOWN_WHY
 from tests.support import models
 from tests.support.asking import Asker, request
 from tests.support.metrics import metrics
@@ -118,26 +119,81 @@ def killed_often(start: Callable[..., Server], repository: Path, model: str, sta
     assert len(told) >= 6 * starts
 
 
+@pytest.mark.parametrize("model", ["double", "careful"])
+def test_a_server_that_is_killed_whole_under_load(
+    start: Callable[..., Server], repository: Path, model: str
+) -> None:
+    """The ring is gone with it: what waited for the disk is on it, of the others the next start says that it does not
+    know."""
+    killed_whole(start, repository, model, kills=2)
+
+
+@pytest.mark.siege
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("model", ["double", "careful"])
+def test_the_same_with_fifty_kills(start: Callable[..., Server], repository: Path, model: str) -> None:
+    killed_whole(start, repository, model, kills=50)
+
+
+def killed_whole(start: Callable[..., Server], repository: Path, model: str, kills: int) -> None:
+    chance = random.Random(kills)
+    told: list[str] = []
+    for _ in range(kills):
+        server = start(repository).wait_ready()
+        with Asker(server.address) as ask:
+            told += told_until_killed(server, ask, model, chance, whole=True)
+        server.process.wait(20)
+    server = start(repository).wait_ready()
+    server.stop()
+    found = Counter(one.decision_id for one in decisions(server))
+    missing = set(told) - set(found)
+    unknown = sum(gap.why == UNKNOWN_WHY for gap in all_gaps(server.data))
+    print(f"{model}: {kills} kills, {len(told)} answers received, {len(missing)} of them not recorded")
+    assert max(found.values()) == 1
+    assert unknown == kills
+    assert model == "double" or not missing
+    assert len(told) >= 2 * kills
+
+
 def killed_thrice(server: Server, model: str, chance: random.Random) -> list[str]:
     told: list[str] = []
     for _ in range(3):
         killed = server.worker_pid()
         with Asker(server.address) as ask:
-            # Killed when this one is answered, while others are asked: at any moment of batches, commits and writes.
-            last = chance.randrange(1, 150)
-            calls = []
-            for number in range(200):
-                calls.append(ask.start(request(model, ONES)))
-                if number == last:
-                    calls[-1].add_done_callback(lambda _, gone=killed: os.kill(gone, signal.SIGKILL))
-            told += [
-                dict(call.trailing_metadata())["steelyard-decision-id"]
-                for call in calls
-                if call.code() is grpc.StatusCode.OK
-            ]
+            told += told_until_killed(server, ask, model, chance)
         eventually(lambda gone=killed: server.worker_pid() != gone and server.is_ready())
         eventually(lambda: unaccounted(server) == 0)
     return told
+
+
+def told_until_killed(
+    server: Server, ask: Asker, model: str, chance: random.Random, whole: bool = False
+) -> list[str]:
+    """The decision ids of answers, one of which is the last thing that its worker, or the whole server, did.
+
+    Killed when that one is answered, while others are asked: at any moment of batches, commits and writes.
+    """
+    worker = server.worker_pid()
+
+    def kill(_: object) -> None:
+        if whole:
+            # It would write what its worker has left.
+            os.kill(server.process.pid, signal.SIGSTOP)
+        os.kill(worker, signal.SIGKILL)
+        if whole:
+            os.kill(server.process.pid, signal.SIGKILL)
+
+    last = chance.randrange(1, 150)
+    calls = []
+    for number in range(200):
+        calls.append(ask.start(request(model, ONES)))
+        if number == last:
+            calls[-1].add_done_callback(kill)
+    return [
+        dict(call.trailing_metadata())["steelyard-decision-id"]
+        for call in calls
+        if call.code() is grpc.StatusCode.OK
+    ]
 
 
 def unaccounted(server: Server) -> float:
