@@ -134,6 +134,12 @@ def test_nobody_is_told_of_success_that_could_not_be_synced(
         faults.set(sync_errno=0)
         assert ask.start(request("careful", ONES)).code() is grpc.StatusCode.OK
     assert metrics(server, model="careful").outcome("answered") == 1
+    # Their records may be in the file all the same, as answered: a note says what their callers heard.
+    told = {dict(call.trailing_metadata())["steelyard-decision-id"] for call in calls}
+    notes = eventually(lambda: len(found := all_notes(server)) == CALLS and found)
+    assert {(note["decision_id"], note["note"], note["code"]) for note in notes} == {
+        (one, "told", 14) for one in told
+    }
     assert server.events("journal.refused")
     eventually(lambda: server.events("journal.over"))
 

@@ -440,7 +440,9 @@ class Engine:
         error = self._tell_one(job, call, outcome, decision_id)
         if error is not None:
             version.slot.failed(total_ns)
-            if self._recording is not None and decision_id not in job.recorded:
+            if self._recording is not None and decision_id in job.recorded:
+                self._recording.told_otherwise(decision_id, error)
+            elif self._recording is not None:
                 self._recording.ended(
                     version,
                     call,
