@@ -15,7 +15,8 @@ from steelyard.errors import EvidenceError, InvalidRequest
 from steelyard.evidence.frames import Gap
 from steelyard.evidence.ledger import LEDGER_FILE, SEALED_DIRECTORY, Sealed, read_ledger
 from steelyard.evidence.lookup import Lookup
-from steelyard.evidence.retention import NS_A_DAY, remove_old
+from steelyard.evidence.record import pack
+from steelyard.evidence.retention import HOUR_NS, NS_A_DAY, remove_old
 from steelyard.evidence.sealed_file import Summary, read_records
 from steelyard.evidence.sealing import Sealing, Unsealed
 from steelyard.evidence.search import Asked, ask, decisions
@@ -217,6 +218,31 @@ def test_retention_by_age_and_by_bytes_also_while_someone_reads(tmp_path: Path) 
     (repository / "prices" / "model.toml").unlink()
     (repository / "prices").rmdir()
     assert len(list(remove_old(tmp_path, repository, sealing.ledger, START_NS + 5 * NS_A_DAY))) == 1
+
+
+def test_what_became_too_old_within_an_hour_goes_together_and_is_told_once(tmp_path: Path) -> None:
+    (tmp_path / "models" / "prices").mkdir(parents=True)
+    (tmp_path / "models" / "prices" / "model.toml").write_text("[evidence]\nretention_days = 1\n")
+    hour = -(-START_NS // HOUR_NS) * HOUR_NS
+    minute = 60 * 10**9
+    for number in range(6):
+        at_ns = hour + number * 20 * minute
+        write(tmp_path, [pack(decision(number, received_unix_ns=at_ns))], number)
+    sealing = Sealing(tmp_path)
+    list(sealing.all_closed())
+    told: list[int] = []
+    for look in range(0, 180, 5):
+        now_ns = hour + NS_A_DAY + look * minute
+        list(
+            remove_old(
+                tmp_path,
+                tmp_path / "models",
+                sealing.ledger,
+                now_ns,
+                expiring=lambda model, files: told.append(len(files)),
+            )
+        )
+    assert told == [3, 3]
 
 
 def test_the_leaf_hash_is_over_the_record_that_was_written(tmp_path: Path) -> None:

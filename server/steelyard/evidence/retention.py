@@ -21,6 +21,9 @@ KEPT_FILE = "retention.json"
 
 NS_A_DAY = 86_400 * 10**9
 
+# Files that are too old go hour by hour, and one event names those of an hour: a file may last only seconds.
+HOUR_NS = 3600 * 10**9
+
 
 @dataclass(frozen=True, slots=True)
 class Kept:
@@ -113,7 +116,7 @@ def _too_old(model: Path, kept: Kept, now_unix_ns: int, ledger: Ledger) -> list[
         except EvidenceError:
             # A damaged file is not thrown away: it is for whoever checks the log to find.
             continue
-    oldest_ns = now_unix_ns - kept.days * NS_A_DAY
+    oldest_ns = int(now_unix_ns - kept.days * NS_A_DAY) // HOUR_NS * HOUR_NS
     going, room = [], kept.bytes
     for last_ns, size, path in sorted(files, reverse=True):
         room -= size
