@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from steelyard.evidence.record import unpack
-from steelyard.evidence.store import open_files
+from steelyard.evidence.store import open_files, sealed_files
 from tests.support import models
 from tests.support.asking import Asker, request
 from tests.support.faults import UNTIL_TOLD, Answer, Faults, answers, faulty, is_on_disk_before
@@ -272,3 +272,21 @@ def test_a_server_over_a_directory_that_is_read_only_says_so_and_ends(
     assert server.process.wait(60) != 0
     assert "the journal cannot be written: Read-only file system" in server.output()
     assert "Traceback" not in server.output()
+
+
+def test_what_a_full_disk_keeps_from_being_sealed_is_sealed_when_there_is_room(
+    start: Callable[..., Server], repository: Path, tmp_path: Path
+) -> None:
+    with faulty(tmp_path, "/sealed/") as faults:
+        server = start(repository, journal_segment_age_s=0.2).wait_ready()
+        faults.set(write_errno=errno.ENOSPC)
+        with Asker(server.address) as ask:
+            assert [call.code() for call in call_all(ask, "careful")] == [grpc.StatusCode.OK] * CALLS
+        why = eventually(lambda: server.events("journal.not_sealed") or server.events("housekeeper.failed"))
+        assert os.strerror(errno.ENOSPC) in why[0]["reason"]
+        assert sum(file.summary.records for file in sealed_files(server.data)) == 0
+        assert len(everything(server.data)) == CALLS
+        faults.set(write_errno=0)
+        eventually(lambda: sum(file.summary.records for file in sealed_files(server.data)) == CALLS)
+        assert len(everything(server.data)) == CALLS
+        assert not all_gaps(server.data)
