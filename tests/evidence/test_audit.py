@@ -85,6 +85,23 @@ def test_a_frame_that_is_being_written_is_no_fault(tmp_path: Path):
     assert "damaged after byte 16" in audited(tmp_path).faults[0].what
 
 
+def test_a_file_that_no_entry_is_about_is_a_fault_unless_it_is_sealed_meanwhile(tmp_path: Path):
+    filled(tmp_path, 1)
+    sealed, journal = tmp_path / "sealed" / "prices", tmp_path / "journal" / "worker-0"
+    journal.mkdir(parents=True)
+    # One is being sealed when the audit begins, one is begun after that; both are done before it ends.
+    (sealed / "worker-0-5.parquet").write_bytes(b"being sealed")
+    (journal / "5.log").write_bytes(frame(Kind.RECORDS, bytes(4)) + json_frame(Kind.END, {}))
+
+    def seal(done: int, total: int) -> None:
+        (journal / "5.log").unlink(missing_ok=True)
+        (sealed / "worker-0-6.parquet").write_bytes(b"sealed meanwhile")
+
+    assert audited(tmp_path, progress=seal).faults == []
+    where = {fault.where for fault in audited(tmp_path).faults}
+    assert where == {"prices/worker-0-5.parquet", "prices/worker-0-6.parquet"}
+
+
 def test_a_flipped_bit_in_many_tiles_is_located(tmp_path: Path):
     log = TransparencyLog(tmp_path, key_paths(tmp_path, None, None), ManualClock())
     events = EventLog(tmp_path, ManualClock())

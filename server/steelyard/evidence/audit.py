@@ -85,13 +85,22 @@ def audit(
     """
     found = Audit()
     span = span or Span()
+    # Before the log is read: what is sealed meanwhile becomes an entry that this reading of it does not have.
+    sealed = _sealed_files(data)
     checkpoint = _checkpoint(log, witnesses, found.faults)
     if checkpoint is not None:
         found.size, found.root = checkpoint.size, checkpoint.root.hex()
         checked = check_tree(log, checkpoint, found.faults)
         if seen is not None:
             _check_seen(log, checkpoint, seen, found.faults)
-        _check_contents(data, checked, segments, span, found, lambda done: progress(done, checkpoint.size))
+        logged = _check_contents(
+            data, checked, segments, span, found, lambda done: progress(done, checkpoint.size)
+        )
+        if checked.is_all:
+            # It was put there by somebody else.
+            found.faults += [
+                Fault(name, "no entry of the log is about this file") for name in sealed if name not in logged
+            ]
     found.faults += check_journal(data)
     return found
 
@@ -133,7 +142,8 @@ def _check_contents(
     span: Span,
     found: Audit,
     progress: Callable[[int], None],
-) -> None:
+) -> set[str]:
+    """Gives the sealed files that the log is about."""
     events = LoggedEvents(data, found.faults, checked.is_all)
     logged: set[str] = set()
     for index, packed in checked.entries:
@@ -150,21 +160,22 @@ def _check_contents(
             if span.has(entry):
                 _check_segment(data, entry, segments, events, found)
     found.waiting_events = events.finish()
-    if checked.is_all:
-        _check_no_others(data, logged, found)
+    return logged
 
 
-def _check_no_others(data: Path, logged: set[str], found: Audit) -> None:
-    """A file of decisions that no entry is about was put there by somebody else; or is just being sealed, and its file
-    of the journal is there still."""
+def _sealed_files(data: Path) -> list[str]:
+    """The files of decisions of which the log must have entries: all but those that are just being sealed, whose files
+    of the journal are there still."""
     directory = data / SEALED_DIRECTORY
+    found = []
     for path in sorted(directory.glob("*/[!.]*.parquet")):
-        name = str(path.relative_to(directory))
         worker, _, began = path.stem.rpartition("-")
-        if path.parent.name.startswith(".notes") or name in logged:
-            continue
-        if not (data / "journal" / worker / f"{began}.log").exists():
-            found.faults.append(Fault(name, "no entry of the log is about this file"))
+        if (
+            not path.parent.name.startswith(".notes")
+            and not (data / "journal" / worker / f"{began}.log").exists()
+        ):
+            found.append(str(path.relative_to(directory)))
+    return found
 
 
 def _check_segment(
