@@ -50,7 +50,8 @@ def walk(path: Path) -> Iterator[Entry | Wreck]:
         try:
             head = read_head(content[at : at + HEAD_BYTES])
         except EvidenceError:
-            after = _next(content, at + 1)
+            # A wreck has room for a head, which makes an entry of it again.
+            after = _next(content, at + HEAD_BYTES)
             # Noughts are what a machine that lost its power had not written yet.
             if any(content[at:after]):
                 yield Wreck(path, at, content[at:after])
