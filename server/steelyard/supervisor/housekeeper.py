@@ -42,6 +42,7 @@ class Housekeeper:
         self._stopping = asyncio.Event()
         self._process: asyncio.subprocess.Process | None = None
         self._channel: Channel | None = None
+        self._at_work = False
         self.restarts = 0
 
     async def run(self) -> None:
@@ -77,9 +78,13 @@ class Housekeeper:
     async def stop(self) -> None:
         """Ends the process; what it was doing is done again or gone on with at the next start."""
         self._stopping.set()
-        if self._channel is not None:
+        if self._channel is not None and self._at_work:
             self._channel.send({"stop": True})
         if self._process is not None and self._process.returncode is None:
+            if not self._at_work:
+                # It imports, or reads what is there; nobody need wait for that at the priority that it has.
+                self.kill()
+            _hurry(self._process.pid)
             try:
                 await asyncio.wait_for(self._process.wait(), STOP_WITHIN_S)
             except TimeoutError:
@@ -93,6 +98,7 @@ class Housekeeper:
 
     async def _live(self) -> int:
         segments = list(self._segments())
+        self._at_work = False
         null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         try:
             process, ours = await start_module(MODULE, null, segments)
@@ -107,7 +113,9 @@ class Housekeeper:
         self._channel = channel = await Channel.open(ours)
         channel.send({"settings": self._settings.model_dump_json(), "segments": segments})
         async for message in channel:
-            if "refused" in message:
+            if "at_work" in message:
+                self._at_work = True
+            elif "refused" in message:
                 log("housekeeper.refused", level=logging.ERROR, reason=message["refused"])
             elif "expiring" in message:
                 channel.send(self._recorded(message["model"], message["expiring"]))
@@ -121,3 +129,11 @@ class Housekeeper:
         except SteelyardError as error:
             return {"recorded": False, "why": str(error)}
         return {"recorded": True}
+
+
+def _hurry(pid: int) -> None:
+    """Gives a process that is to end, and its threads, the processor also where others want it. Without privileges
+    there is no way back from the idle priority, and it ends when it can."""
+    with contextlib.suppress(OSError):
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            os.sched_setscheduler(int(thread), os.SCHED_OTHER, os.sched_param(0))

@@ -186,6 +186,7 @@ async def serve(control: socket.socket) -> int:
         channel.send({"refused": str(error)})
         await channel.close()
         return EXIT_REFUSED
+    channel.send({"at_work": True})
     log("housekeeper.started", data=str(settings.data), pid=os.getpid())
     working = asyncio.ensure_future(asyncio.to_thread(work.run))
     told = asyncio.ensure_future(line.listen())
