@@ -16,7 +16,7 @@ from prometheus_client.metrics_core import (
 from prometheus_client.registry import Collector
 
 from steelyard import __version__
-from steelyard.observe.decision_counts import decision_metrics
+from steelyard.observe.decision_metrics import decision_metrics
 from steelyard.observe.histogram import FIRST_EXPONENT, LAST_EXPONENT, HistogramCounts
 from steelyard.observe.layout import EXACT_BATCH, Stage
 from steelyard.observe.process import process_use
