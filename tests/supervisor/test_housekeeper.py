@@ -1,14 +1,18 @@
 """The housekeeper's place without what it needs, and that there is one at a time."""
 
+import asyncio
 import logging
+import signal
 from pathlib import Path
 
+import psutil
 import pytest
 
 from steelyard.config import Settings
 from steelyard.errors import EvidenceError
 from steelyard.supervisor import housekeeper
 from steelyard.supervisor.housekeeper_main import Housekeeping
+from tests.support.waiting import until
 
 
 async def test_without_its_extra_it_is_absent_and_says_so(
@@ -21,6 +25,30 @@ async def test_without_its_extra_it_is_absent_and_says_so(
     await place.stop()
     assert place.restarts == 0
     assert [record.getMessage() for record in caplog.records] == ["housekeeper.absent"]
+
+
+def started() -> psutil.Process | None:
+    """The housekeeper that this process has started."""
+    for child in psutil.Process().children():
+        if housekeeper.MODULE in child.cmdline():
+            return child
+    return None
+
+
+async def test_one_that_has_begun_nothing_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(housekeeper, "STOP_WITHIN_S", 3600.0)
+    place = housekeeper.Housekeeper(Settings(repository=tmp_path, data=tmp_path / "data"), tuple)
+    running = asyncio.ensure_future(place.run())
+    process = await until(started)
+    assert process is not None
+    # It cannot come to work, however long one waits.
+    process.send_signal(signal.SIGSTOP)
+    await place.stop()
+    await running
+    assert place.restarts == 0
+    assert not process.is_running()
 
 
 def test_two_never_work_on_one_directory(tmp_path: Path) -> None:
