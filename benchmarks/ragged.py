@@ -33,6 +33,8 @@ REQUESTS = 1000
 FIRST_COME = (16, 4, 2)
 MOST_TOGETHER = 32
 ROUNDS = 5
+# How often each batch is run for its cost, of which the least counts: 24,000 tokens each time.
+COST_RUNS = 3
 # Sizes and lengths at which the optimum's costs are measured; between them it goes by straight lines.
 SIZES = (1, 2, 4, 8, 16, 32)
 LENGTHS = (4, 8, 16, 32, 64, 128, 256)
@@ -121,8 +123,8 @@ class Bare:
             thread.join()
         return len(rows) / (time.perf_counter() - started)
 
-    def costs(self) -> Callable[[int, int], float]:
-        """Seconds of a run by rows and length: the least of three each, straight between them."""
+    def costs(self, runs: int) -> Callable[[int, int], float]:
+        """Seconds of a run by rows and length: the least of so many runs each, straight between them."""
         grid = np.zeros((len(SIZES), len(LENGTHS)))
         for row, size in enumerate(SIZES):
             for column, length in enumerate(LENGTHS):
@@ -130,7 +132,7 @@ class Bare:
                     grid[row, column] = grid[row - 1, column] * size / SIZES[row - 1]
                     continue
                 made = [np.full((1, length), 2000, np.int64)] * size
-                grid[row, column] = min(self._timed(made) for _ in range(3))
+                grid[row, column] = min(self._timed(made) for _ in range(runs))
 
         def cost(rows: int, length: int) -> float:
             along = [np.interp(length, LENGTHS, line) for line in grid]
@@ -185,7 +187,7 @@ async def served_rate(port: int, model: str, rows: Sequence[Ids]) -> float:
         await client.close()
 
 
-def run(rounds: int = ROUNDS, requests: int = REQUESTS) -> dict[str, Any]:
+def run(rounds: int = ROUNDS, requests: int = REQUESTS, cost_runs: int = COST_RUNS) -> dict[str, Any]:
     """Sentences a second of each way, round by round, and the share of padding that was served."""
     rows = tokens(requests)
     first_come = {
@@ -200,7 +202,7 @@ def run(rounds: int = ROUNDS, requests: int = REQUESTS) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as temporary:
         root = Path(temporary) / "models"
         bare = Bare(write_repository(root), thread_budget())
-        optimum = best_cuts(rows, bare.costs())
+        optimum = best_cuts(rows, bare.costs(cost_runs))
         alone = [[place] for place in range(len(rows))]
         with steelyard(root) as server:
             # What batches cost is learned here, as it is in the first minute of a server.

@@ -134,7 +134,7 @@ def test_batching_on_against_off_and_the_tail() -> None:
 
 @pytest.mark.extra
 def test_sentences_against_an_optimum() -> None:
-    found = ragged.run(rounds=1, requests=40)
+    found = ragged.run(rounds=1, requests=40, cost_runs=1)
     assert found["mean_batch_rows"] >= 1
     assert 0 <= found["padding"] < 0.5
     assert len(ragged.report(found)) == 3 + len(found["rates"])
