@@ -21,7 +21,7 @@ from tests.services.test_capture import PEOPLE, WHOLE, person
 from tests.support import models, profiles
 from tests.support.asking import Asker, request
 from tests.support.server import Server
-from tests.support.waiting import eventually
+from tests.support.shadows import patiently
 
 ONES = {"x": np.ones((1, 4), np.float32)}
 
@@ -68,9 +68,10 @@ def test_a_decision_is_sealed_proven_and_bundled(server: Server, tmp_path: Path)
             asked.id = f"order-{number}"
             asker.call("ModelInfer", asked)
         asker.refused(request("nobody", ONES))
-    eventually(lambda: ask(server, "audit", "verify")["records"] == had + 21)
+    patiently(lambda: ask(server, "audit", "verify")["records"] == had + 21)
+    # They are in the transparency log before they are in the ledger, and found there.
+    patiently(lambda: ask(server, "journal", "status")["sealed"]["records"] >= 21)
     counted = ask(server, "journal", "status")
-    assert counted["sealed"]["records"] >= 21
     assert counted["server"]["unaccounted"] == 0
     found = ask(server, "decisions", "--model", "prices", "--where", "request_id='order-7'")
     (one,) = [row["decision_id"] for row in found["decisions"]]
@@ -100,7 +101,7 @@ def test_a_decision_is_sealed_proven_and_bundled(server: Server, tmp_path: Path)
     assert "expected the file that was sealed" in fault["what"]
     assert "damaged: column decision_id of records 0 to " in fault["what"]
     # The housekeeper finds it too, by its schedule.
-    seen = eventually(lambda: server.events("audit.fault"))
+    seen = patiently(lambda: server.events("audit.fault"))
     assert seen[0]["where"] == str(path)
     path.write_bytes(whole)
     assert ask(server, "audit", "verify")["ok"]
@@ -110,12 +111,12 @@ def test_what_retention_removes_is_an_event_and_no_fault(server: Server) -> None
     had = ask(server, "audit", "verify")["records"]
     with Asker(server.address) as asker:
         asker.call("ModelInfer", request("old", ONES))
-    before = eventually(lambda: (found := ask(server, "audit", "verify"))["records"] > had and found)
+    before = patiently(lambda: (found := ask(server, "audit", "verify"))["records"] > had and found)
     manifest = server.repository / "old" / "model.toml"
     manifest.write_text("[evidence]\nretention_bytes = 1\n")
     # A new housekeeper looks after it at once.
     os.kill(server.events("housekeeper.started")[-1]["pid"], signal.SIGKILL)
-    after = eventually(lambda: (found := ask(server, "audit", "verify"))["expired"] and found)
+    after = patiently(lambda: (found := ask(server, "audit", "verify"))["expired"] and found)
     assert (after["ok"], after["expired"], after["segments"]) == (True, 1, before["segments"] - 1)
     told = ask(server, "history", "old")["events"]
     (event,) = [event for event in told if event["kind"] == "segments.expired"]
@@ -132,8 +133,8 @@ def test_a_flagged_decision_is_found_and_explained_with_what_was_asked(server: S
         rows = ask(server, "decisions", "--where", "flag='age'")["decisions"]
         return [row["decision_id"] for row in rows]
 
-    assert eventually(found) == [decision]
-    assert eventually(lambda: ask(server, "explain", decision)["payload"])["reasons"] == ["rate"]
+    assert patiently(found) == [decision]
+    assert patiently(lambda: ask(server, "explain", decision)["payload"])["reasons"] == ["rate"]
     told = ask(server, "explain", decision, "--attribute")
     assert {"note": "flags", "decision_id": decision, "flags": ["age"], "rules": ["range"]} in told["notes"]
     (given,), (came,) = told["payload"]["inputs"], told["payload"]["outputs"]

@@ -17,7 +17,7 @@ from steelyard.evidence.store import sealed_files
 from tests.support import models
 from tests.support.asking import Asker, request
 from tests.support.server import Server
-from tests.support.waiting import eventually
+from tests.support.shadows import patiently
 
 ONES = {"x": np.ones((1, 4), np.float32)}
 MANIFEST = '[governance]\nowner = "risk team"\n'
@@ -52,7 +52,7 @@ def test_what_was_answered_is_sealed_found_and_explained(server: Server) -> None
             asked.id = f"order-{number}"
             asker.call("ModelInfer", asked)
         asker.refused(request("nobody", ONES))
-    eventually(lambda: sum(file.summary.records for file in sealed_files(server.data)) == 21)
+    patiently(lambda: sum(file.summary.records for file in sealed_files(server.data)) == 21)
     found = ask(server, "decisions", "--model", "prices", "--where", "version=1 and outcome='answered'")
     assert len(found["decisions"]) == 20
     counted = ask(
@@ -88,13 +88,13 @@ def test_a_housekeeper_that_dies_is_started_again(server: Server) -> None:
                 continue
         return found
 
-    (first,) = eventually(housekeepers)
+    (first,) = patiently(housekeepers)
     assert os.sched_getscheduler(first) == os.SCHED_IDLE
     started = len(server.events("housekeeper.started"))
     os.kill(first, signal.SIGKILL)
-    eventually(lambda: len(server.events("housekeeper.started")) > started)
+    patiently(lambda: len(server.events("housekeeper.started")) > started)
     sealed = sum(file.summary.records for file in sealed_files(server.data))
     with Asker(server.address) as asker:
         asker.call("ModelInfer", request("prices", ONES))
-    eventually(lambda: sum(file.summary.records for file in sealed_files(server.data)) == sealed + 1)
+    patiently(lambda: sum(file.summary.records for file in sealed_files(server.data)) == sealed + 1)
     assert server.events("housekeeper.died")

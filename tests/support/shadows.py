@@ -19,7 +19,7 @@ EVERY_S = 0.1
 
 
 def patiently(probe: Callable[[], T]) -> T:
-    """As `eventually`, for what a shadow's process has to do first."""
+    """As `eventually`, for what a shadow's process, or the housekeeper's, has to do first."""
     return eventually(probe, within_s=PATIENCE_S, every_s=EVERY_S)
 
 
