@@ -23,7 +23,7 @@ PYTEST = $(BIN)/python -m pytest -n 2 --dist worksteal
 # What extras need, without the project itself, which is there and would be built anew.
 install = $(BIN)/python .ci/extras.py $(1) > $(VENV)/extras.txt && $(BIN)/python -m pip install -q -r $(VENV)/extras.txt
 
-.PHONY: build test test-all test-extra test-gpu bench-gpu test-siege test-asan fuzz lint demo side-by-side example-filetypes example-flights example-textlines \
+.PHONY: build set-up test test-all test-extra test-gpu bench-gpu test-siege test-asan fuzz lint demo side-by-side example-filetypes example-flights example-textlines \
 	example-sentences bench bench-quick peers load protos wheel clean
 
 build: $(VENV)/.built
@@ -49,6 +49,9 @@ $(VENV)/.load: pyproject.toml $(VENV)/.built
 $(VENV)/.lint: pyproject.toml $(VENV)/.test
 	$(call install,lint)
 	touch $@
+
+# All that lint, tests and benchmarks need, after which two of them may run at once: pip may not.
+set-up: $(VENV)/.lint $(VENV)/.bench $(VENV)/.load
 
 test: $(VENV)/.test
 	$(PYTEST) -m "not extra and not siege"
