@@ -34,7 +34,7 @@ _VALUE_CHARS = 400
     "--repository",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Where lineage and owner are; not given: the running server's, or the one that the data directory is in.",
+    help="Where versions and manifests are; not given: the running server's, or the one that the data directory is in.",
 )
 @click.option(
     "--attribute",
@@ -130,13 +130,7 @@ def _print(document: dict[str, Any]) -> None:
     )
     labels = ", ".join(document["labels"]) or "none that anybody set"
     _line("labels then", labels)
-    owner = document["governance"]
-    _line("owner", ", ".join(f"{key} {value}" for key, value in owner.items()) or "nobody named")
-    lineage = ", ".join(f"{key} {value}" for key, value in document["lineage"].items())
-    _line(
-        "lineage",
-        f"{lineage or 'nothing named'}{document['lineage_note'] and '; ' + document['lineage_note']}",
-    )
+    _print_standing(document)
     if decision["flags"]:
         _line("contract", ", ".join(decision["flags"]))
     for note in document["notes"]:
@@ -190,6 +184,27 @@ def _print(document: dict[str, Any]) -> None:
     if document["others"]:
         _line("also so named", ", ".join(document["others"]))
     _line("record", f"{document['leaf_hash']} in {document['where']}")
+
+
+def _print_standing(document: dict[str, Any]) -> None:
+    """Who answered for it then, and where it came from; a value as long as a page of text is cut."""
+    for name, nothing in (("governance", "nobody named"), ("lineage", "nothing named")):
+        said = [f"{key} {str(value)[:_NOTE_CHARS]}" for key, value in document[name].items()]
+        note = document[f"{name}_note"]
+        _line(
+            "owner then" if name == "governance" else name,
+            f"{', '.join(said) or nothing}{note and '; ' + note}",
+        )
+    changed = [
+        f"{key} {_or_none(change['to'])} in the place of {_or_none(change['from'])}"
+        for key, change in document["governance_since"].items()
+    ]
+    if changed:
+        _line("owner now", ", ".join(changed))
+
+
+def _or_none(value: object) -> str:
+    return "none" if value is None else str(value)[:_NOTE_CHARS]
 
 
 def _print_payload(payload: dict[str, Any]) -> None:

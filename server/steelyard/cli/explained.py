@@ -5,22 +5,14 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from steelyard.errors import ManifestError, RepositoryError
+from steelyard.cli.standing import standing
 from steelyard.evidence.columns import OUTCOMES, REASONS, ROLES, STAGES
 from steelyard.evidence.log import EVENTS_FILE, read_events
 from steelyard.evidence.lookup import Found, Lookup
 from steelyard.evidence.record import Decision, Flag
-from steelyard.models.digest import version_digest
-from steelyard.models.manifest import MODEL_MANIFEST, read_model_manifest
-from steelyard.models.names import name_problem
-from steelyard.models.tree import walk
-from steelyard.models.version_manifest import VERSION_MANIFEST, read_version_manifest
 from steelyard.rollout import labels
 
 HOUR_MS = 3_600_000
-
-# Hashed in a tenth of a second; of larger versions it is said that they were not compared.
-MAX_DIGESTED_BYTES = 64 << 20
 
 
 def explained(data: Path, found: Found, repository: Path | None) -> dict[str, Any]:
@@ -28,10 +20,11 @@ def explained(data: Path, found: Found, repository: Path | None) -> dict[str, An
     decision = found.decision
     lookup = Lookup(data)
     at_ms = decision.received_unix_ns // 1_000_000
-    events = [event for event in read_events(data / EVENTS_FILE).events if event.unix_ms <= at_ms]
-    standing = labels.fold(events).get(decision.model, labels.ModelLabels()).labels.values()
+    everything = read_events(data / EVENTS_FILE).events
+    events = [event for event in everything if event.unix_ms <= at_ms]
+    standing_labels = labels.fold(events).get(decision.model, labels.ModelLabels()).labels.values()
     hour = lookup.hour(decision)
-    governance, lineage, note = _declared(repository, decision)
+    declared = standing(everything, decision, repository)
     mates = lookup.mates(found)
     return {
         "decision": _decision(decision, found.worker),
@@ -39,12 +32,14 @@ def explained(data: Path, found: Found, repository: Path | None) -> dict[str, An
         "leaf_hash": hashlib.sha256(b"\0" + found.record).hexdigest(),
         "labels": [
             label.name
-            for label in standing
+            for label in standing_labels
             if (label.holder.number, label.holder.digest) == (decision.version, decision.digest)
         ],
-        "governance": governance,
-        "lineage": lineage,
-        "lineage_note": note,
+        "governance": declared.governance,
+        "governance_note": declared.governance_note,
+        "governance_since": declared.since,
+        "lineage": declared.lineage,
+        "lineage_note": declared.lineage_note,
         "batch": {
             "number": decision.batch,
             "requests": decision.batch_requests,
@@ -111,33 +106,3 @@ def _decision(decision: Decision, worker: int | None) -> dict[str, Any]:
         "key": decision.key,
         "trace_id": decision.trace_id,
     }
-
-
-def _declared(repository: Path | None, decision: Decision) -> tuple[dict[str, Any], dict[str, Any], str]:
-    """What the manifests say of owner and lineage, and what is to be known about that."""
-    if repository is None:
-        return {}, {}, "no repository is known: --repository"
-    if name_problem(decision.model) or not (repository / decision.model).is_dir():
-        return {}, {}, f"{repository} has no such model now"
-    model = repository / decision.model
-    version = model / str(decision.version)
-    try:
-        governance = read_model_manifest(model / MODEL_MANIFEST).governance
-        said = governance.model_dump(mode="json", exclude_none=True)
-        owners: dict[str, Any] = {
-            key: said[key] for key in ("owner", "backup_owner", "retire_on") if key in said
-        }
-        if not version.is_dir():
-            return owners, {}, f"version {decision.version} is not in {repository} any more"
-        lineage = read_version_manifest(version / VERSION_MANIFEST).lineage.model_dump(exclude_none=True)
-        return owners, lineage, _compared(version, decision.digest)
-    except (ManifestError, RepositoryError) as error:
-        return {}, {}, str(error)
-
-
-def _compared(version: Path, digest: str) -> str:
-    """What is to be said where the files of a version are not known to be those that answered."""
-    size = sum((version / file.relative).stat().st_size for file in walk(str(version)))
-    if size > MAX_DIGESTED_BYTES:
-        return f"not compared with the content that answered, as {version} has {size >> 20} MiB"
-    return "" if version_digest(version) == digest else f"{version} has other content now than what answered"
