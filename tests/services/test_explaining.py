@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from steelyard.cli.main import commands
 from steelyard.evidence.log import EVENTS_FILE
+from tests.services.test_capture import PEOPLE, WHOLE, person
 from tests.support import models
 from tests.support.asking import Asker, request
 from tests.support.server import Server
@@ -19,6 +20,21 @@ from tests.support.waiting import eventually
 
 ONES = {"x": np.ones((1, 4), np.float32)}
 OWNED = '[governance]\nowner = "Risk"\npurpose = "quotes"\nretire_on = 2100-01-31\n'
+# Rows of people, from whose scores the model's best is told.
+STEPS = (
+    PEOPLE
+    + """
+[[output]]
+name = "score"
+source = "y"
+steps = [{ step = "softmax" }]
+
+[[output]]
+name = "best"
+source = "y"
+steps = [{ step = "softmax" }, { step = "argmax" }]
+"""
+)
 LINEAGE = '[lineage]\ncode_revision = "4f2a"\ntraining_command = "make train"\n'
 
 
@@ -51,6 +67,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     repository = root / "models"
     models.put(repository, "owned", models.scaled(2.0), 1, OWNED, LINEAGE)
     models.put(repository, "nobodys", models.scaled(2.0), 1)
+    people = models.scaled(dims=("batch", 2))
+    models.put(repository, "people", people, 1, WHOLE, STEPS)
+    models.put(repository, "blotted", people, 1, WHOLE + 'masks = ["rows.age"]\n', STEPS)
+    models.put(repository, "named", people, 1, WHOLE + 'masks = ["rows.name"]\n', STEPS)
+    models.put(repository, "secret", people, 1, WHOLE + 'masks = ["best"]\n', STEPS)
+    models.put(repository, "plain", models.scaled(2.0), 1, WHOLE)
     server = Server(repository, root / "log")
     try:
         yield server.wait_ready()
@@ -110,3 +132,78 @@ def test_what_no_event_holds_is_said_to_be_todays(server: Server, asker: Asker, 
     assert found["governance_note"] == "as model.toml says today: no event of the time holds it"
     assert found["lineage"]["code_revision"] == "4f2a"
     assert found["lineage_note"] == "as version.toml says today: no event of the time holds it"
+
+
+def captured(server: Server, decision_id: str, *more: str) -> Any:
+    """What explain says, once the payload is written as well."""
+
+    def found() -> Any:
+        document = told(server.data, "explain", decision_id, *more)
+        return document["payload"] and document
+
+    return eventually(found)
+
+
+def tensors(document: Any) -> dict[str, Any]:
+    """What each step made, by its name; of several tensors the last."""
+    steps = document["pipeline"]["steps"]
+    return {step["name"]: tensor for step in steps for tensor in step["tensors"]}
+
+
+def test_steps_are_shown_with_what_they_made(server: Server, asker: Asker) -> None:
+    decision = decided(asker, "people", person(age=130, height=2))
+    document = captured(server, decision)
+    found = document["pipeline"]
+    assert (found["note"], found["equal"], found["version"]) == ("", True, "version 1")
+    assert found["steps"][0]["found"] == ["row 0, age: range, flag"]
+    made = tensors(document)
+    table = made["rows/table"]
+    assert (table["columns"], table["values"]) == (["age", "height"], [130.0, 2.0])
+    assert (table["shape"], table["datatype"], table["note"]) == ([1, 2], "FP32", "as then, by its digest")
+    assert made["model"]["values"] == [260.0, 4.0]
+    assert made["score/softmax"]["values"] == [1.0, 0.0]
+    assert made["best/argmax"]["values"] == [0]
+    page = shown(server.data, "explain", decision)
+    line = "prepare rows/table: x FP32[1,2] age=130.0, height=2.0 (as then, by its digest)"
+    assert f"step          {line}\n" in page
+    assert "run again on version 1: the answer is the same\n" in page
+    assert told(server.data, "explain", decision, "--no-steps")["pipeline"]["steps"] == []
+
+
+def test_steps_of_masked_requests_and_answers_show_nothing_of_them(server: Server, asker: Asker) -> None:
+    blotted = captured(server, decided(asker, "blotted", person(age=40)))
+    note = "not reproducible: rows.age was masked"
+    assert blotted["pipeline"]["steps"][0]["note"] == note
+    assert {(one["values"], one["note"]) for one in tensors(blotted).values()} <= {(None, note)}
+    assert (blotted["pipeline"]["equal"], blotted["pipeline"]["why"]) == (
+        None,
+        "rows.age: masked before it was kept",
+    )
+    # A column that no feature is made of is nothing to the tensor.
+    found = captured(server, decided(asker, "named", person(age=40, name="Ann")))
+    named = tensors(found)
+    assert (found["pipeline"]["equal"], named["best/argmax"]["values"]) == (True, [0])
+    assert (named["rows/table"]["values"], named["rows/table"]["note"]) == ([40.0, 2.0], "")
+    secret = tensors(captured(server, decided(asker, "secret", person(age=40))))
+    assert secret["rows/table"]["values"] == [40.0, 2.0]
+    for name in ("model", "score/softmax", "best/softmax", "best/argmax"):
+        assert (secret[name]["values"], secret[name]["note"]) == (None, "masked")
+    # Nor where the answer did not have it.
+    answer = asker.call("ModelInfer", request("secret", person(age=40), outputs=["score"]))
+    other = tensors(captured(server, answer.parameters["steelyard_decision_id"].string_param))
+    assert (other["best/argmax"]["values"], other["model"]["note"]) == (None, "masked")
+
+
+def test_why_steps_are_not_shown(server: Server, asker: Asker, tmp_path: Path) -> None:
+    def note(decision_id: str, *more: str) -> str:
+        return str(captured(server, decision_id, *more)["pipeline"]["note"])
+
+    missing = explained(server, decided(asker, "owned"))["pipeline"]["note"]
+    assert missing == "nothing was captured of the request: [evidence.capture] in model.toml"
+    assert note(decided(asker, "plain")).startswith("the version has no pipeline")
+    decision = decided(asker, "people", person())
+    other = shutil.copytree(server.repository, tmp_path / "models")
+    (other / "people" / "1" / "note").write_text("more")
+    assert "has the content sha256:" in note(decision, "--repository", str(other))
+    told(server.data, "journal", "erase", "--decision", decision, "--reason", "asked for")
+    assert note(decision) == "what was captured of the request was erased"

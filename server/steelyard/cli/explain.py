@@ -44,6 +44,11 @@ _VALUE_CHARS = 400
 @click.option(
     "--row", type=click.IntRange(min=0), default=0, show_default=True, help="Which row --attribute is about."
 )
+@click.option(
+    "--steps/--no-steps",
+    default=None,
+    help="Run a captured request again for what the pipeline's steps make of it; not given: versions up to 64 MiB.",
+)
 @settings_options("data")
 @json_option
 def explain(
@@ -51,6 +56,7 @@ def explain(
     repository: Path | None,
     attribute: bool,
     row: int,
+    steps: bool | None,
     config_file: Path | None,
     data: Path | None,
     as_json: bool,
@@ -62,6 +68,7 @@ def explain(
     need_extra()
     from steelyard.cli.explained import explained
     from steelyard.cli.payload_shown import attributed, kept_entry, payload_document
+    from steelyard.cli.steps_shown import steps_document
 
     directory = resolved(config_file, {"data": data}).settings.data
     found, others = _found(directory, name)
@@ -69,6 +76,7 @@ def explain(
     document = explained(directory, found, root)
     entry = kept_entry(directory, found.decision.decision_id)
     document["payload"] = payload_document(entry)
+    document["pipeline"] = steps_document(entry, root, steps)
     came_of = attributed(entry, root, row) if attribute else None
     document["attribution"] = None if came_of is None else asdict(came_of)
     document["others"] = [one.decision.decision_id for one in others]
@@ -140,6 +148,7 @@ def _print(document: dict[str, Any]) -> None:
         _line(str(note.get("note", "note")), body[:_NOTE_CHARS])
     if document["payload"] is not None:
         _print_payload(document["payload"])
+    _print_steps(document["pipeline"])
     batch = document["batch"]
     if batch["requests"]:
         mates = ", ".join(short_id(mate["decision_id"]) for mate in batch["mates"][:_MATES_SHOWN])
@@ -223,6 +232,13 @@ def _print_payload(payload: dict[str, Any]) -> None:
             _line(kind[:-1], f"{tensor['name']} {tensor['datatype']}[{shape}] {shown}")
     if payload["error"]:
         _line("told", payload["error"][:_VALUE_CHARS])
+
+
+def _print_steps(document: dict[str, Any]) -> None:
+    from steelyard.cli.steps_shown import steps_lines
+
+    for line in steps_lines(document):
+        _line("step" if document["steps"] else "steps", line)
 
 
 def short_id(decision_id: str) -> str:

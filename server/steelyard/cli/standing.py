@@ -1,4 +1,4 @@
-"""Who answered for a model, and where a version came from, when a decision was made: by the events, else by manifests."""
+"""Who answered for a model, and where a version came from, when a decision was made: by events, else by manifests."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -25,7 +25,7 @@ from steelyard.wire.types import InferRequest, InputTensor
 if TYPE_CHECKING:
     from steelyard.pipelines.contract.tensors import TensorContract
     from steelyard.pipelines.outputs.boxes import ImageSlot
-    from steelyard.pipelines.outputs.plan import OutputPlan
+    from steelyard.pipelines.outputs.plan import OutputPlan, Seen
 
 Array = npt.NDArray[Any]
 
@@ -158,6 +158,11 @@ class Pipeline:
         self._first_fill = len(prepare)
         self._first_finish = self._first_fill + len(fill)
 
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """What makes inputs of the model that callers do not send, in the order in which it is done."""
+        return self._stages
+
     def tally(self) -> Tally:
         """An empty one for a request or a batch."""
         return Tally(len(self.steps))
@@ -223,11 +228,15 @@ class Pipeline:
         inputs: Sequence[Array],
         tally: Tally,
         requests: Sequence[PreparedRequest] = (),
+        seen: "Seen | None" = None,
     ) -> list[Array]:
-        """The caller's outputs for a batch; `inputs` are the model's, in its order, `requests` those of the batch."""
+        """The caller's outputs for a batch; `inputs` are the model's, in its order, `requests` those of the batch.
+
+        seen: shown what each step makes, with its place in `steps`.
+        """
         by_name = {tensor.name: array for tensor, array in zip(self._model.inputs, inputs, strict=True)}
         ways_back = {slot.tensor: self._ways_back(slot, requests) for slot in self.outputs.images}
-        return self.outputs.finish(outputs, rows, by_name, tally, self._first_finish, ways_back)
+        return self.outputs.finish(outputs, rows, by_name, tally, self._first_finish, ways_back, seen)
 
     def _ways_back(self, slot: "ImageSlot", requests: Sequence[PreparedRequest]) -> Array:
         """How each row's slot lies in its image, float64 [rows, 6]; the model's own tensors are images as they are."""

@@ -105,10 +105,14 @@ class Versions:
 
     def by_content(self, model: str, number: int, digest: str) -> ReplayVersion:
         """The version of this content, whatever its number is now. Raises EvidenceError where there is none."""
+        return self._load(model, self.find(model, number, digest))
+
+    def find(self, model: str, number: int, digest: str) -> VersionDir:
+        """Where the version of this content lies, not loaded. Raises as `by_content`."""
         found = sorted(self._versions(model), key=lambda version: version.number != number)
         for version in found:
             if self._digest(version.path) == digest:
-                return self._load(model, version)
+                return version
         raise EvidenceError(
             f"model {model!r}: no version in {self._repository} has the content {digest or 'that is not known'}, "
             f"which version {number} had then: name another with --version or --candidate"

@@ -5,13 +5,23 @@ from typing import Any
 
 import onnxruntime as ort
 
-from steelyard.models.spec import ModelSpec
+from steelyard.models.spec import ModelSpec, TensorSpec
 from steelyard.pipelines.plan import Pipeline, PreparedRequest
 from steelyard.runtime.runner import Array, Runner
 from steelyard.serving.answering import Named, answer_tensors
 from steelyard.serving.classification import check_classes
 from steelyard.serving.takes import Takes
 from steelyard.wire.check import check_outputs
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """What one step behind the model has made."""
+
+    name: str
+    """The output and the step, as "kind/softmax"."""
+    tensors: tuple[TensorSpec, ...]
+    arrays: tuple[Array, ...]
 
 
 @dataclass(slots=True)
@@ -26,6 +36,8 @@ class Walk:
     """The model's own, by name."""
     outputs: dict[str, Array] | None = None
     """The model's own, by name."""
+    finished: list[Finished] = field(default_factory=list)
+    """The steps behind the model, as they were done."""
     answer: list[Named] = field(default_factory=list)
 
 
@@ -59,7 +71,11 @@ def walk(
             outputs = pipeline.nothing()
         else:
             arrays, outputs = _run(runner, prepared, prepared.rows, prepared.key, spec, walked)
-            outputs = pipeline.finish(outputs, prepared.rows, arrays, tally, [prepared])
+
+            def seen(place: int, tensors: tuple[TensorSpec, ...], made: tuple[Array, ...]) -> None:
+                walked.finished.append(Finished(pipeline.steps[place][1], tensors, made))
+
+            outputs = pipeline.finish(outputs, prepared.rows, arrays, tally, [prepared], seen)
         rows = prepared.asked_rows
     if request.outputs:
         check_classes(request, "the request", offered, rows if offered.batched else 1)

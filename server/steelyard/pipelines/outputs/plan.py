@@ -1,7 +1,7 @@
 """The outputs that callers see: which chain of steps each comes from, compiled once and run over whole batches."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,6 +19,9 @@ from steelyard.toml import did_you_mean
 
 Array = npt.NDArray[Any]
 
+Seen = Callable[[int, tuple[TensorSpec, ...], tuple[Array, ...]], None]
+"""Shown what a step has made: its place, what its tensors are, and the tensors."""
+
 
 @dataclass(frozen=True, slots=True)
 class Chain:
@@ -28,7 +31,9 @@ class Chain:
     """The model's output, by its place."""
     steps: tuple[Compiled, ...]
 
-    def run(self, outputs: Sequence[Array], given: Given, tally: Tally, place: int) -> tuple[Array, ...]:
+    def run(
+        self, outputs: Sequence[Array], given: Given, tally: Tally, place: int, seen: Seen | None = None
+    ) -> tuple[Array, ...]:
         """Its steps are counted from `place` on."""
         arrays: tuple[Array, ...] = (outputs[self.index],)
         for at, step in enumerate(self.steps, place):
@@ -39,6 +44,8 @@ class Chain:
                 tally.ended(at, began_ns, errors=1)
                 raise
             tally.ended(at, began_ns)
+            if seen is not None:
+                seen(at, step.tensors, arrays)
         return arrays
 
 
@@ -63,21 +70,22 @@ class OutputPlan:
         tally: Tally | None = None,
         first_place: int = 0,
         ways_back: Mapping[str, Array] | None = None,
+        seen: Seen | None = None,
     ) -> list[Array]:
         """The caller's outputs for a batch of `rows` rows, C-contiguous, in the order of `self.outputs`.
 
         outputs: the model's, in the model's order. inputs: the batch's model inputs, at least those that `self.inputs`
         names. BYTES are arrays of objects (bytes, or str where the model made them). What a step leaves alone is the
         model's own array, valid as long as that is. tally: where the steps are counted, from `first_place` on.
-        ways_back: by the model's input, float64 [rows, 6], for each of `self.images`. Raises ExecutionFailed where the
-        model's outputs have shapes that its graph does not announce.
+        ways_back: by the model's input, float64 [rows, 6], for each of `self.images`. seen: shown what each step makes.
+        Raises ExecutionFailed where the model's outputs have shapes that its graph does not announce.
         """
         given = Given(inputs or {}, ways_back or {})
         counted = Tally(len(self.steps)) if tally is None else tally
         found: list[Array] = []
         place = first_place
         for chain in self.chains:
-            found += chain.run(outputs, given, counted, place)
+            found += chain.run(outputs, given, counted, place, seen)
             place += len(chain.steps)
         # Not `ascontiguousarray`, which makes a scalar a vector.
         return [np.asarray(array, order="C") for array in found]

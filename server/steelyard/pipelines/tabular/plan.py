@@ -28,6 +28,8 @@ class TensorPlan:
     """How one tensor of the model's is made, [rows, width]; any number of threads may run it."""
 
     def __init__(self, table: TensorTable, tracks: list[Track], columns: list[str], program: Any) -> None:
+        self.table = table
+        """As it was declared."""
         self.name = table.name
         self.datatype = table.datatype
         self.dtype = np.dtype(OUTPUT_TYPES[table.datatype])
