@@ -189,6 +189,21 @@ def test_the_worst_are_listed_and_run_again(
     kept = find(server.data, worst[0]["decision_id"]).read()
     assert (kept.model, kept.version, kept.reasons) == ("moved", 1, ("disagreement",))
     assert decode_response(kept.answer).parameters["steelyard_decision_id"] == kept.decision_id
+    decision = worst[0]["decision_id"]
+    assert main(["explain", decision, *data, "--json"]) == 0
+    (told,) = json.loads(capsys.readouterr().out)["shadows"]
+    assert (told["candidate"], told["sampled"], told["disagreed"]) == ("2", True, True)
+    assert told["broken"] == ["close y"]
+    assert told["digest"] == details(operator.events("moved", "shadow.started")[0])["candidate"]["digest"]
+    (answered,) = told["answer"]
+    (primary,) = decode_response(kept.answer).outputs
+    both = np.array(answered["values"], np.float32), np.frombuffer(primary.data, np.float32)
+    assert np.allclose(both[0] / both[1], 1.25)
+    assert told["errors"]["y"]["max_absolute"] == pytest.approx(np.abs(both[0] - both[1]).max(), rel=1e-5)
+    assert main(["explain", decision, *data]) == 0
+    page = capsys.readouterr().out
+    for part in ("shadow        candidate 2 sha256:", "by close y: ", "it answered y FP32[1,4] ["):
+        assert part in page
     again = [
         "shadow",
         "replay",
@@ -205,14 +220,31 @@ def test_the_worst_are_listed_and_run_again(
     assert replayed["primary"]["agrees"]
     assert replayed["candidate"]["agrees"]
     assert not replayed["now"]["agrees"]
-    decision = worst[0]["decision_id"]
     assert main(["journal", "erase", "--decision", decision, "--reason", "asked to", *data, "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"erased": [decision]}
     assert find(server.data, decision).head.erased
     assert main(again) == 1
     assert "nothing to compare" in capsys.readouterr().out
+    assert main(["explain", decision, *data, "--json"]) == 0
+    (told,) = json.loads(capsys.readouterr().out)["shadows"]
+    assert (told["answer"], told["errors"], told["note"]) == (None, {}, "its answer was erased")
     assert main(["shadow", "replay", "moved", "nothing", "--repository", str(server.repository), *data]) == 1
     assert "no shadow has kept" in capsys.readouterr().err
+    # Agreements are counted, and not kept by decision.
+    operator.start_shadow("calibrated", "2", 1.0)
+    agreed = asker.call("ModelInfer", request("calibrated", {"x": np.ones((1, 4), np.float32)}))
+    one = agreed.parameters["steelyard_decision_id"].string_param
+
+    def explained() -> Any:
+        assert main(["explain", one, *data, "--json"]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    (shadow,) = eventually(explained)["shadows"]
+    assert (shadow["disagreed"], shadow["note"]) == (
+        None,
+        "no disagreement over it: they agreed, or it was not compared",
+    )
+    operator.stop_shadow("calibrated")
     # The label moves, and what was compared with its holder ends.
     operator.set("moved", "champion", "2")
     assert operator.trials("moved")["shadows"] == []

@@ -149,6 +149,7 @@ def _print(document: dict[str, Any]) -> None:
     if document["payload"] is not None:
         _print_payload(document["payload"])
     _print_steps(document["pipeline"])
+    _print_shadows(document["shadows"])
     batch = document["batch"]
     if batch["requests"]:
         mates = ", ".join(short_id(mate["decision_id"]) for mate in batch["mates"][:_MATES_SHOWN])
@@ -239,6 +240,14 @@ def _print_steps(document: dict[str, Any]) -> None:
 
     for line in steps_lines(document):
         _line("step" if document["steps"] else "steps", line)
+
+
+def _print_shadows(documents: list[dict[str, Any]]) -> None:
+    from steelyard.cli.shadows_shown import shadows_lines
+
+    for document in documents:
+        for line in shadows_lines(document):
+            _line("shadow", line)
 
 
 def short_id(decision_id: str) -> str:

@@ -5,6 +5,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+from steelyard.cli.shadows_shown import shadows_document
 from steelyard.cli.standing import standing
 from steelyard.evidence.columns import OUTCOMES, REASONS, ROLES, STAGES
 from steelyard.evidence.log import EVENTS_FILE, read_events
@@ -63,6 +64,7 @@ def explained(data: Path, found: Found, repository: Path | None) -> dict[str, An
             for name in STAGES
         },
         "notes": lookup.notes(found),
+        "shadows": shadows_document(data, everything, decision),
         "events": [
             {
                 "unix_ms": event.unix_ms,

@@ -49,12 +49,12 @@ def payload_document(entry: Entry | None) -> dict[str, Any] | None:
         "error": "",
     }
     if payload.kept:
-        document["inputs"] = _tensors(decode_request(payload.request).inputs)
+        document["inputs"] = tensor_documents(decode_request(payload.request).inputs)
         if payload.status:
             document["error"] = payload.answer.decode("utf-8", "replace")[:MAX_CHARS]
         else:
             answer = decode_response(payload.answer)
-            document["outputs"] = _tensors(answer.outputs)
+            document["outputs"] = tensor_documents(answer.outputs)
             document["parameters"] = dict(answer.parameters)
     return document
 
@@ -82,7 +82,8 @@ def _whole(entry: Entry | None) -> "Payload":
     return payload
 
 
-def _tensors(tensors: Any) -> list[dict[str, Any]]:
+def tensor_documents(tensors: Any) -> list[dict[str, Any]]:
+    """Tensors of a message as JSON, with their first elements."""
     return [
         {"name": one.name, "datatype": one.datatype, "shape": list(one.shape), **_elements(one)}
         for one in tensors

@@ -44,6 +44,10 @@ class Masks:
     def __bool__(self) -> bool:
         return bool(self._names)
 
+    def hides(self, name: str) -> bool:
+        """Whether a tensor is masked, as a whole or by one of its keys."""
+        return any(mask == name or mask.startswith(f"{name}.") for mask in self._names)
+
     def request(self, body: bytes) -> tuple[bytes, tuple[str, ...]]:
         """A serialized ModelInferRequest without what is masked, and which masks met something in it.
 

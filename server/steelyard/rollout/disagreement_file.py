@@ -114,6 +114,23 @@ class DisagreementsReader:
         )
         return [_listed(row) for row in found]
 
+    def counts(self, rollout: str) -> tuple[int, int]:
+        """How many disagreements of a rollout there were, and how many of them are here.
+
+        Raises:
+            DataError: the file cannot be read.
+        """
+        seen = _read(
+            self._connection,
+            self._path,
+            "SELECT small + medium + large + worst FROM rollouts WHERE rollout = ?",
+            (rollout,),
+        )
+        kept = _read(
+            self._connection, self._path, "SELECT count(*) FROM disagreements WHERE rollout = ?", (rollout,)
+        )
+        return (seen[0][0] if seen else 0), kept[0][0]
+
     def get(self, decision_id: str, rollout: str | None = None) -> Disagreement | None:
         """The disagreement over a decision, or None; of any rollout where none is given, the most severe.
 

@@ -13,7 +13,7 @@ from typing import Any
 from steelyard.errors import DataError, InvalidRequest
 from steelyard.evidence.masking import Masks
 from steelyard.observe.logs import log
-from steelyard.rollout.comparison import Comparison
+from steelyard.rollout.comparison import Comparison, Pair
 from steelyard.rollout.disagreements import Disagreements
 from steelyard.rollout.frames import Asked, Unit, decode_unit, encode_ack, read_frame
 from steelyard.shadow.account import Account
@@ -27,6 +27,9 @@ from steelyard.wire.status import Status
 
 # As many workers as a server may have, and as many that take their places.
 MAX_CONNECTIONS = 128
+
+# Outputs of which it is kept how far a disagreement's two answers are apart: what is kept about one is bounded.
+MAX_ERRORS = 64
 
 
 @dataclass(slots=True)
@@ -219,25 +222,34 @@ class ShadowWork:
             )
             account.failed(*kinds)
             if kinds[0] is None:
-                self._keep(asked, outcome, math.inf, ("the candidate failed",), {})
+                self._keep(asked, outcome, math.inf, ("the candidate failed",))
             elif kinds[1] is None:
-                self._keep(asked, outcome, math.inf, ("the primary failed",), {})
+                self._keep(asked, outcome, math.inf, ("the primary failed",))
             return True
         pair = self._comparison.compare(primary, candidate, rows_of(primary, self._batched))
         account.seen.add(pair, primary, candidate)
         account.answered(not pair.agrees)
         if not pair.agrees:
-            self._keep(asked, outcome, pair.severity, pair.broken, dict(pair.why))
+            self._keep(asked, outcome, pair.severity, pair.broken, pair)
         return True
 
     def _keep(
-        self, asked: Asked, outcome: Outcome, severity: float, broken: Sequence[str], why: dict[str, str]
+        self,
+        asked: Asked,
+        outcome: Outcome,
+        severity: float,
+        broken: Sequence[str],
+        pair: Pair | None = None,
     ) -> None:
         if self._payloads is not None:
             self._payloads.keep(asked)
         if self._disagreements is None:
             return
-        about = {"why": why, "candidate": self._candidate.digest}
+        about = {
+            "why": {} if pair is None else dict(pair.why),
+            "errors": {} if pair is None else errors_of(pair, self._masks),
+            "candidate": self._candidate.digest,
+        }
         try:
             body, _ = self._masks.request(asked.body)
             error = asked.answer.decode("utf-8", "replace") if asked.status else ""
@@ -267,6 +279,18 @@ def rows_of(answer: Outputs, batched: bool) -> int | None:
     """What the first axis of the answer counts; None where it counts no rows."""
     first = next(iter(answer.values()), None)
     return first.shape[0] if batched and first is not None and first.ndim else None
+
+
+def errors_of(pair: Pair, masks: Masks) -> dict[str, dict[str, float | None]]:
+    """By output of numbers that no mask hides, how far the two answers are apart; None: infinitely."""
+    return {
+        name: {
+            "max_absolute": error.max_absolute if math.isfinite(error.max_absolute) else None,
+            "max_relative": error.max_relative if math.isfinite(error.max_relative) else None,
+        }
+        for name, error in list(pair.error.items())[:MAX_ERRORS]
+        if not masks.hides(name)
+    }
 
 
 def kind_of(status: int) -> str:
