@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from steelyard.cli.main import commands
+from steelyard.cli.main import commands, main
 from steelyard.evidence.log import EVENTS_FILE
 from tests.services.test_capture import PEOPLE, WHOLE, person
 from tests.support import models
@@ -207,3 +207,32 @@ def test_why_steps_are_not_shown(server: Server, asker: Asker, tmp_path: Path) -
     assert "has the content sha256:" in note(decision, "--repository", str(other))
     told(server.data, "journal", "erase", "--decision", decision, "--reason", "asked for")
     assert note(decision) == "what was captured of the request was erased"
+
+
+def test_feedback_that_came_later_is_shown_with_how_late(
+    server: Server, asker: Asker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    decision = decided(asker, "plain", id="order-1")
+    explained(server, decision)
+    added = told(server.data, "feedback", "add", "order-1", "--value", '{"y": 3}', "--source", "sales")
+    assert (added["decision_id"], added["value"], added["source"]) == (decision, {"y": 3}, "sales")
+    told(server.data, "feedback", "add", decision, "--value", "true", "--source", "support")
+    document = told(server.data, "explain", decision)
+    assert [(one["value"], one["source"]) for one in document["feedback"]] == [
+        ({"y": 3}, "sales"),
+        (True, "support"),
+    ]
+    assert all(one["late_ms"] >= 0 for one in document["feedback"])
+    assert 'feedback      {"y": 3} by sales, 0:00:' in shown(server.data, "explain", decision)
+    # What no record has is refused, and so is a name of several, and what is no JSON.
+    add = ["feedback", "add", "--source", "sales", "--data", str(server.data)]
+    assert main([*add, "nothing", "--value", "1"]) == 1
+    assert "no decision and no request 'nothing' is recorded" in capsys.readouterr().err
+    again = decided(asker, "plain", id="order-1")
+    explained(server, again)
+    assert main([*add, "order-1", "--value", "1"]) == 1
+    assert f"stands for 2 decisions, name one by its id: {again}, {decision}" in capsys.readouterr().err
+    for value in ("nothing", "NaN"):
+        assert main([*add, again, "--value", value]) == 2
+        assert f"--value: expected JSON, got '{value}'" in capsys.readouterr().err
+    assert told(server.data, "explain", again)["feedback"] == []

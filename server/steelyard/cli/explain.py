@@ -1,22 +1,19 @@
 """`steelyard explain`: all that is known of one decision, in one screen."""
 
+import datetime
 import json
-import uuid
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from steelyard.cli.events import told, when
 from steelyard.cli.evidence import need_extra
+from steelyard.cli.named import decisions_named
 from steelyard.cli.output import json_option, print_json, print_table, short_digest
 from steelyard.cli.settings import resolved, settings_options
-from steelyard.errors import ModelNotFound
 from steelyard.observe.logs import printable
-
-if TYPE_CHECKING:
-    from steelyard.evidence.lookup import Found
 
 # What a screen has room for; --json has all.
 _MATES_SHOWN = 8
@@ -71,7 +68,7 @@ def explain(
     from steelyard.cli.steps_shown import steps_document
 
     directory = resolved(config_file, {"data": data}).settings.data
-    found, others = _found(directory, name)
+    found, *others = decisions_named(directory, name)
     root = _repository(directory, repository)
     document = explained(directory, found, root)
     entry = kept_entry(directory, found.decision.decision_id)
@@ -89,23 +86,6 @@ def explain(
 
             for line in render(came_of):
                 click.echo(printable(line))
-
-
-def _found(directory: Path, name: str) -> "tuple[Found, list[Found]]":
-    """The decision of that name, and earlier ones of the same. Raises ModelNotFound where there is none."""
-    from steelyard.evidence.lookup import Lookup
-
-    lookup = Lookup(directory)
-    try:
-        one = lookup.decision(uuid.UUID(name))
-    except ValueError:
-        one = None
-    if one is not None:
-        return one, []
-    found = lookup.requests(name)
-    if not found:
-        raise ModelNotFound(f"no decision and no request {name!r} is recorded in {directory}")
-    return found[0], found[1:]
 
 
 def _repository(directory: Path, named: Path | None) -> Path | None:
@@ -150,6 +130,12 @@ def _print(document: dict[str, Any]) -> None:
         _print_payload(document["payload"])
     _print_steps(document["pipeline"])
     _print_shadows(document["shadows"])
+    for one in document["feedback"]:
+        value = json.dumps(one["value"], ensure_ascii=False)[:_VALUE_CHARS]
+        late = datetime.timedelta(seconds=round(one["late_ms"] / 1000))
+        _line("feedback", f"{value} by {one['source']}, {late} later ({one['received']})")
+    if document["feedback_damaged"]:
+        _line("feedback", f"{document['feedback_damaged']} lines of this decision are damaged")
     batch = document["batch"]
     if batch["requests"]:
         mates = ", ".join(short_id(mate["decision_id"]) for mate in batch["mates"][:_MATES_SHOWN])

@@ -8,6 +8,8 @@ from typing import Any
 from steelyard.cli.shadows_shown import shadows_document
 from steelyard.cli.standing import standing
 from steelyard.evidence.columns import OUTCOMES, REASONS, ROLES, STAGES
+from steelyard.evidence.feedback import feedback_of
+from steelyard.evidence.inventory import rfc3339
 from steelyard.evidence.log import EVENTS_FILE, read_events
 from steelyard.evidence.lookup import Found, Lookup
 from steelyard.evidence.record import Decision, Flag
@@ -27,6 +29,7 @@ def explained(data: Path, found: Found, repository: Path | None) -> dict[str, An
     hour = lookup.hour(decision)
     declared = standing(everything, decision, repository)
     mates = lookup.mates(found)
+    said = feedback_of(data, decision.decision_id)
     return {
         "decision": _decision(decision, found.worker),
         "where": found.where,
@@ -64,6 +67,17 @@ def explained(data: Path, found: Found, repository: Path | None) -> dict[str, An
             for name in STAGES
         },
         "notes": lookup.notes(found),
+        "feedback": [
+            {
+                "value": one.value,
+                "source": one.source,
+                "received": rfc3339(one.received_unix_ms),
+                "received_unix_ms": one.received_unix_ms,
+                "late_ms": one.received_unix_ms - at_ms,
+            }
+            for one in said.feedback
+        ],
+        "feedback_damaged": said.damaged,
         "shadows": shadows_document(data, everything, decision),
         "events": [
             {

@@ -38,6 +38,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "steelyard.cli.replay:replay",
         "Run captured requests again, and compare the answers.",
     ),
+    "feedback": (
+        "steelyard.cli.feedback:feedback",
+        "Say what became known of a decision later.",
+    ),
     "decisions": ("steelyard.cli.decisions:decisions", "Search what was decided, the last first."),
     "sql": ("steelyard.cli.sql:sql", "Ask what was decided by SQL."),
     "explain": ("steelyard.cli.explain:explain", "Show all that is known of one decision."),

@@ -1,0 +1,167 @@
+"""What became known of decisions later: labels and feedback, one line each, only ever appended.
+
+`evidence/feedback.log` in the data directory; whoever appends holds the file's lock. A line is a checksum and canonical
+JSON, as in the event log; it is in no chain and no transparency log.
+"""
+
+import contextlib
+import fcntl
+import json
+import mmap
+import os
+import uuid
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from steelyard.clock import Clock
+from steelyard.errors import EvidenceError, InvalidRequest
+from steelyard.evidence.event import frame, read_frame
+
+DIRECTORY = "evidence"
+FEEDBACK_FILE = "feedback.log"
+
+# Half a million labels of a hundred bytes, looked through in some tens of milliseconds. Then it takes no more.
+MAX_FILE_BYTES = 64 << 20
+
+# A label is a class or a number; what is longer is a document, which belongs elsewhere.
+MAX_VALUE_BYTES = 4096
+MAX_SOURCE_CHARS = 128
+
+# The longest line: the value, the source, a character of which JSON escapes to twelve bytes at most, and the rest.
+_MAX_LINE_BYTES = MAX_VALUE_BYTES + 12 * MAX_SOURCE_CHARS + 512
+
+
+@dataclass(frozen=True, slots=True)
+class Feedback:
+    """What somebody said of a decision."""
+
+    decision_id: str
+    value: Any
+    """JSON."""
+    source: str
+    received_unix_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class FeedbackReading:
+    """What is there of one decision, as it came; `damaged`: lines that name it and cannot be read."""
+
+    feedback: tuple[Feedback, ...] = ()
+    damaged: int = 0
+
+
+def add_feedback(data: Path, decision_id: uuid.UUID, value: Any, source: str, clock: Clock) -> Feedback:
+    """Appends to the file, and returns when it is on disk; several processes may, one waits for the other.
+
+    Whether the decision is recorded is for the caller to see. A line that was cut short by a process that died is cut
+    off first. Raises InvalidRequest for a value or a source that is none, EvidenceError where the file is full or the
+    disk does not take it.
+    """
+    if not source.strip() or len(source) > MAX_SOURCE_CHARS or not source.isprintable():
+        raise InvalidRequest(
+            f"expected a source of 1 to {MAX_SOURCE_CHARS} printable characters, came {source!r:.200}"
+        )
+    try:
+        size = len(_json(value))
+    except (ValueError, TypeError, RecursionError) as error:
+        raise InvalidRequest(f"expected a value that is JSON, came one that is not: {error}") from None
+    if size > MAX_VALUE_BYTES:
+        raise InvalidRequest(f"expected a value of at most {MAX_VALUE_BYTES} bytes of JSON, came {size}")
+    one = Feedback(str(decision_id), value, source, clock.unix_ns() // 1_000_000)
+    path = data / DIRECTORY / FEEDBACK_FILE
+    try:
+        with _locked(path) as descriptor:
+            end = _whole_bytes(descriptor)
+            line = frame(_json(asdict(one)))
+            if end + len(line) > MAX_FILE_BYTES:
+                raise EvidenceError(f"{path}: takes no more, it has {end} of at most {MAX_FILE_BYTES} bytes")
+            _append(descriptor, line, end)
+    except OSError as error:
+        raise EvidenceError(f"{path}: cannot be written: {error.strerror}") from None
+    return one
+
+
+def feedback_of(data: Path, decision_id: str) -> FeedbackReading:
+    """What was said of a decision. Raises EvidenceError where the file cannot be read."""
+    path = data / DIRECTORY / FEEDBACK_FILE
+    found: list[Feedback] = []
+    damaged = 0
+    try:
+        with path.open("rb") as file:
+            # What is being cut off must not be read meanwhile; and of an empty file nothing can be mapped.
+            fcntl.flock(file.fileno(), fcntl.LOCK_SH)
+            if not os.fstat(file.fileno()).st_size:
+                return FeedbackReading()
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view:
+                for line in _lines_with(view, decision_id.encode()):
+                    one = _read(line)
+                    if one is None:
+                        damaged += 1
+                    elif one.decision_id == decision_id:
+                        found.append(one)
+    except FileNotFoundError:
+        return FeedbackReading()
+    except OSError as error:
+        raise EvidenceError(f"{path}: cannot be read: {error.strerror}") from None
+    return FeedbackReading(tuple(found), damaged)
+
+
+def _lines_with(view: mmap.mmap, wanted: bytes) -> Iterator[bytes]:
+    """The whole lines that hold `wanted`; one that was cut short has no newline, and is none."""
+    at = view.find(wanted)
+    while at >= 0:
+        begin, end = view.rfind(b"\n", 0, at) + 1, view.find(b"\n", at) + 1
+        if not end:
+            return
+        yield view[begin:end]
+        at = view.find(wanted, end)
+
+
+def _read(line: bytes) -> Feedback | None:
+    try:
+        fields = json.loads(read_frame(line))
+        return Feedback(**fields)
+    except (EvidenceError, ValueError, TypeError, RecursionError):
+        return None
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[int]:
+    """The file's descriptor, made where there is none, while nobody else appends. Raises OSError."""
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _whole_bytes(descriptor: int) -> int:
+    """Where the last whole line ends."""
+    size = os.fstat(descriptor).st_size
+    from_ = max(0, size - _MAX_LINE_BYTES)
+    tail = os.pread(descriptor, size - from_, from_)
+    return from_ + tail.rfind(b"\n") + 1
+
+
+def _append(descriptor: int, line: bytes, end: int) -> None:
+    """Writes `line` at `end`, where whatever is there is cut off; nothing of it stays where the disk refuses."""
+    try:
+        os.ftruncate(descriptor, end)
+        written = 0
+        while written < len(line):
+            written += os.pwrite(descriptor, line[written:], end + written)
+        os.fsync(descriptor)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.ftruncate(descriptor, end)
+        raise
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False
+    ).encode()
