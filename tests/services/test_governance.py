@@ -213,9 +213,13 @@ def test_a_whole_model_retires(server: Server, asker: Asker, operator: Operator,
         refusal = asker.refused(request("merged", ONES, version=version))
         assert refusal.code is PRECONDITION
         assert "ask far in its place" in refusal.message
-    archived = details(operator.events("merged", "retirement.archived")[0])
+    archived = details(eventually(lambda: operator.events("merged", "retirement.archived"))[0])
     index = json.loads((server.data / archived["path"] / "archive.json").read_text())
-    assert set(index["files"]) == {"events.jsonl", "model.toml"}
+    assert set(index["files"]) == {"decisions.json", "events.jsonl", "model.toml"}
+    decisions = json.loads((server.data / archived["path"] / "decisions.json").read_text())
+    assert (decisions["problem"], decisions["sealed"]) == ("", [])
+    assert all(one["file"].startswith("merged/") for one in decisions["unsealed"])
+    assert sum(one["decisions"] for one in decisions["unsealed"]) >= 3
     assert metrics(server, model="merged")["steelyard_retired"] == 1
 
 

@@ -1,5 +1,6 @@
 """From a decision to its proof, on a real server: sealed, logged, found, proven, bundled; what was changed is seen."""
 
+import hashlib
 import json
 import os
 import signal
@@ -48,6 +49,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     root = tmp_path_factory.mktemp("evidence")
     models.put(root / "models", "prices", models.scaled(2.0), 1)
     models.put(root / "models", "old", models.scaled(2.0), 1)
+    for number in (1, 2):
+        models.put(
+            root / "models", "two", models.scaled(number), number, "[serving]\nversions = { all = true }\n"
+        )
     people = models.put(
         root / "models", "people", models.scaled(dims=("batch", 2)), manifest=WHOLE, about=PEOPLE
     )
@@ -121,6 +126,37 @@ def test_what_retention_removes_is_an_event_and_no_fault(server: Server) -> None
     told = ask(server, "history", "old")["events"]
     (event,) = [event for event in told if event["kind"] == "segments.expired"]
     assert len(event["details"]["files"]) == 1
+
+
+def test_the_archive_of_a_version_says_which_files_its_decisions_are_in(server: Server) -> None:
+    def sealed() -> int:
+        return sum(file.summary.records for file in sealed_files(server.data) if file.summary.model == "two")
+
+    had = ask(server, "audit", "verify")["records"]
+    with Asker(server.address) as asker:
+        for version in "1", "2", "1", "2", "1":
+            asker.call("ModelInfer", request("two", ONES, version=version))
+    eventually(lambda: sealed() == 5)
+    # In the transparency log as well.
+    eventually(lambda: ask(server, "audit", "verify")["records"] == had + 5)
+    ask(server, "retire", "two/1", "--replacement", "2", "--grace-s", "0", "--reason", "replaced")
+
+    def archived() -> Any:
+        events = ask(server, "history", "two")["events"]
+        return [event for event in events if event["kind"] == "retirement.archived"]
+
+    (event,) = eventually(archived)
+    directory = server.data / event["details"]["path"]
+    found = json.loads((directory / "decisions.json").read_text())
+    index = json.loads((directory / "archive.json").read_text())
+    content = (directory / "decisions.json").read_bytes()
+    assert index["files"]["decisions.json"] == hashlib.sha256(content).hexdigest()
+    assert (found["problem"], found["unsealed"]) == ("", [])
+    assert sum(one["decisions"] for one in found["sealed"]) == 3
+    for one in found["sealed"]:
+        file = server.data / "sealed" / one["file"]
+        assert one["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
+        assert one["log_index"] >= 0
 
 
 def test_a_flagged_decision_is_found_and_explained_with_what_was_asked(server: Server) -> None:

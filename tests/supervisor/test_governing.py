@@ -285,6 +285,7 @@ async def test_a_whole_model_is_announced_refused_and_archived(tmp_path: Path) -
         (archived,) = (tmp_path / "archive" / "m").iterdir()
         assert sorted(path.name for path in archived.iterdir()) == [
             "archive.json",
+            "decisions.json",
             "events.jsonl",
             "model.toml",
         ]

@@ -65,7 +65,8 @@ def retire(
 
     Callers are told with each answer until the grace is over; labels move to the replacement at once, where that is a
     version of the same model. Then what was accepted is answered, everybody else is refused with FAILED_PRECONDITION
-    and the replacement's name, and events and manifests are archived in the data directory.
+    and the replacement's name, and events, manifests and a list of the files with its decisions are archived in the
+    data directory, a moment later.
     """
     from steelyard.wire.generated import admin as pb
 

@@ -1,12 +1,13 @@
-"""What is kept of a model that went out of service: its events and its manifests, in a directory of their own."""
+"""What is kept of a model that went out of service: events, manifests, and which files its decisions are in."""
 
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from steelyard.errors import EvidenceError
 from steelyard.evidence.event import Event, digest_of
@@ -16,6 +17,7 @@ from steelyard.models.version_manifest import VERSION_MANIFEST
 ARCHIVE = "archive"
 INDEX = "archive.json"
 EVENTS = "events.jsonl"
+DECISIONS = "decisions.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,14 +30,21 @@ class Archived:
 
 
 def archive(
-    data: Path, repository: Path, model: str, number: int, versions: Sequence[int], events: Sequence[Event]
+    data: Path,
+    repository: Path,
+    model: str,
+    number: int,
+    versions: Sequence[int],
+    events: Sequence[Event],
+    decisions: Mapping[str, Any],
 ) -> Archived:
     """Writes `archive/MODEL/NUMBER` in the data directory, whole or not at all; one that is there is written anew.
 
     It holds events.jsonl with the canonical record of each event, model.toml and each version's version.toml where
-    they are there, and archive.json with the SHA-256 of every file.
+    they are there, decisions.json, and archive.json with the SHA-256 of every file.
 
-    number: the sequence of the event that took the model, or a version of it, out of service.
+    number: the sequence of the event that took the model, or a version of it, out of service. decisions: which files
+    they are in, as JSON.
     Raises EvidenceError where the disk does not take it.
     """
     target = data / ARCHIVE / model / str(number)
@@ -43,7 +52,10 @@ def archive(
     try:
         shutil.rmtree(staging, ignore_errors=True)
         staging.mkdir(parents=True, mode=0o700)
-        files = {EVENTS: b"".join(event.record() + b"\n" for event in events)}
+        files = {
+            EVENTS: b"".join(event.record() + b"\n" for event in events),
+            DECISIONS: json.dumps(decisions, sort_keys=True, indent=1).encode() + b"\n",
+        }
         for relative in (MODEL_MANIFEST, *(f"{version}/{VERSION_MANIFEST}" for version in versions)):
             path = repository / model / relative
             if path.is_file():

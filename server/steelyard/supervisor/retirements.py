@@ -3,13 +3,14 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 from steelyard.config import Settings
 from steelyard.errors import Conflict, InvalidRequest, ModelNotFound, SteelyardError
 from steelyard.evidence import retirement as kinds
 from steelyard.evidence.archive import archive
+from steelyard.evidence.archived_decisions import archived_decisions
 from steelyard.evidence.event import Draft, Event
 from steelyard.evidence.extension import encoded, read_statement, verify
 from steelyard.evidence.life import ModelLife
@@ -121,12 +122,15 @@ class Retirements:
             return (await self._directing.commit(found.model, [extended]))[0]
 
     async def run(self) -> None:
-        """Ends graces and archives, for ever."""
+        """Ends graces and archives, for ever: one beside the other, as archiving may take minutes."""
+        await asyncio.gather(self._repeat(self._end_grace), self._repeat(self._archive))
+
+    async def _repeat(self, step: Callable[[str, Retirement], Awaitable[None]]) -> None:
         while True:
             await asyncio.sleep(LOOKED_AT_S)
             for model, one in self._open():
                 try:
-                    await self._go_on(model, one)
+                    await step(model, one)
                 except SteelyardError as error:
                     log("retirement.waits", level=logging.WARNING, model=model, reason=str(error))
                 except Exception as error:
@@ -141,10 +145,8 @@ class Retirements:
             if not one.archive
         ]
 
-    async def _go_on(self, model: str, one: Retirement) -> None:
-        if one.completed_unix_ms:
-            await self._archive(model, one.version)
-        elif self._record.now_unix_ms() >= one.until_unix_ms:
+    async def _end_grace(self, model: str, one: Retirement) -> None:
+        if not one.completed_unix_ms and self._record.now_unix_ms() >= one.until_unix_ms:
             await self._complete(model, one.version)
 
     async def _complete(self, model: str, version: int) -> None:
@@ -161,14 +163,21 @@ class Retirements:
             details = {"version": version, "replacement": one.replacement}
             completed = Draft(kinds.COMPLETED, model, SERVER, "its grace is over", one.digest, details)
             await self._directing.commit(model, [*drafts, completed])
-        await self._archive(model, version)
 
-    async def _archive(self, model: str, version: int) -> None:
+    async def _archive(self, model: str, one: Retirement) -> None:
+        if not one.completed_unix_ms:
+            return
+        version, settings = one.version, self._settings
+        # Before the model is held: it may take minutes, and what is decided meanwhile is refused.
+        decisions = await asyncio.to_thread(
+            archived_decisions,
+            settings.data,
+            settings.tlog_key,
+            model,
+            [] if version == WHOLE else [version],
+        )
         async with self._record.moving(model):
             life = self._record.life(model)
-            one = life.retiring.retirements[version]
-            if one.archive:
-                return
             events = [event for event in self._record.events if event.model == model]
             last = next(
                 event.sequence
@@ -176,10 +185,11 @@ class Retirements:
                 if event.kind == kinds.COMPLETED and event.details["version"] == version
             )
             numbers = sorted(life.versions) if version == WHOLE else [version]
-            data, repository = self._settings.data, self._settings.repository
-            found = await asyncio.to_thread(archive, data, Path(repository), model, last, numbers, events)
+            found = await asyncio.to_thread(
+                archive, settings.data, Path(settings.repository), model, last, numbers, events, decisions
+            )
             details = {"version": version, "path": found.path, "index": found.digest, "files": found.files}
-            reason = "its events and manifests are kept"
+            reason = "its events and manifests are kept, and which files its decisions are in"
             self._record.append([Draft(kinds.ARCHIVED, model, SERVER, reason, one.digest, details)])
 
     def _known(self, model: str, version: int) -> ModelLife:
