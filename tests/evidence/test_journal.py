@@ -240,12 +240,15 @@ def killed(kept: Kept, torn: bytes = b"") -> Path:
 def test_what_a_killed_process_left_is_completed_from_its_ring(kept: Kept, torn: bytes) -> None:
     kept.put(5)
     path = killed(kept, torn)
-    kept.put(9)
+    unsure = kept.put(9)
     (recovered,) = recover(kept.directory, kept.ring, 3, 10**18)
     assert (recovered.path, recovered.records, recovered.torn_bytes) == (path, 14, len(torn))
     reading = read_segment(path)
     assert kept.recorded() == kept.ids
     assert [(gap.count, gap.why) for gap in reading.gaps] == [(3, LOST_WHY)]
+    assert [(note["note"], note["decision_id"]) for note in reading.notes] == [
+        ("unsure", one) for one in unsure
+    ]
     assert reading.end is not None
     assert kept.ring.head == kept.ring.tail
     assert recover(kept.directory, kept.ring, 0, 10**18) == []
@@ -259,6 +262,7 @@ def test_a_chunk_that_was_written_and_not_yet_taken_is_not_written_twice(kept: K
     kept.put(2)
     recover(kept.directory, kept.ring, 0, 10**18)
     assert kept.recorded() == kept.ids
+    assert [note["decision_id"] for note in read_segment(path).notes] == kept.ids[-8:]
 
 
 def test_where_the_ring_is_gone_as_well_the_gap_says_that_nobody_knows(kept: Kept) -> None:

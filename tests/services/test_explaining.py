@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import grpc
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -73,7 +74,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     models.put(repository, "named", people, 1, WHOLE + 'masks = ["rows.name"]\n', STEPS)
     models.put(repository, "secret", people, 1, WHOLE + 'masks = ["best"]\n', STEPS)
     models.put(repository, "plain", models.scaled(2.0), 1, WHOLE)
-    server = Server(repository, root / "log")
+    models.put(repository, "careful", models.scaled(2.0), 1, '[evidence]\nmode = "required"\n')
+    # Longer than the caller of `careful` has patience: its answer waits for its record.
+    server = Server(repository, root / "log", journal_commit_interval_ms=1000)
     try:
         yield server.wait_ready()
     finally:
@@ -236,3 +239,20 @@ def test_feedback_that_came_later_is_shown_with_how_late(
         assert main([*add, again, "--value", value]) == 2
         assert f"--value: expected JSON, got '{value}'" in capsys.readouterr().err
     assert told(server.data, "explain", again)["feedback"] == []
+
+
+def test_a_caller_that_heard_something_else_than_what_is_recorded_is_noted(
+    server: Server, asker: Asker
+) -> None:
+    call = asker.start(request("careful", ONES, id="impatient"), timeout=0.3)
+    assert call.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+
+    def noted() -> Any:
+        document = told(server.data, "explain", "impatient")
+        return document["notes"] and document
+
+    found = eventually(noted)
+    assert found["decision"]["outcome"] == "answered"
+    (note,) = found["notes"]
+    assert (note["note"], note["status"], note["code"]) == ("heard", "CANCELLED", 1)
+    assert "but its caller heard CANCELLED" in shown(server.data, "explain", "impatient")

@@ -110,7 +110,9 @@ def _print(document: dict[str, Any]) -> None:
         _line("asked", ", ".join(said))
     ended = decision["outcome"] if not decision["reason"] else f"{decision['outcome']} ({decision['reason']})"
     _line(
-        "ended", f"{ended}, status {decision['code']}, {decision['rows']} rows {decision['message']}".rstrip()
+        "ended",
+        f"{ended}, status {decision['code']}, {decision['rows']} rows {decision['message']}".rstrip()
+        + _heard(document["notes"]),
     )
     _line(
         "model",
@@ -180,6 +182,16 @@ def _print(document: dict[str, Any]) -> None:
     if document["others"]:
         _line("also so named", ", ".join(document["others"]))
     _line("record", f"{document['leaf_hash']} in {document['where']}")
+
+
+def _heard(notes: list[dict[str, Any]]) -> str:
+    """What is known of a caller that did not get the answer that is recorded."""
+    for note in notes:
+        if note["note"] == "heard":
+            return f"; but its caller heard {note['status']}"
+        if note["note"] == "unsure":
+            return "; but its caller may not have heard it"
+    return ""
 
 
 def _print_standing(document: dict[str, Any]) -> None:

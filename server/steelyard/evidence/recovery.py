@@ -1,7 +1,9 @@
 """What a process that was killed left of its journal: torn frames are cut off, what its ring held is written."""
 
+import contextlib
 import fcntl
 import os
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,13 +17,17 @@ from steelyard.evidence.frames import (
     frame,
     is_closed,
     json_frame,
+    notes_frame,
     read_segment,
     records_of,
 )
-from steelyard.evidence.journal import CHUNK_BYTES
+from steelyard.evidence.journal import CHUNK_BYTES, MAX_NOTES, NOTES_A_FRAME
+from steelyard.evidence.record import Outcome, unpack
 
 # What is known of a process that was killed with all that knew of it.
 UNKNOWN_WHY = "its writer did not close it: what its ring held is missing, and how much that was is not known"
+
+UNSURE_WHY = "the process ended before this record was on disk: whether the answer left is not known"
 
 LOST_WHY = "the process ended with these requests in it"
 
@@ -119,6 +125,8 @@ def _close(
     os.ftruncate(fd, at)
     records, gaps = len(reading.records), sum(gap.count for gap in reading.gaps)
     taken = 0
+    # The last of what was answered: its caller may have heard that the process is gone.
+    unsure: deque[str] = deque(maxlen=MAX_NOTES)
     if ring is not None:
         last = reading.last_chunk
         while True:
@@ -130,12 +138,15 @@ def _close(
                 count = sum(1 for _ in records_of(memoryview(last)))
                 ring.taken(len(last), count, True)
                 taken += count
+                unsure += _answered(last)
             else:
                 at = _write(fd, frame(Kind.RECORDS, chunk), at)
                 ring.taken(len(chunk), count, True)
                 taken += count
                 records += count
+                unsure += _answered(chunk)
             last = b""
+        at = _write_unsure(fd, list(unsure), at)
     elif is_alone:
         at = _write(fd, json_frame(Kind.GAP, asdict(Gap(0, unix_ns, unix_ns, UNKNOWN_WHY))), at)
     if lost:
@@ -147,6 +158,27 @@ def _close(
     if ring is not None:
         ring.synced(taken)
     return Recovered(path, records, reading.torn_bytes)
+
+
+def _answered(chunk: bytes) -> Iterator[str]:
+    """The ids of the decisions in a chunk whose records say that they were answered."""
+    for record in records_of(memoryview(chunk)):
+        # What cannot be read is for an audit to find, and keeps nothing from being recovered.
+        with contextlib.suppress(EvidenceError):
+            decision = unpack(record)
+            if decision.outcome is Outcome.ANSWERED:
+                yield decision.decision_id
+
+
+def _write_unsure(fd: int, decision_ids: list[str], at: int) -> int:
+    """Writes a note for each; gives where they end."""
+    for start in range(0, len(decision_ids), NOTES_A_FRAME):
+        notes = [
+            {"note": "unsure", "decision_id": one, "why": UNSURE_WHY}
+            for one in decision_ids[start : start + NOTES_A_FRAME]
+        ]
+        at = _write(fd, notes_frame(notes), at)
+    return at
 
 
 def _write(fd: int, data: bytes, at: int) -> int:
