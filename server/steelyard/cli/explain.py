@@ -186,9 +186,11 @@ def _print(document: dict[str, Any]) -> None:
 
 def _heard(notes: list[dict[str, Any]]) -> str:
     """What is known of a caller that did not get the answer that is recorded."""
+    from steelyard.wire.status import Status
+
     for note in notes:
-        if note["note"] == "heard":
-            return f"; but its caller heard {note['status']}"
+        if note["note"] == "told":
+            return f"; but its caller heard {Status(note['code']).name}"
         if note["note"] == "unsure":
             return "; but its caller may not have heard it"
     return ""

@@ -432,6 +432,8 @@ class Engine:
             call.decision_id = decision_id
             if decision_id in job.recorded:
                 ledger.gone_after(version.slot)
+                if self._recording is not None:
+                    self._recording.told_otherwise(decision_id, None)
             else:
                 ledger.gone(version.slot, call, ticket.received_ns, version, ticket.request, ticket)
             return False

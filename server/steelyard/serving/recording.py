@@ -99,10 +99,12 @@ class Recording:
         if self._held is not None:
             self._held.synced(position, error)
 
-    def told_otherwise(self, decision_id: str, error: SteelyardError) -> None:
-        """Notes of a decision that is recorded as answered that its caller was told of `error` instead."""
+    def told_otherwise(self, decision_id: str, error: SteelyardError | None) -> None:
+        """Notes of a decision that is recorded as answered that its caller was told of `error` instead; None: it has
+        gone."""
         if self._journal is not None:
-            self._journal.note({"note": "told", "decision_id": decision_id, "code": int(status_of(error))})
+            code = Status.CANCELLED if error is None else status_of(error)
+            self._journal.note({"note": "told", "decision_id": decision_id, "code": int(code)})
 
     def ended(
         self,
