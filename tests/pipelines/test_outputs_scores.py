@@ -173,6 +173,17 @@ def test_padding_and_the_rest_of_the_batch_change_no_bit(tokens: Array, more: in
             assert unit_length(whole[row : row + 1]).tobytes() == unit_length(whole)[row : row + 1].tobytes()
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("width", [1, 2, 3, 17])
+def test_padding_changes_no_bit_of_long_texts(dtype: type, width: int) -> None:
+    tokens = np.random.default_rng(0).normal(size=(2, 70, width)).astype(dtype)
+    for length in range(1, 70):
+        own, mask = tokens[:, :length], np.ones((2, length), np.int64)
+        wider = np.zeros((2, 70), np.int64)
+        wider[:, :length] = 1
+        assert mean_of_tokens(tokens, wider).tobytes() == mean_of_tokens(own, mask).tobytes()
+
+
 def test_no_tokens_are_zeros() -> None:
     none = np.zeros((2, 0, 3), np.float32)
     assert mean_of_tokens(none, None).tolist() == largest_of_tokens(none, None).tolist() == [[0.0] * 3] * 2

@@ -23,7 +23,10 @@ def mean_of_tokens(vectors: Array, mask: Array | None) -> Array:
     wide = _wide(vectors)
     counts = np.ones(vectors.shape[:2], wide.dtype) if mask is None else (mask != 0).astype(wide.dtype)
     with np.errstate(invalid="ignore", over="ignore"):
-        sums = np.einsum("rt,rtw->rw", counts, wide)
+        if wide.shape[2] == 1:
+            # Of one column NumPy sums tokens in groups, which depend on how many there are: padding would change bits.
+            wide = np.repeat(wide, 2, axis=2)
+        sums = np.einsum("rt,rtw->rw", counts, wide)[:, : vectors.shape[2]]
         sums /= np.maximum(counts.sum(axis=1, keepdims=True), 1)
         return _narrow(sums, vectors)
 
