@@ -136,16 +136,16 @@ def test_the_archive_of_a_version_says_which_files_its_decisions_are_in(server: 
     with Asker(server.address) as asker:
         for version in "1", "2", "1", "2", "1":
             asker.call("ModelInfer", request("two", ONES, version=version))
-    eventually(lambda: sealed() == 5)
+    patiently(lambda: sealed() == 5)
     # In the transparency log as well.
-    eventually(lambda: ask(server, "audit", "verify")["records"] == had + 5)
+    patiently(lambda: ask(server, "audit", "verify")["records"] == had + 5)
     ask(server, "retire", "two/1", "--replacement", "2", "--grace-s", "0", "--reason", "replaced")
 
     def archived() -> Any:
         events = ask(server, "history", "two")["events"]
         return [event for event in events if event["kind"] == "retirement.archived"]
 
-    (event,) = eventually(archived)
+    (event,) = patiently(archived)
     directory = server.data / event["details"]["path"]
     found = json.loads((directory / "decisions.json").read_text())
     index = json.loads((directory / "archive.json").read_text())
