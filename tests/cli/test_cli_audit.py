@@ -12,6 +12,7 @@ import pytest
 
 from steelyard.cli.main import main
 from steelyard.evidence import verifier
+from steelyard.evidence.keys import make_key
 from tests.support import models
 from tests.support.server import Server
 from tests.support.waiting import eventually
@@ -59,6 +60,15 @@ def test_what_a_server_did_is_verified_proven_and_bundled(server: Server, tmp_pa
     count = len(told)
     (safe,) = [event["sequence"] for event in told if event["reason"] == "to be safe"]
     assert (code, found["events"], found["size"], found["waiting_events"]) == (0, count, count, 0)
+    # By the key that lies there, anybody may have signed.
+    assert found["outcome"] == "consistent; signer unknown"
+    code, known = run(capsys, "audit", "verify", "--key", found["key"], *data)
+    assert (code, known["outcome"]) == (0, "verified")
+    other = str(make_key(tmp_path / "other.key", verifier.ED25519, known["key"].partition("+")[0]).key)
+    code, unknown = run(capsys, "audit", "verify", "--key", other, *data)
+    assert (code, unknown["outcome"], unknown["key"]) == (1, "wrong", other)
+    assert "is not signed by" in unknown["faults"][0]["what"]
+    assert run(capsys, "audit", "verify", "--key", "no-key", *data)[0] == 2
 
     proof = tmp_path / "event.tlog-proof"
     assert run(capsys, "audit", "prove", f"event:{safe}", "--output", str(proof), *data)[0] == 0

@@ -1,24 +1,28 @@
 """Bundles and proofs: verified offline by the one file, and refused once anything in them was changed."""
 
 import io
+import json
 import shutil
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from steelyard.clock import ManualClock
 from steelyard.errors import EvidenceError, InvalidRequest
 from steelyard.evidence import verifier
 from steelyard.evidence.bundle import write_bundle
 from steelyard.evidence.log import EVENTS_FILE, read_events
 from steelyard.evidence.proof import prove_decision, prove_event
-from steelyard.evidence.tlog import LogReader, key_paths, open_reader
+from steelyard.evidence.record import Decision, Outcome, pack
+from steelyard.evidence.tlog import LogReader, TransparencyLog, key_paths, open_reader
 from steelyard.evidence.verifier import VerificationError, check_bundle, check_proof, read_proof
-from tests.evidence.sealed import MINUTE_NS, START_NS, FramedSegments, filled
+from tests.evidence.sealed import MINUTE_NS, START_NS, FramedSegments, filled, seal
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +77,7 @@ def test_the_one_file_verifies_a_bundle_by_itself(data: Path, tmp_path: Path):
     key = str(log_of(data).key)
     for arguments, code_wanted, said in (
         (["prices.zip", "--key", key], 0, "verified: 6 events and"),
-        (["prices.zip"], 0, "the key is the bundle's own"),
+        (["prices.zip"], 3, "consistent; signer unknown: 6 events and"),
         (["prices.zip", "--key", "other+00000000+" + key.rpartition("+")[2]], 1, "WRONG"),
         (["verifier.py", "--key", key], 1, "WRONG"),
     ):
@@ -82,6 +86,84 @@ def test_the_one_file_verifies_a_bundle_by_itself(data: Path, tmp_path: Path):
         )
         assert run.returncode == code_wanted, run.stderr
         assert said in run.stdout + run.stderr
+        assert ("verified" in run.stdout) == (run.returncode == 0)
+
+
+def told(capsys: Any, *arguments: str) -> tuple[int, dict[str, Any]]:
+    """What the verifier says with --json, and its exit code."""
+    code = verifier.main([*arguments, "--json"])
+    return code, json.loads(capsys.readouterr().out)
+
+
+def test_nobody_is_told_that_a_bundle_is_verified_by_its_own_key(data: Path, bundle: bytes, tmp_path, capsys):
+    path = tmp_path / "prices.zip"
+    path.write_bytes(bundle)
+    key = str(log_of(data).key)
+    code, found = told(capsys, str(path), "--key", key)
+    assert (code, found["outcome"], found["model"]) == (0, "verified", "prices")
+    # Somebody else's log, signed as well as ours.
+    other = filled(tmp_path / "other")
+    forged = tmp_path / "forged.zip"
+    bundled(tmp_path / "other", forged)
+    code, found = told(capsys, str(forged))
+    assert (code, found["outcome"], found["key"]) == (3, "consistent; signer unknown", str(other.key))
+    code, found = told(capsys, str(forged), "--key", key)
+    assert (code, found["outcome"]) == (1, "wrong")
+    assert "is not signed by" in found["problem"]
+
+
+def test_a_bundle_of_another_question_is_refused(data: Path, tmp_path: Path, capsys):
+    path = tmp_path / "prices.zip"
+    bundled(data, path, START_NS, START_NS + 2 * MINUTE_NS)
+    first = verifier.time_text(START_NS)
+    last = verifier.time_text(START_NS + 2 * MINUTE_NS)
+    segments = FramedSegments(data)
+    inside, outside = (
+        verifier.decision_of(
+            next(one for one in segments.records(f"prices/{number}.records") if len(one) > 32)
+        )
+        for number in (1, 2)
+    )
+    asked = ["--model", "prices", "--from", first, "--to", last, "--decision", inside]
+    for arguments, problem in (
+        (asked, None),
+        ([*asked, "--model", "faces"], "the bundle is about model 'prices', asked for was 'faces'"),
+        ([*asked, "--from", "2023-11-14T22:13:19Z"], "the bundle begins at 2023-11-14T22:13:20Z"),
+        ([*asked, "--to", "2023-11-14T22:15:20.000001Z"], "the bundle ends at 2023-11-14T22:15:20Z"),
+        ([*asked, "--decision", outside], f"decision {outside} is in none of the bundle's segments"),
+    ):
+        code, found = told(capsys, str(path), "--key", str(log_of(data).key), *arguments)
+        assert (code, found["outcome"]) == ((0, "verified") if problem is None else (1, "wrong"))
+        assert problem is None or problem in found["problem"]
+    assert verifier.main([str(path), *asked]) == 3
+    assert "is that what you asked for?" not in capsys.readouterr().out
+
+
+def test_a_proof_of_another_question_is_refused(data: Path, tmp_path: Path, capsys):
+    log, event = log_of(data), read_events(data / EVENTS_FILE).events[3]
+    record = pack(
+        Decision("0198f2a4-7c11-7bd2-9a35-3d1f0c9b8a77", Outcome.ANSWERED, 0, START_NS, 1000, "prices")
+    )
+    copy = tmp_path / "data"
+    shutil.copytree(data, copy)
+    writer = TransparencyLog(copy, key_paths(copy, None, None), ManualClock(unix_ns=START_NS))
+    writer.append([seal(copy, "prices", 9, [record])])
+    (tmp_path / "decision").write_bytes(prove_decision(writer, FramedSegments(copy), record[:16].hex()))
+    (tmp_path / "event").write_bytes(prove_event(log, event))
+    decision = "0198f2a4-7c11-7bd2-9a35-3d1f0c9b8a77"
+    for file, arguments, problem in (
+        ("decision", ["--decision", decision, "--model", "prices", "--from", "2023-11-14"], None),
+        ("decision", ["--decision", decision.replace("77", "78")], "the proof is about decision 0198f2a4"),
+        ("decision", ["--model", "faces"], "the proof is about model 'prices', asked for was 'faces'"),
+        ("decision", ["--from", "2023-11-15"], "2023-11-14T22:13:20Z, which is not in the time asked for"),
+        ("decision", ["--to", "2023-11-14T22:13:20Z"], "which is not in the time asked for"),
+        ("event", ["--model", event.model, "--to", "2023-11-15"], None),
+        ("event", ["--decision", decision], f"the proof is about event {event.sequence}"),
+        ("event", ["--to", "2023-11-14"], "which is not in the time asked for"),
+    ):
+        code, found = told(capsys, str(tmp_path / file), "--key", str(log.key), *arguments)
+        assert (code, problem is None) in ((0, True), (1, False)), found
+        assert problem is None or problem in found["problem"]
 
 
 def test_every_record_of_the_model_is_in_it(data: Path, bundle: bytes):

@@ -1,6 +1,5 @@
 """`steelyard audit`: verifies what was recorded, and proves it to others."""
 
-import datetime
 import importlib.util
 from collections.abc import Callable
 from dataclasses import asdict
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from steelyard.evidence.audit import Audit
     from steelyard.evidence.segments import SealedSegments
     from steelyard.evidence.tlog import KeyPaths, LogReader
+    from steelyard.evidence.verifier import Key
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -33,17 +33,27 @@ def audit() -> None:
 
 
 def _unix_ns(context: click.Context, option: click.Parameter, text: str | None) -> int | None:
+    from steelyard.evidence.verifier import unix_ns
+
     if text is None:
         return None
     try:
-        moment = datetime.datetime.fromisoformat(text)
+        return unix_ns(text)
     except ValueError:
         raise click.BadParameter(
             f"expected a time such as 2026-01-31T12:00:00Z, or a date, got {text!r}"
         ) from None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=datetime.UTC)
-    return int(moment.timestamp() * 1_000_000) * 1000
+
+
+def _key(context: click.Context, option: click.Parameter, text: str | None) -> "Key | None":
+    from steelyard.evidence.verifier import VerificationError, read_key
+
+    if text is None:
+        return None
+    try:
+        return read_key(text)
+    except VerificationError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 def span_options(command: F) -> F:
@@ -67,17 +77,28 @@ def span_options(command: F) -> F:
     metavar="FILE",
     help="An earlier checkpoint of the log, kept elsewhere, that it must have grown from.",
 )
+@click.option(
+    "--key",
+    "trusted",
+    metavar="KEY",
+    callback=_key,
+    help="The log's verifier key, kept elsewhere; not given: the one that lies in the data directory.",
+)
 @settings_options("data", "tlog_key", "witness_key")
 @json_option
 def verify(
     since: int | None,
     until: int | None,
     seen: Path | None,
+    trusted: "Key | None",
     config_file: Path | None,
     as_json: bool,
     **flags: Any,
 ) -> int:
     """Verify everything that was recorded, and say where anything was changed.
+
+    Whoever can write to the data directory can sign another log with another key and put that beside it: so what is
+    found right is "verified" by --key alone, and "consistent; signer unknown" without.
 
     The log's signatures, entries and tiles always, and the events and sealed segments of the time asked for. Ends with
     exit code 1 where anything is wrong.
@@ -87,8 +108,13 @@ def verify(
     from steelyard.evidence.audit import audit as audited
     from steelyard.evidence.audited import keep_audit
     from steelyard.evidence.keys import public_path, read_public
+    from steelyard.evidence.tlog import LogReader
+    from steelyard.evidence.verifier import CONSISTENT, VERIFIED, WRONG
 
     settings, keys, log = _opened(config_file, flags)
+    own = log.key
+    if trusted is not None:
+        log = LogReader(settings.data, trusted)
     span = Span(since or 0, Span().to_ns if until is None else until)
     found = audited(
         settings.data,
@@ -98,12 +124,18 @@ def verify(
         witnesses=[] if keys.witness is None else [read_public(public_path(keys.witness))],
         seen=None if seen is None else seen.read_bytes(),
     )
-    if span.is_whole:
+    # What another key than the server's finds says nothing of when its log was last verified.
+    if span.is_whole and log.key == own:
         keep_audit(settings.data, found, SystemClock())
+    right = VERIFIED if trusted is not None else CONSISTENT
+    outcome = right if found.ok else WRONG
     if as_json:
-        print_json({"ok": found.ok, "key": str(log.key), **asdict(found)})
+        print_json({"ok": found.ok, "outcome": outcome, "key": str(log.key), **asdict(found)})
     else:
-        _print(found, str(log.key))
+        _print(found, outcome)
+        click.echo(f"signed by {log.key}")
+        if outcome == CONSISTENT:
+            click.echo("the key lies in the data directory: give the one that you keep elsewhere by --key")
     return 0 if found.ok else 1
 
 
@@ -293,14 +325,14 @@ def _manifests(model: Path) -> dict[str, bytes]:
     return {f"{file.relative_to(model.parent)}": file.read_bytes() for file in files if file.is_file()}
 
 
-def _print(found: "Audit", key: str) -> None:
+def _print(found: "Audit", outcome: str) -> None:
     if found.faults:
         shown = [[fault.where, fault.what] for fault in found.faults[:FAULTS_SHOWN]]
         print_table(["where", "what is wrong"], shown)
         if len(found.faults) > len(shown):
             click.echo(f"and {len(found.faults) - len(shown)} more")
     click.echo(
-        f"{'WRONG' if found.faults else 'verified'}: a log of {found.size} entries, {found.events} events, "
+        f"{'WRONG' if found.faults else outcome}: a log of {found.size} entries, {found.events} events, "
         f"{found.records} records in {found.segments} segments"
         + (f", {len(found.faults)} faults" if found.faults else "")
     )
@@ -308,4 +340,3 @@ def _print(found: "Audit", key: str) -> None:
         click.echo(f"{found.expired} segments are no longer kept, which an event says")
     if found.waiting_events:
         click.echo(f"{found.waiting_events} events are not in the log yet")
-    click.echo(f"signed by {key}")

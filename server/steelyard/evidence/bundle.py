@@ -36,10 +36,10 @@ README = """This is an audit bundle. Unpack the verifier, and let it verify the 
 
     unzip -j {name} verifier.py
     pip install cryptography
-    python verifier.py {name} --key KEY
+    python verifier.py {name} --key KEY --model MODEL --from TIME --to TIME
 
 KEY is the verifier key of the log, which you should have from its owner by another way than this file. The one in
-log/key.pub is that of whoever made the bundle.
+log/key.pub is that of whoever made the bundle. MODEL and TIME are what you asked for.
 
 events/      governance events of the model and of its server, canonical JSON, as they were logged
 segments/    decision records, each behind its length (four bytes, most significant first)

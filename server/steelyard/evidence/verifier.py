@@ -1,6 +1,6 @@
-"""Verifies an audit bundle or a proof, offline: python verifier.py FILE [--key KEY] [--witness KEY].
+"""Verifies an audit bundle or a proof, offline: python verifier.py FILE --key KEY [--witness KEY] [--model MODEL] ...
 
-This one file needs Python 3.10 or later and `cryptography`, and nothing of the server that wrote what it verifies;
+This one file needs Python 3.11 or later and `cryptography`, and nothing of the server that wrote what it verifies;
 every bundle holds a copy. Formats: RFC 6962 (trees), C2SP signed-note, tlog-checkpoint, tlog-cosignature, tlog-tiles
 and tlog-proof.
 """
@@ -384,8 +384,27 @@ def check_entry(proof: Proof, entry: bytes, key: Key, witnesses: Iterable[Key] =
     return checkpoint
 
 
-def check_proof(content: bytes, key: Key, witnesses: Iterable[Key] = ()) -> dict[str, Any]:
-    """Verifies a proof of one decision's record or one event, and gives what it proves: the entry, and the record."""
+class Asked(NamedTuple):
+    """What somebody who verifies has asked for; None: anything."""
+
+    model: str | None = None
+    from_ns: int | None = None
+    """From this time on, nanoseconds since the epoch."""
+    to_ns: int | None = None
+    """Up to, without, this time."""
+    decision: uuid.UUID | None = None
+
+
+ANYTHING = Asked()
+
+
+def check_proof(
+    content: bytes, key: Key, witnesses: Iterable[Key] = (), asked: Asked = ANYTHING
+) -> dict[str, Any]:
+    """Verifies a proof of one decision's record or one event, and gives what it proves: the entry, and the record.
+
+    Raises VerificationError also where it proves another decision, or one of another model or time, than was asked for.
+    """
     proof = read_proof(content)
     carried = _document(proof.extra, "extra data of the proof")
     entry = _carried(carried, "entry")
@@ -404,7 +423,26 @@ def check_proof(content: bytes, key: Key, witnesses: Iterable[Key] = ()) -> dict
         root = root_by_path(leaf_hash(record), index, count, path)
         if root.hex() != said.get("root"):
             raise VerificationError(f"the record is not number {index} of the segment {said.get('file')}")
+    _check_proven(said, record, asked)
     return {"entry": said, "index": proof.leaf, "record": record}
+
+
+def _check_proven(said: Mapping[str, Any], record: bytes, asked: Asked) -> None:
+    """Raises VerificationError unless what a proof proves is what was asked for."""
+    is_event = said.get("kind") == "event"
+    if asked.model not in (None, said.get("model")):
+        raise VerificationError(
+            f"the proof is about model {said.get('model')!r}, asked for was {asked.model!r}"
+        )
+    if asked.decision is not None and (is_event or decision_of(record) != str(asked.decision)):
+        came = f"event {said.get('sequence')}" if is_event else f"decision {decision_of(record)}"
+        raise VerificationError(f"the proof is about {came}, asked for was decision {asked.decision}")
+    if asked.from_ns is not None or asked.to_ns is not None:
+        at_ns = said["unix_ms"] * 1_000_000 if is_event else received_ns(record)
+        if at_ns < (asked.from_ns or 0) or (asked.to_ns is not None and at_ns >= asked.to_ns):
+            raise VerificationError(
+                f"the proof is about {time_text(at_ns)}, which is not in the time asked for"
+            )
 
 
 def _carried(carried: Mapping[str, Any], name: str) -> bytes:
@@ -480,11 +518,15 @@ class Report(NamedTuple):
     segments: int
     records: int
     expired: int
+    logged_ns: int
+    """Of the last event or decision that the log has, of whatever model; 0: it has none."""
 
 
-def check_bundle(bundle: zipfile.ZipFile, key: Key, witnesses: Iterable[Key] = ()) -> Report:
+def check_bundle(
+    bundle: zipfile.ZipFile, key: Key, witnesses: Iterable[Key] = (), asked: Asked = ANYTHING
+) -> Report:
     """Raises VerificationError unless the bundle holds, unchanged, every event and every sealed segment that the log
-    has of its model and time."""
+    has of its model and time, and is about the model, all of the time and the decision that were asked for."""
     files = {info.filename: info for info in bundle.infolist()}
     if len(files) != len(bundle.infolist()):
         raise VerificationError("the bundle holds two files of one name")
@@ -509,6 +551,7 @@ def check_bundle(bundle: zipfile.ZipFile, key: Key, witnesses: Iterable[Key] = (
     model, from_ns, to_ns = about.get("model"), about.get("from_ns"), about.get("to_ns")
     if not isinstance(model, str) or not isinstance(from_ns, int) or not isinstance(to_ns, int):
         raise VerificationError(f"expected model, from_ns and to_ns in {BUNDLE_FILE}")
+    _check_about(model, from_ns, to_ns, asked)
     checkpoint = open_checkpoint(read(CHECKPOINT_FILE, MAX_NOTE_BYTES), key, witnesses)
     tree = Tree()
     entries = list(_entries(checkpoint.size, read))
@@ -518,8 +561,11 @@ def check_bundle(bundle: zipfile.ZipFile, key: Key, witnesses: Iterable[Key] = (
         raise VerificationError("the entries in the bundle are not those that the checkpoint was signed over")
     events: list[tuple[int, dict[str, Any]]] = []
     segments: list[tuple[int, dict[str, Any]]] = []
+    logged_ns = 0
     for index, entry in entries:
         said = _document(entry, f"entry {index} of the log")
+        at_ns = said["last_ns"] if said.get("kind") == "segment" else said.get("unix_ms", 0) * 1_000_000
+        logged_ns = max(logged_ns, at_ns)
         if is_event_of(said, model):
             events.append((index, said))
         elif is_segment_of(said, model, from_ns, to_ns):
@@ -531,6 +577,14 @@ def check_bundle(bundle: zipfile.ZipFile, key: Key, witnesses: Iterable[Key] = (
         if event.get("kind") == EXPIRED:
             expired.update(map(str, event["details"]["files"]))
     gone = records = 0
+    found = asked.decision is None
+
+    def watched(read: Iterable[bytes]) -> Iterator[bytes]:
+        nonlocal found
+        for record in read:
+            found = found or decision_of(record) == str(asked.decision)
+            yield record
+
     for index, said in segments:
         name = f"segments/{index}.records"
         if name not in files and said.get("file") in expired:
@@ -539,8 +593,10 @@ def check_bundle(bundle: zipfile.ZipFile, key: Key, witnesses: Iterable[Key] = (
         if name not in files:
             raise VerificationError(f"{name}: missing in the bundle (sealed segment {said.get('file')})")
         with bundle.open(name) as stream:
-            records += check_segment(said, read_records(stream, name), name)
+            records += check_segment(said, watched(read_records(stream, name)), name)
         vouched.add(name)
+    if not found:
+        raise VerificationError(f"decision {asked.decision} is in none of the bundle's segments")
     given = about.get("files")
     if not isinstance(given, dict):
         raise VerificationError(f"expected the digests of files in {BUNDLE_FILE}")
@@ -552,7 +608,22 @@ def check_bundle(bundle: zipfile.ZipFile, key: Key, witnesses: Iterable[Key] = (
     for name in files:
         if name not in vouched:
             raise VerificationError(f"{name}: is in the bundle, and nothing vouches for it")
-    return Report(checkpoint, model, from_ns, to_ns, len(events), len(segments) - gone, records, gone)
+    kept = len(segments) - gone
+    return Report(checkpoint, model, from_ns, to_ns, len(events), kept, records, gone, logged_ns)
+
+
+def _check_about(model: str, from_ns: int, to_ns: int, asked: Asked) -> None:
+    """Raises VerificationError unless a bundle of this model and time has all that was asked for."""
+    if asked.model not in (None, model):
+        raise VerificationError(f"the bundle is about model {model!r}, asked for was {asked.model!r}")
+    if asked.from_ns is not None and asked.from_ns < from_ns:
+        raise VerificationError(
+            f"the bundle begins at {time_text(from_ns)}, asked for was {time_text(asked.from_ns)}"
+        )
+    if asked.to_ns is not None and asked.to_ns > to_ns:
+        raise VerificationError(
+            f"the bundle ends at {time_text(to_ns)}, asked for was {time_text(asked.to_ns)}"
+        )
 
 
 def is_event_of(said: Mapping[str, Any], model: str) -> bool:
@@ -616,7 +687,7 @@ def _read(stream: IO[bytes], length: int, where: str) -> bytes:
         raise VerificationError(f"{where}: damaged: {error}") from None
 
 
-# The command.
+# Records and times.
 
 
 def decision_of(record: bytes) -> str:
@@ -624,7 +695,29 @@ def decision_of(record: bytes) -> str:
     return str(uuid.UUID(bytes=record[8:24])) if len(record) >= 24 else "unknown"
 
 
-def _time(unix_ns: int) -> str:
+def received_ns(record: bytes) -> int:
+    """When a decision's request came, nanoseconds since the epoch: 8 bytes from the 25th, little-endian."""
+    if len(record) < 32:
+        raise VerificationError(f"expected a decision's record, came {len(record)} bytes")
+    return int.from_bytes(record[24:32], "little")
+
+
+_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
+
+
+def unix_ns(text: str) -> int:
+    """A time by RFC 3339, or a date, in UTC unless it says otherwise, as nanoseconds since the epoch.
+
+    Raises ValueError for what is neither.
+    """
+    moment = datetime.datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=datetime.UTC)
+    return (moment - _EPOCH) // datetime.timedelta(microseconds=1) * 1000
+
+
+def time_text(unix_ns: int) -> str:
+    """A moment to the second, as RFC 3339."""
     try:
         moment = datetime.datetime.fromtimestamp(unix_ns // 10**9, datetime.UTC)
     except (OverflowError, OSError, ValueError):
@@ -632,59 +725,136 @@ def _time(unix_ns: int) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Prints what was verified, or what is wrong. 0: verified. 1: wrong. 2: wrong usage."""
-    parser = argparse.ArgumentParser(description="Verifies an audit bundle or a proof, offline.")
+# The command.
+
+VERIFIED = "verified"
+CONSISTENT = "consistent; signer unknown"
+"""All of it is as the holder of some key signed it, and nobody has said whose key it must be."""
+WRONG = "wrong"
+
+EXIT_CODES = {VERIFIED: 0, WRONG: 1, CONSISTENT: 3}
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description="Verifies an audit bundle or a proof, offline.",
+        epilog="Ends with 0: verified; 1: wrong, or not what was asked for; 2: wrong usage; 3: consistent, and the "
+        "signer unknown, as no --key was given.",
+    )
     parser.add_argument("file", help="a bundle (.zip) or a proof (.tlog-proof)")
-    parser.add_argument("--key", help="the log's verifier key, as you got it; not given: the bundle's own")
+    parser.add_argument("--key", help="the log's verifier key, as you got it from its owner")
     parser.add_argument(
         "--witness", action="append", default=[], help="a witness's verifier key, who must have signed"
     )
+    parser.add_argument("--model", help="the model that it must be about")
+    parser.add_argument(
+        "--from",
+        dest="from_ns",
+        type=unix_ns,
+        metavar="TIME",
+        help="a bundle must have all from this time on, a proof must be of it or later (RFC 3339, or a date in UTC)",
+    )
+    parser.add_argument("--to", dest="to_ns", type=unix_ns, metavar="TIME", help="the same, up to this time")
+    parser.add_argument(
+        "--decision", type=uuid.UUID, metavar="ID", help="the decision that it must be about, or hold"
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object instead of lines")
+    return parser
+
+
+def _verify_bundle(path: str, key: Key | None, witnesses: Sequence[Key], asked: Asked) -> dict[str, Any]:
+    with zipfile.ZipFile(path) as bundle:
+        used = key or read_key(bundle.read(KEY_FILE).decode())
+        report = check_bundle(bundle, used, witnesses, asked)
+    return {
+        "outcome": CONSISTENT if key is None else VERIFIED,
+        "key": str(used),
+        "model": report.model,
+        "from": time_text(report.from_ns),
+        "to": time_text(report.to_ns),
+        "logged_until": time_text(report.logged_ns),
+        "log_entries": report.checkpoint.size,
+        "events": report.events,
+        "segments": report.segments,
+        "records": report.records,
+        "expired": report.expired,
+    }
+
+
+def _verify_proof(path: str, key: Key, witnesses: Sequence[Key], asked: Asked) -> dict[str, Any]:
+    with open(path, "rb") as file:
+        content = file.read(MAX_PROOF_BYTES + 1)
+    proven = check_proof(content, key, witnesses, asked)
+    record: bytes = proven["record"]
+    about = {"index": proven["index"], "entry": proven["entry"]}
+    if proven["entry"]["kind"] == "segment":
+        about["decision"] = decision_of(record)
+    digest = hashlib.sha256(record).hexdigest()
+    return {
+        "outcome": VERIFIED,
+        "key": str(key),
+        **about,
+        "record_bytes": len(record),
+        "record_sha256": digest,
+    }
+
+
+def _print(found: Mapping[str, Any], asked: Asked) -> None:
+    if "entry" in found:
+        print(
+            f"{found['outcome']}: entry {found['index']} of the log, {json.dumps(found['entry'], sort_keys=True)}"
+        )
+        if "decision" in found:
+            print(f"decision {found['decision']}" + _question(asked.decision))
+        print(f"record, {found['record_bytes']} bytes, SHA-256 {found['record_sha256']}")
+    else:
+        print(
+            f"{found['outcome']}: {found['events']} events and {found['records']} records in {found['segments']} "
+            f"segments of model {found['model']!r}, complete in a log of {found['log_entries']} entries"
+        )
+        is_asked = asked.model is not None and asked.from_ns is not None and asked.to_ns is not None
+        print(f"decisions from {found['from']} up to {found['to']}" + _question(is_asked or None))
+        print(
+            f"the log's last event or decision is of {found['logged_until']}: what was logged later is not in it"
+        )
+        print("manifests: as they were put in; nobody has signed them")
+        if found["expired"]:
+            print(f"{found['expired']} segments are no longer kept, which an event says")
+    print(f"signed by {found['key']}")
+    if found["outcome"] == CONSISTENT:
+        print("the key is the bundle's own, so anybody may have signed: give the one that you have by --key")
+
+
+def _question(asked: object) -> str:
+    return "" if asked is not None else ": is that what you asked for?"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Prints what was verified, or what is wrong, and gives the exit code."""
+    parser = _parser()
     options = parser.parse_args(arguments)
+    asked = Asked(options.model, options.from_ns, options.to_ns, options.decision)
+    found: dict[str, Any]
     try:
         witnesses = [read_key(text) for text in options.witness]
-        key = read_key(options.key) if options.key else None
+        key = read_key(options.key) if options.key is not None else None
         if zipfile.is_zipfile(options.file):
-            with zipfile.ZipFile(options.file) as bundle:
-                used = key or read_key(bundle.read(KEY_FILE).decode())
-                report = check_bundle(bundle, used, witnesses)
-            print(
-                f"verified: {report.events} events and {report.records} records in {report.segments} segments "
-                f"of model {report.model!r}, complete in a log of {report.checkpoint.size} entries"
-            )
-            print(
-                f"decisions from {_time(report.from_ns)} up to {_time(report.to_ns)}: is that what you asked for?"
-            )
-            print("manifests: as they were put in; nobody has signed them")
-            if report.expired:
-                print(f"{report.expired} segments are no longer kept, which an event says")
+            found = _verify_bundle(options.file, key, witnesses, asked)
+        elif key is None:
+            parser.error("--key: expected the log's verifier key, as a proof does not hold it")
         else:
-            with open(options.file, "rb") as file:
-                content = file.read(MAX_PROOF_BYTES + 1)
-            if key is None:
-                parser.error("--key: expected the log's verifier key, as a proof does not hold it")
-            used = key
-            proven = check_proof(content, used, witnesses)
-            print(
-                f"verified: entry {proven['index']} of the log, {json.dumps(proven['entry'], sort_keys=True)}"
-            )
-            if proven["entry"].get("kind") == "segment":
-                print(f"decision {decision_of(proven['record'])}: is that the one that you asked for?")
-            print(
-                f"record, {len(proven['record'])} bytes, SHA-256 {hashlib.sha256(proven['record']).hexdigest()}"
-            )
+            found = _verify_proof(options.file, key, witnesses, asked)
     except VerificationError as error:
-        print(f"WRONG: {error}", file=sys.stderr)
-        return 1
-    except (OSError, KeyError, zipfile.BadZipFile, UnicodeDecodeError) as error:
-        print(f"WRONG: {options.file}: cannot be read: {error}", file=sys.stderr)
-        return 1
-    print(f"signed by {used}")
-    if key is None:
-        print(
-            "the key is the bundle's own: compare it with the one that you have from the log's owner (--key)"
-        )
-    return 0
+        found = {"outcome": WRONG, "problem": str(error)}
+    except (OSError, KeyError, TypeError, zipfile.BadZipFile, UnicodeDecodeError) as error:
+        found = {"outcome": WRONG, "problem": f"{options.file}: cannot be read: {error}"}
+    if options.json:
+        print(json.dumps(found, sort_keys=True))
+    elif found["outcome"] == WRONG:
+        print(f"WRONG: {found['problem']}", file=sys.stderr)
+    else:
+        _print(found, asked)
+    return EXIT_CODES[found["outcome"]]
 
 
 if __name__ == "__main__":
