@@ -17,6 +17,7 @@ from steelyard.errors import ConfigError, Conflict, InvalidRequest, ModelNotFoun
 from steelyard.evidence.extension import Extension, sign
 from steelyard.evidence.governed import Governed, governed
 from steelyard.evidence.log import EVENTS_FILE, EventLog, read_events
+from steelyard.evidence.tlog import TransparencyLog, key_paths, log_origin
 from steelyard.supervisor.directing import Directing
 from steelyard.supervisor.governing import Governing
 from steelyard.supervisor.label_moves import LabelMoves
@@ -71,6 +72,12 @@ class House:
         found = governed(model, self.record.life(model))
         assert Governed.from_json(found.to_json()) == found
         return found
+
+
+def origin(root: Path) -> str:
+    """The name of the log of a house, which has one from now on."""
+    TransparencyLog(root, key_paths(root, None, None), ManualClock())
+    return log_origin(root, None)
 
 
 def declare(root: Path, model: str, **governance: Any) -> None:
@@ -210,24 +217,38 @@ async def test_in_production_the_last_day_comes_earlier_by_the_manifest_and_late
         retiring = house.record.life("m").retiring
         assert retiring.retire_on == in_days(8).isoformat()
 
-        def statement(day: int, dated: int = retiring.dated, model: str = "m") -> bytes:
-            return Extension(
-                model, in_days(day).isoformat(), in_days(8).isoformat(), dated, "ann@desk", "late"
-            ).statement()
+        def statement(day: int, dated: int = retiring.dated, **other: Any) -> bytes:
+            fields = {"origin": origin(tmp_path), "model": "m", "contents": {"1": DIGEST}, **other}
+            ends = {"retire_on": in_days(day).isoformat(), "before": in_days(8).isoformat()}
+            return Extension(**fields, **ends, dated=dated, actor="ann@desk", reason="late").statement()
 
         good = statement(40)
+        old = good.replace(b'"format":2', b'"format":1')
         signature = sign(good, private)
         for refused, by, why in (
             (good, b"\0" * 64, "by none of them"),
             (statement(41), signature, "by none of them"),
             (good + b" ", signature, "canonical"),
             (b"{}", signature, "statement"),
+            (old, sign(old, private), "came 1, which names no server: sign it again"),
         ):
             with pytest.raises(InvalidRequest, match=why):
                 await house.retirements.extend(refused, by)
-        stale = statement(40, retiring.dated - 1)
-        with pytest.raises(Conflict, match="in force is"):
-            await house.retirements.extend(stale, sign(stale, private))
+        for elsewhere, why in (
+            (statement(40, retiring.dated - 1), "in force is"),
+            (
+                statement(40, origin="steelyard/another"),
+                "is for the server of log 'steelyard/another', and this",
+            ),
+            (
+                statement(40, contents={"1": OTHER}),
+                "is about 1 .sha256:cdcdcd.*registered are 1 .sha256:ababab",
+            ),
+            (statement(40, contents={"1": DIGEST, "2": DIGEST}), "sign it again"),
+            (statement(40, contents={}), "is about no versions"),
+        ):
+            with pytest.raises(Conflict, match=why):
+                await house.retirements.extend(elsewhere, sign(elsewhere, private))
         earlier = statement(7)
         with pytest.raises(InvalidRequest, match="a day after"):
             await house.retirements.extend(earlier, sign(earlier, private))
@@ -244,7 +265,8 @@ async def test_nobody_extends_where_no_keys_are_set_or_the_file_holds_none(tmp_p
     key = Ed25519PrivateKey.generate()
     (tmp_path / "key.pem").write_bytes(_private(key))
     declare(tmp_path, "m", retire_on=in_days(10))
-    statement = Extension("m", "2030-01-01", in_days(10).isoformat(), 1, "ann@desk", "late").statement()
+    fields = ("log", "m", {}, "2030-01-01", in_days(10).isoformat(), 1, "ann@desk", "late")
+    statement = Extension(*fields).statement()
     signature = sign(statement, tmp_path / "key.pem")
     async with opened(tmp_path) as house:
         with pytest.raises(InvalidRequest, match="no keys are set"):

@@ -11,6 +11,7 @@ from steelyard.cli.events import moved
 from steelyard.cli.lives import DAY, life_of
 from steelyard.cli.output import json_option
 from steelyard.cli.settings import resolved, settings_options
+from steelyard.config import Settings
 from steelyard.errors import Conflict
 from steelyard.models.names import parse_version
 
@@ -47,7 +48,7 @@ DAY_S = 86_400.0
     help="The private key (Ed25519, PEM) that signs an extension.",
 )
 @reason_option
-@settings_options("data")
+@settings_options("data", "tlog_key")
 @json_option
 def retire(
     what: str,
@@ -59,6 +60,7 @@ def retire(
     reason: str,
     config_file: Path | None,
     data: Path | None,
+    tlog_key: Path | None,
     as_json: bool,
 ) -> None:
     """Take a model or a version out of service, or put that off.
@@ -80,9 +82,8 @@ def retire(
             raise click.UsageError(
                 f"--extend: expected MODEL, as its versions have one last day, got {what!r}"
             )
-        request: Any = _signed(
-            resolved(config_file, {"data": data}).settings.data, model, extend.date(), reason, key
-        )
+        settings = resolved(config_file, {"data": data, "tlog_key": tlog_key}).settings
+        request: Any = _signed(settings, model, extend.date(), reason, key)
         method = "ExtendRetirement"
     elif cancel:
         method, request = (
@@ -113,16 +114,25 @@ def _named(what: str) -> tuple[str, int]:
     return model, number
 
 
-def _signed(data: Path, model: str, day: datetime.date, reason: str, key: Path) -> Any:
+def _signed(settings: Settings, model: str, day: datetime.date, reason: str, key: Path) -> Any:
     """The request of an extension, signed here: the key never leaves this process."""
-    from steelyard.evidence.extension import Extension, sign
+    from steelyard.evidence.extension import Extension, contents_of, sign
+    from steelyard.evidence.tlog import log_origin
     from steelyard.wire.generated import admin as pb
 
-    retiring = life_of(data, model).retiring
+    life = life_of(settings.data, model)
+    retiring = life.retiring
     if retiring.retire_on is None:
         raise Conflict(f"model {model!r} has no retire_on that could be extended")
     extension = Extension(
-        model, day.isoformat(), retiring.retire_on, retiring.dated, who(reason).actor, reason
+        origin=log_origin(settings.data, settings.tlog_key),
+        model=model,
+        contents=contents_of(life),
+        retire_on=day.isoformat(),
+        before=retiring.retire_on,
+        dated=retiring.dated,
+        actor=who(reason).actor,
+        reason=reason,
     )
     statement = extension.statement()
     return pb.ExtendRetirementRequest(statement=statement, signature=sign(statement, key))

@@ -1,7 +1,8 @@
 """A signed statement that a model serves until a later day: who says so, why, and what it puts off.
 
-It names the event that has set the day in force, so that it can be used once. Signatures are Ed25519 (RFC 8032) over
-the statement's bytes as they are.
+It names the event that has set the day in force, so that it can be used once; the server's log, so that it is of no use
+on another server; and the versions that were registered, so that whoever signs has seen what goes on. Signatures are
+Ed25519 (RFC 8032) over the statement's bytes as they are.
 """
 
 import base64
@@ -9,15 +10,19 @@ import datetime
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from steelyard.errors import ConfigError, InvalidRequest
+from steelyard.evidence.life import ModelLife
 
-FORMAT = 1
+# Format 1 named neither the server nor the versions.
+FORMAT = 2
 
-MAX_STATEMENT_BYTES = 16 << 10
+# Some 700 versions; an event, which holds the statement, has room for four times as much.
+MAX_STATEMENT_BYTES = 64 << 10
 
 # More keys than an organisation hands out; each is some hundred bytes of PEM.
 MAX_KEYS = 100
@@ -30,7 +35,11 @@ _PEM = re.compile(rb"-----BEGIN PUBLIC KEY-----.+?-----END PUBLIC KEY-----", re.
 class Extension:
     """What is signed."""
 
+    origin: str
+    """The name of the transparency log of the server that it is for."""
     model: str
+    contents: Mapping[str, str]
+    """The content digest of every version that is registered and not retired, by its number in decimal."""
     retire_on: str
     """The new last day, YYYY-MM-DD."""
     before: str
@@ -46,6 +55,12 @@ class Extension:
         return json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
+def contents_of(life: ModelLife) -> dict[str, str]:
+    """What an extension of a model's service is about: `Extension.contents`."""
+    gone = {one.version for one in life.retiring.retirements.values() if one.completed_unix_ms}
+    return {str(one.number): one.digest for one in life.versions.values() if one.number not in gone}
+
+
 def read_statement(statement: bytes) -> Extension:
     """What a statement says. Raises InvalidRequest where it is none, or not in the form that `statement` gives it."""
     if len(statement) > MAX_STATEMENT_BYTES:
@@ -54,10 +69,17 @@ def read_statement(statement: bytes) -> Extension:
         )
     try:
         fields: dict[str, Any] = json.loads(statement)
-        if (fields.pop("format"), fields.pop("kind")) != (FORMAT, "retirement.extended"):
-            raise ValueError(f"expected a retirement.extended of format {FORMAT}")
+        if fields.pop("kind") != "retirement.extended":
+            raise ValueError("expected a retirement.extended")
+        if (form := fields.pop("format")) != FORMAT:
+            old = ", which names no server: sign it again with this release" if form == 1 else ""
+            raise ValueError(f"expected format {FORMAT}, came {form!r:.20}{old}")
         found = Extension(**fields)
         datetime.date.fromisoformat(found.retire_on)
+        if not all(
+            isinstance(text, str) for text in (found.origin, *found.contents.keys(), *found.contents.values())
+        ):
+            raise ValueError("expected texts in origin and contents")
         if found.statement() != statement:
             raise ValueError("expected the canonical form")
     except (ValueError, TypeError, KeyError, AttributeError) as error:

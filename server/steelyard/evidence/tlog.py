@@ -94,6 +94,12 @@ def key_paths(data: Path, log: Path | None, witness: Path | None) -> KeyPaths:
     return KeyPaths(log or data / LOG_KEY, witness)
 
 
+def log_origin(data: Path, log: Path | None) -> str:
+    """The name of a data directory's log, where the settings say that its key is at `log`. Raises EvidenceError where
+    its verifier key cannot be read."""
+    return read_public(public_path(key_paths(data, log, None).log)).name
+
+
 def open_reader(data: Path, keys: KeyPaths) -> LogReader:
     """The log in a data directory, by the verifier key that lies there. Raises EvidenceError where there is no log."""
     if not (data / TLOG_DIRECTORY).is_dir():

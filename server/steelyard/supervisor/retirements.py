@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 from steelyard.config import Settings
@@ -12,9 +12,10 @@ from steelyard.evidence import retirement as kinds
 from steelyard.evidence.archive import archive
 from steelyard.evidence.archived_decisions import archived_decisions
 from steelyard.evidence.event import Draft, Event
-from steelyard.evidence.extension import encoded, read_statement, verify
+from steelyard.evidence.extension import contents_of, encoded, read_statement, verify
 from steelyard.evidence.life import ModelLife
 from steelyard.evidence.retirement import WHOLE, Retirement, is_later
+from steelyard.evidence.tlog import log_origin
 from steelyard.models.names import name_problem, parse_version
 from steelyard.observe.logs import log
 from steelyard.supervisor.directing import Directing, Ready
@@ -26,6 +27,9 @@ MAX_GRACE_MS = 366 * 86_400_000
 
 # Text that travels in a header of each answer, and in refusals.
 MAX_REPLACEMENT_CHARS = 256
+
+# In one error.
+SHOWN_VERSIONS = 10
 
 # How late a grace can end.
 LOOKED_AT_S = 1.0
@@ -92,7 +96,7 @@ class Retirements:
         """Puts off a model's last day, as a signed statement says.
 
         Raises ConfigError where no keys are set that may sign, InvalidRequest for a signature by none of them, Conflict
-        where the statement is about another day than the one in force.
+        where the statement is for another server, or about another day or other versions than those in force.
         """
         if self._settings.retirement_keys is None:
             raise InvalidRequest(
@@ -100,14 +104,23 @@ class Retirements:
             )
         found = read_statement(statement)
         key = verify(statement, signature, self._settings.retirement_keys)
+        origin = log_origin(self._settings.data, self._settings.tlog_key)
+        if found.origin != origin:
+            raise Conflict(f"the statement is for the server of log {found.origin!r}, and this is {origin!r}")
         async with self._record.moving(found.model):
-            now = self._record.life(found.model).retiring
+            life = self._record.life(found.model)
+            now = life.retiring
             if now.retire_on is None:
                 raise Conflict(f"model {found.model!r} has no retire_on that could be extended")
             if (now.retire_on, now.dated) != (found.before, found.dated):
                 raise Conflict(
                     f"model {found.model!r}: the statement extends {found.before} as event {found.dated} set it, and "
                     f"in force is {now.retire_on} as event {now.dated} set it"
+                )
+            if found.contents != contents_of(life):
+                raise Conflict(
+                    f"model {found.model!r}: the statement is about {_versions(found.contents)}, and registered are "
+                    f"{_versions(contents_of(life))}: sign it again"
                 )
             if not is_later(found.retire_on, now.retire_on):
                 raise InvalidRequest(f"expected a day after {now.retire_on}, came {found.retire_on}")
@@ -248,6 +261,13 @@ class Retirements:
             move = self._moves.draft_move(model, label.name, ready.holder, actor, reason)
             drafts += [move, *self._moves.endings(model, move)]
         return drafts
+
+
+def _versions(contents: Mapping[str, str]) -> str:
+    """Versions as an error names them, each with the beginning of its digest."""
+    shown = [f"{number} ({digest[:19]})" for number, digest in sorted(contents.items())]
+    named = ", ".join(shown[:SHOWN_VERSIONS]) or "no versions"
+    return named + (f" and {len(shown) - SHOWN_VERSIONS} more" if len(shown) > SHOWN_VERSIONS else "")
 
 
 def _name(model: str, version: int) -> str:
