@@ -1,6 +1,9 @@
 """`steelyard audit` with a real server, running and stopped."""
 
 import json
+import os
+import pwd
+import socket
 import subprocess
 import sys
 import zipfile
@@ -11,8 +14,10 @@ from typing import Any
 import pytest
 
 from steelyard.cli.main import main
+from steelyard.client.admin import AdminClient
 from steelyard.evidence import verifier
 from steelyard.evidence.keys import make_key
+from steelyard.wire.generated import admin as pb
 from tests.support import models
 from tests.support.server import Server
 from tests.support.waiting import eventually
@@ -116,6 +121,39 @@ def test_what_a_server_did_is_verified_proven_and_bundled(server: Server, tmp_pa
     eventually(lambda: refused.process.poll() is not None)
     assert refused.stop() == 1
     assert "only its owner can read" in refused.output()
+
+
+def test_who_acts_is_what_the_kernel_says_beside_what_they_say(server: Server, capsys) -> None:
+    data = ["--data", str(server.data)]
+    user = {"peer_uid": os.getuid(), "peer_user": pwd.getpwuid(os.getuid()).pw_name}
+
+    def newest() -> dict[str, Any]:
+        capsys.readouterr()
+        return run(capsys, "history", "prices", "--limit", "1", *data)[1]["events"][0]
+
+    assert main(["label", "set", "prices", "night", "1", "--reason", "at night", *data]) == 0
+    event = newest()
+    assert event["actor"].endswith(f"@{socket.gethostname()}")
+    assert {name: event["details"].get(name) for name in user} == user
+    for said, recorded in (("bob@elsewhere", "bob@elsewhere"), ("server", "server (says the caller)")):
+        who = pb.Who(actor=said, reason="says so")
+        with AdminClient(server.data, 30.0) as admin:
+            request = pb.SetOwnerRequest(model="prices", owner=f"owner of {said}", who=who)
+            admin.call("SetOwner", request, pb.Event)
+        event = newest()
+        assert (event["kind"], event["actor"]) == ("owner.changed", recorded)
+        assert {name: event["details"].get(name) for name in user} == user
+    # What the server did by itself is nobody's, also where a call was under way.
+    assert main(["retire", "prices/2", "--grace-s", "0", "--replacement", "1", "--reason", "old", *data]) == 0
+    capsys.readouterr()
+    events = run(capsys, "history", "prices", *data)[1]["events"]
+    peers = {event["kind"]: event["details"].get("peer_uid") for event in events}
+    assert peers["retirement.announced"] == os.getuid()
+    assert (peers["version.registered"], peers["retirement.completed"]) == (None, None)
+    assert server.stop() == 0
+    assert main(["history", "prices", *data]) == 0
+    shown = capsys.readouterr().out
+    assert f"bob@elsewhere ({user['peer_user']}, uid {os.getuid()}): says so" in shown
 
 
 def test_a_directory_without_a_log(tmp_path: Path, capsys) -> None:

@@ -40,11 +40,19 @@ def history(model: str, limit: int, config_file: Path | None, data: Path | None,
             event["kind"],
             told(event),
             short_digest(event["digest"]),
-            f"{event['actor']}: {event['reason']}",
+            f"{_who(event)}: {event['reason']}",
         ]
         for event in events
     ]
     print_table(["time", "model", "event", "what", "digest", "who and why"], rows)
+
+
+def _who(event: dict[str, Any]) -> str:
+    """Who the caller said they were, and who they are by the kernel."""
+    details = event["details"]
+    if "peer_uid" not in details:
+        return str(event["actor"])
+    return f"{event['actor']} ({details['peer_user'] or 'no name'}, uid {details['peer_uid']})"
 
 
 def _from_server(config_file: Path | None, data: Path | None, model: str, limit: int) -> list[dict[str, Any]]:

@@ -61,10 +61,11 @@ def _deadline_ns(context: Any) -> int:
 class GrpcioContext:
     """A call of any method but ModelInfer."""
 
-    __slots__ = ("_waiting", "aside", "deadline_ns", "peer")
+    __slots__ = ("_waiting", "aside", "deadline_ns", "peer", "peer_uid")
 
     def __init__(self, context: Any, waiting: WaitingAnswers) -> None:
         self.peer: str = context.peer()
+        self.peer_uid: int | None = None
         self.deadline_ns = _deadline_ns(context)
         self._waiting = waiting
         self.aside = 0

@@ -9,6 +9,8 @@ class Context(Protocol):
     """What a handler other than ModelInfer's knows of its call."""
 
     peer: str
+    peer_uid: int | None
+    """Who runs the process at the other end of a Unix socket, as the kernel says; None where nobody can say."""
     deadline_ns: int
     """Monotonic nanoseconds; 0 where the caller set none."""
 

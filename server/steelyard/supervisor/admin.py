@@ -16,6 +16,7 @@ from steelyard.rollout.labels import Holder, Label
 from steelyard.rpc.limits import Limits
 from steelyard.serving.messages import serialized
 from steelyard.serving.methods import Methods
+from steelyard.supervisor.acting import identified, named
 from steelyard.supervisor.drills import STAY_S, Drills
 from steelyard.supervisor.label_moves import LabelMoves
 from steelyard.supervisor.listening import socket_mode
@@ -70,7 +71,7 @@ class Admin:
             request.model,
             request.label,
             request.version,
-            request.who.actor,
+            named(request.who.actor),
             request.who.reason,
             request.expected or None,
         )
@@ -78,18 +79,20 @@ class Admin:
 
     async def _remove_label(self, request: Any) -> Any:
         who = request.who
-        return event_message(await self._moves.remove(request.model, request.label, who.actor, who.reason))
+        return event_message(
+            await self._moves.remove(request.model, request.label, named(who.actor), who.reason)
+        )
 
     async def _roll_back(self, request: Any) -> Any:
         who = request.who
         if not request.drill:
-            moved = self._moves.roll_back(request.model, request.label, who.actor, who.reason)
+            moved = self._moves.roll_back(request.model, request.label, named(who.actor), who.reason)
             return event_message(await moved)
         if not 0 <= request.stay_ms <= MAX_STAY_MS:
             raise InvalidRequest(f"a drill stays away for 0 to {MAX_STAY_MS} ms, not {request.stay_ms}")
         stay_s = request.stay_ms / 1000 or STAY_S
         return event_message(
-            await self._drills.drill(request.model, request.label, who.actor, who.reason, stay_s)
+            await self._drills.drill(request.model, request.label, named(who.actor), who.reason, stay_s)
         )
 
     async def _list_events(self, request: Any) -> Any:
@@ -173,7 +176,7 @@ class AdminSocket:
     def __init__(self, data: Path, methods: Methods) -> None:
         self._path = data / ADMIN_SOCKET
         self._directory = os.open(data, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        self._front = Http2Front(methods, None, Limits(max_message_bytes=MAX_MESSAGE_BYTES))
+        self._front = Http2Front(identified(methods), None, Limits(max_message_bytes=MAX_MESSAGE_BYTES))
 
     async def start(self) -> None:
         """Listens. Raises `ConfigError` where it cannot."""

@@ -17,11 +17,12 @@ from steelyard.rollout.labels import Holder
 from steelyard.rollout.look import Verdict, look_to_json
 from steelyard.rollout.signature import check_fit
 from steelyard.rollout.trials import Canary
+from steelyard.supervisor.acting import SERVER
 from steelyard.supervisor.canary_weighing import Weighing
 from steelyard.supervisor.checkpoint import Checkpoints
 from steelyard.supervisor.directing import Directing
 from steelyard.supervisor.label_moves import RETRY_S, LabelMoves, check_content
-from steelyard.supervisor.record import SERVER, Record
+from steelyard.supervisor.record import Record
 
 # Counts are written down when so many have come since the last time, or at every so many messages of the workers.
 SAVED_EVERY = 10

@@ -11,9 +11,10 @@ from steelyard.evidence.event import Draft, Event
 from steelyard.observe.logs import log
 from steelyard.rollout import labels as kinds
 from steelyard.rollout.labels import PASSED
+from steelyard.supervisor.acting import SERVER
 from steelyard.supervisor.directing import Directing
 from steelyard.supervisor.label_moves import LabelMoves, check_content
-from steelyard.supervisor.record import SERVER, Record
+from steelyard.supervisor.record import Record
 
 if TYPE_CHECKING:
     from steelyard.observe.segment import SlotCounts

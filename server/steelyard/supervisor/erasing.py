@@ -10,6 +10,7 @@ from steelyard.evidence.erasing import Erasure, erase_decision, erase_key
 from steelyard.rollout.bucket import KEY_PARAMETER
 from steelyard.serving.messages import serialized
 from steelyard.serving.methods import Methods
+from steelyard.supervisor.acting import named
 from steelyard.supervisor.admin import event_message
 from steelyard.supervisor.life import WorkerLife
 from steelyard.supervisor.record import Record
@@ -42,7 +43,7 @@ class Erasing:
         # Files are read and overwritten: the loop must not wait for that.
         erasure = await asyncio.to_thread(erase_kept, self._data, by, wanted, [why for why in late if why])
         # What was erased is recorded, whatever else could not be.
-        events = self._record.append(erasure.drafts(request.who.actor, request.who.reason, by))
+        events = self._record.append(erasure.drafts(named(request.who.actor), request.who.reason, by))
         if erasure.failures:
             raise EvidenceError(left_over(erasure))
         decisions = [one for some in erasure.decisions.values() for one in some]

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from steelyard.evidence.event import Draft
 from steelyard.evidence.verifier import EXPIRED
-from steelyard.supervisor.record import SERVER, Record
+from steelyard.supervisor.acting import SERVER
+from steelyard.supervisor.record import Record
 
 # A file's path has some 300 bytes at most, and an event's record a quarter of a mebibyte.
 MAX_FILES_AN_EVENT = 500

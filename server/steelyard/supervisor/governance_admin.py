@@ -12,6 +12,7 @@ from steelyard.models.names import DIGEST_PREFIX, digest_problem, parse_version
 from steelyard.models.table import MAX_TEXT_CHARS
 from steelyard.serving.messages import serialized
 from steelyard.serving.methods import Methods
+from steelyard.supervisor.acting import named
 from steelyard.supervisor.admin import check_model, event_message
 from steelyard.supervisor.directing import Directing
 from steelyard.supervisor.record import Record
@@ -51,7 +52,7 @@ class GovernanceAdmin:
             approved = Draft(
                 versions.APPROVED,
                 request.model,
-                request.who.actor,
+                named(request.who.actor),
                 request.who.reason,
                 known.digest,
                 {"version": known.number},
@@ -77,14 +78,19 @@ class GovernanceAdmin:
             kinds = dict.fromkeys(changed, OWNER_CHANGED)
             who = request.who
             drafts = declared.drafts(
-                request.model, changed, kinds, who.actor, COMMAND, who.reason, binding=False
+                request.model, changed, kinds, named(who.actor), COMMAND, who.reason, binding=False
             )
             return event_message((await self._directing.commit(request.model, drafts))[0])
 
     async def _retire(self, request: Any) -> Any:
         who = request.who
         retired = self._retirements.retire(
-            request.model, request.version, request.replacement, request.grace_ms, who.actor, who.reason
+            request.model,
+            request.version,
+            request.replacement,
+            request.grace_ms,
+            named(who.actor),
+            who.reason,
         )
         return event_message(await retired)
 
@@ -92,7 +98,7 @@ class GovernanceAdmin:
         check_model(request.model)
         who = request.who
         return event_message(
-            await self._retirements.cancel(request.model, request.version, who.actor, who.reason)
+            await self._retirements.cancel(request.model, request.version, named(who.actor), who.reason)
         )
 
     async def _extend(self, request: Any) -> Any:

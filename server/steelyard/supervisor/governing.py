@@ -18,9 +18,10 @@ from steelyard.evidence.retirement import WARNED_DAYS
 from steelyard.models.governance import utc_date
 from steelyard.models.manifest import ModelManifest
 from steelyard.observe.logs import log
+from steelyard.supervisor.acting import SERVER
 from steelyard.supervisor.directing import Directing
 from steelyard.supervisor.manifests import Manifests
-from steelyard.supervisor.record import SERVER, Record
+from steelyard.supervisor.record import Record
 
 # A manifest is looked at about as often as the repository, and a day begins to the second that anybody plans by.
 LOOKED_AT_S = 5.0

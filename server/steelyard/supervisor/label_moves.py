@@ -11,8 +11,9 @@ from steelyard.models.rollout import label_problem
 from steelyard.observe.logs import log
 from steelyard.rollout import labels as kinds
 from steelyard.rollout.labels import Holder, Label, draft
+from steelyard.supervisor.acting import SERVER
 from steelyard.supervisor.directing import Directing
-from steelyard.supervisor.record import SERVER, Record
+from steelyard.supervisor.record import Record
 
 # A name each for the roles that versions of one model have.
 MAX_LABELS = 64

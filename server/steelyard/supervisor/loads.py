@@ -11,7 +11,8 @@ from steelyard.evidence.event import Draft
 from steelyard.evidence.life import ModelLife
 from steelyard.evidence.versions import KnownVersion
 from steelyard.observe.logs import log
-from steelyard.supervisor.record import SERVER, Record
+from steelyard.supervisor.acting import SERVER
+from steelyard.supervisor.record import Record
 
 # A start that loads a thousand models says so in some synced writes rather than in a thousand.
 GATHERED_S = 0.2

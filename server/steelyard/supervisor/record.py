@@ -19,9 +19,7 @@ from steelyard.observe.logs import log
 from steelyard.rollout import labels, trials
 from steelyard.rollout.labels import ModelLabels
 from steelyard.rollout.trials import ModelTrials
-
-# Who acts where nobody asked.
-SERVER = "server"
+from steelyard.supervisor.acting import attributed
 
 
 class Record:
@@ -70,7 +68,7 @@ class Record:
 
     def append(self, drafts: Sequence[Draft]) -> list[Event]:
         """Records what happened, all or none, and returns when it is on disk."""
-        events = self._events.append(drafts)
+        events = self._events.append([attributed(draft) for draft in drafts])
         for event in events:
             self._labels[event.model] = labels.applied(self.labels(event.model), event)
             self._trials[event.model] = trials.applied(self.trials(event.model), event)

@@ -18,9 +18,10 @@ from steelyard.evidence.retirement import WHOLE, Retirement, is_later
 from steelyard.evidence.tlog import log_origin
 from steelyard.models.names import name_problem, parse_version
 from steelyard.observe.logs import log
+from steelyard.supervisor.acting import SERVER, named
 from steelyard.supervisor.directing import Directing, Ready
 from steelyard.supervisor.label_moves import LabelMoves
-from steelyard.supervisor.record import SERVER, Record
+from steelyard.supervisor.record import Record
 
 # A year: what takes longer has a retire_on.
 MAX_GRACE_MS = 366 * 86_400_000
@@ -131,7 +132,7 @@ class Retirements:
                 "signature": encoded(signature),
                 "key": key,
             }
-            extended = Draft(kinds.EXTENDED, found.model, found.actor, found.reason, details=details)
+            extended = Draft(kinds.EXTENDED, found.model, named(found.actor), found.reason, details=details)
             return (await self._directing.commit(found.model, [extended]))[0]
 
     async def run(self) -> None:

@@ -19,11 +19,12 @@ from steelyard.rollout.labels import Holder
 from steelyard.rollout.look import Verdict, look_to_json
 from steelyard.rollout.trials import Shadow
 from steelyard.shadow.task import LocalTarget, RemoteTarget
+from steelyard.supervisor.acting import SERVER
 from steelyard.supervisor.canaries import why
 from steelyard.supervisor.checkpoint import Checkpoints
 from steelyard.supervisor.directing import Directing, Ready
 from steelyard.supervisor.label_moves import RETRY_S, LabelMoves, check_content
-from steelyard.supervisor.record import SERVER, Record
+from steelyard.supervisor.record import Record
 from steelyard.supervisor.shadow_run import ShadowRun
 from steelyard.supervisor.shadow_targets import ShadowTargets, Tolerances
 from steelyard.supervisor.shadow_weighing import ShadowWeighing

@@ -10,6 +10,7 @@ from steelyard.errors import InvalidRequest
 from steelyard.serving.messages import serialized
 from steelyard.serving.methods import Methods
 from steelyard.shadow.task import RemoteTarget
+from steelyard.supervisor.acting import named
 from steelyard.supervisor.admin import check_model, event_message
 from steelyard.supervisor.calibrations import Calibrations
 from steelyard.supervisor.canaries import Canaries
@@ -50,17 +51,17 @@ class TrialsAdmin:
     async def _start_canary(self, request: Any) -> Any:
         who = request.who
         started = self._canaries.start(
-            request.model, request.candidate, list(request.shares), who.actor, who.reason
+            request.model, request.candidate, list(request.shares), named(who.actor), who.reason
         )
         return event_message(await started)
 
     async def _stop_canary(self, request: Any) -> Any:
         who = request.who
-        return event_message(await self._canaries.stop(request.model, who.actor, who.reason))
+        return event_message(await self._canaries.stop(request.model, named(who.actor), who.reason))
 
     async def _promote_canary(self, request: Any) -> Any:
         who = request.who
-        return event_message(await self._canaries.promote(request.model, who.actor, who.reason))
+        return event_message(await self._canaries.promote(request.model, named(who.actor), who.reason))
 
     async def _start_shadow(self, request: Any) -> Any:
         check_model(request.model)
@@ -68,13 +69,13 @@ class TrialsAdmin:
         candidate: str | RemoteTarget = request.version
         if request.WhichOneof("candidate") == "remote":
             candidate = _remote(request.remote, request.model)
-        started = self._shadows.start(request.model, candidate, request.sample, who.actor, who.reason)
+        started = self._shadows.start(request.model, candidate, request.sample, named(who.actor), who.reason)
         return event_message(await started)
 
     async def _stop_shadow(self, request: Any) -> Any:
         check_model(request.model)
         who = request.who
-        stopped = self._shadows.stop(request.model, request.candidate, who.actor, who.reason)
+        stopped = self._shadows.stop(request.model, request.candidate, named(who.actor), who.reason)
         return event_message(await stopped)
 
     async def _calibrate(self, request: Any) -> Any:
@@ -88,7 +89,7 @@ class TrialsAdmin:
             )
         who = request.who
         found = self._calibrations.calibrate(
-            request.model, requests, timeout_ms / 1000, who.actor, who.reason
+            request.model, requests, timeout_ms / 1000, named(who.actor), who.reason
         )
         return event_message(await found)
 

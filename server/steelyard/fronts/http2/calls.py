@@ -64,6 +64,7 @@ class HandledCall:
         self.connection = connection
         self.rpc = rpc
         self.peer = connection.peer
+        self.peer_uid = connection.peer_uid
         self.deadline_ns = rpc.deadline_ns
         self.requests = Requests(lambda read: connection.rpc.consumed(rpc, read))
         self._run = run

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import socket
 import ssl
+import struct
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -37,6 +38,10 @@ _REQUEST, _OPENED, _MESSAGE, _GONE = (
 _NOBODY = asyncio.BufferedProtocol()
 
 
+# unix(7): the process, its user and its group.
+_UCRED = struct.Struct("=iII")
+
+
 class Http2Connection(asyncio.BufferedProtocol):
     """Runs on the event loop; the front looks at it once a second."""
 
@@ -48,6 +53,8 @@ class Http2Connection(asyncio.BufferedProtocol):
         self._answer_plainly: Any = self.rpc.answer
         """Ends a call with its message as `answer` does, but for `call_ended`; None where that is not all it does."""
         self.peer = ""
+        self.peer_uid: int | None = None
+        """Who runs the process at the other end of a Unix socket, as the kernel says; None of another socket."""
         self.began_epoch = front.epoch
         self.heard_epoch = front.epoch
         """When bytes last came."""
@@ -76,7 +83,7 @@ class Http2Connection(asyncio.BufferedProtocol):
         if peer is None or not self.front.admit(self):
             self._transport.abort()
             return
-        self.peer = peer
+        self.peer, self.peer_uid = peer, _peer_uid_of(transport)
         tls: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
         if tls is not None and tls.selected_alpn_protocol() != "h2":
             self.close("the peer did not ask for h2 (ALPN)")
@@ -371,3 +378,13 @@ def _peer_of(transport: asyncio.BaseTransport) -> str | None:
     if family == socket.AF_INET6:
         return f"ipv6:[{name[0]}]:{name[1]}"
     return "unix:"
+
+
+def _peer_uid_of(transport: asyncio.BaseTransport) -> int | None:
+    """The user id of who connected to a Unix socket, of another socket None."""
+    sock: socket.socket | None = transport.get_extra_info("socket")
+    if sock is None or sock.family != socket.AF_UNIX:
+        return None
+    credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+    uid: int = _UCRED.unpack(credentials)[1]
+    return uid
