@@ -14,7 +14,18 @@ from steelyard.models.repository import scan
 from steelyard.wire import decode_request
 from tests.client.served import identity, linear, model, onnx_file
 
-OWNED = ("--owner", "Churn", "--validated-by", "Risk", "--purpose", "who leaves", "--retire-on", "2999-12-31")
+OWNED = (
+    "--owner",
+    "Churn",
+    "--developed-by",
+    "Science",
+    "--validated-by",
+    "Risk",
+    "--purpose",
+    "who leaves",
+    "--retire-on",
+    "2999-12-31",
+)
 
 
 def make(capsys: pytest.CaptureFixture[str], file: Path, *options: str, name: str = "m") -> Any:
@@ -95,7 +106,7 @@ def test_every_kind_of_tensor(datatype: str, tmp_path: Path, repository: Path, c
 
 def test_every_missing_key_is_named_at_once(refused):
     error = refused(2, "--owner", "Churn")
-    assert "expected --validated-by, --purpose, --retire-on too" in error
+    assert "expected --developed-by, --validated-by, --purpose, --retire-on too" in error
 
 
 @pytest.mark.parametrize(

@@ -218,12 +218,12 @@ def test_governance(model):
 
 
 def test_what_production_misses(model):
-    assert unowned(ModelManifest()) == ["owner", "validated_by", "purpose", "retire_on"]
-    some = model("[governance]\nowner = 'a'\nvalidated_by = 'b'\npurpose = 'c'")
+    assert unowned(ModelManifest()) == ["owner", "developed_by", "validated_by", "purpose", "retire_on"]
+    some = model("[governance]\nowner = 'a'\ndeveloped_by = 'd'\nvalidated_by = 'b'\npurpose = 'c'")
     assert unowned(some) == ["retire_on"]
-    assert (
-        unowned(model("[governance]\nowner='a'\nvalidated_by='b'\npurpose='c'\nretire_on=2030-01-01")) == []
-    )
+    unchecked = "[governance]\nowner = 'a'\nvalidated_by = 'b'\npurpose = 'c'\nretire_on = 2030-01-01\n"
+    assert unowned(model(unchecked)) == ["developed_by"]
+    assert unowned(model(f"{unchecked}developed_by = 'd'")) == []
 
 
 def test_every_key_of_version_toml(version):

@@ -140,7 +140,7 @@ def test_a_device_that_is_not_there(tmp_path: Path) -> None:
 
 def test_production_serves_nothing_that_nobody_owns(tmp_path: Path) -> None:
     models.scaled(tmp_path)
-    with pytest.raises(LoadFailed, match="lacks owner, validated_by, purpose, retire_on"):
+    with pytest.raises(LoadFailed, match="lacks owner, developed_by, validated_by, purpose, retire_on"):
         load_version("m", tmp_path, ModelManifest(), Environment(1, "production", Verdicts(None)))
 
 

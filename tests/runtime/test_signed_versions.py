@@ -17,6 +17,7 @@ from tests.support import models
 
 OWNED = """[governance]
 owner = "ann"
+developed_by = "cem"
 validated_by = "ben"
 purpose = "prices"
 retire_on = 2030-01-01

@@ -151,7 +151,7 @@ def test_production_serves_what_is_owned_and_says_what_is_missing(asker: Asker) 
     assert "steelyard-retires" not in trailers(asker, "far")
     refusal = asker.refused(request("nobodys", ONES, version="1"))
     assert refusal.code is PRECONDITION
-    assert "[governance] lacks validated_by, purpose, retire_on" in refusal.message
+    assert "[governance] lacks developed_by, validated_by, purpose, retire_on" in refusal.message
 
 
 def test_a_last_day_that_is_over_is_refused_with_what_to_do(asker: Asker) -> None:

@@ -370,6 +370,7 @@ def test_many_models(start: Start, repository: Path) -> None:
 OWNED = """
 [governance]
 owner = "scales@example.org"
+developed_by = "science@example.org"
 validated_by = "checks@example.org"
 purpose = "doubles numbers"
 retire_on = 2099-01-01

@@ -261,6 +261,29 @@ async def test_in_production_the_last_day_comes_earlier_by_the_manifest_and_late
         assert house.record.life("m").retiring.reached == "serve"
 
 
+async def test_in_dev_a_day_that_was_signed_binds_nobody(tmp_path: Path) -> None:
+    declare(tmp_path, "m", retire_on=in_days(10))
+    key = Ed25519PrivateKey.generate()
+    (tmp_path / "key.pem").write_bytes(_private(key))
+    (tmp_path / "keys.pem").write_bytes(_public(key))
+    async with opened(tmp_path, retirement_keys=tmp_path / "keys.pem") as house:
+        house.serve("m", 1)
+        await house.governing.look()
+        dated = house.record.life("m").retiring.dated
+        days = in_days(20).isoformat(), in_days(10).isoformat()
+        fields = (origin(tmp_path), "m", {"1": DIGEST}, *days, dated, "ann@desk", "late")
+        statement = Extension(*fields).statement()
+        await house.retirements.extend(statement, sign(statement, tmp_path / "key.pem"))
+    declare(tmp_path, "m", retire_on=in_days(90))
+    async with opened(tmp_path, profile="dev") as house:
+        assert house.record.life("m").retiring.retire_on == days[0]
+        await house.governing.look()
+        assert house.record.life("m").retiring.retire_on == in_days(90).isoformat()
+        assert house.record.events[-1].details["binding"] is False
+        await house.look_on(in_days(91))
+        assert "retirement.reached" not in house.kinds("m")
+
+
 async def test_nobody_extends_where_no_keys_are_set_or_the_file_holds_none(tmp_path: Path) -> None:
     key = Ed25519PrivateKey.generate()
     (tmp_path / "key.pem").write_bytes(_private(key))

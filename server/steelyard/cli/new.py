@@ -45,7 +45,8 @@ class Watch:
 
 @click.command(
     epilog="\b\nExample:\n  steelyard new churn churn.onnx --repository models/ --owner 'Churn, churn@example.org' \\\n"
-    "    --validated-by 'Model Risk' --purpose 'Who may leave' --retire-on 2027-12-31 --input 'x=[[0.2, 1, 3]]'"
+    "    --developed-by 'Data Science' --validated-by 'Model Risk' --purpose 'Who may leave' \\\n"
+    "    --retire-on 2027-12-31 --input 'x=[[0.2, 1, 3]]'"
 )
 @click.argument("name")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, readable=True, path_type=Path))

@@ -9,6 +9,7 @@ from steelyard.evidence.event import Event
 from steelyard.evidence.life import Lives, ModelLife
 from steelyard.evidence.retirement import WARNED_DAYS, WHOLE
 from steelyard.evidence.versions import KnownVersion
+from steelyard.models.governance import NEEDED
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +95,7 @@ def _entry(
         approved="" if approval is None else rfc3339(approval.unix_ms),
         approved_by="" if approval is None else approval.actor,
         **{key: str(known.lineage.get(key, "")) for key in LINEAGE},
-        missing=", ".join(
-            key for key in ("owner", "validated_by", "purpose", "retire_on") if not needed[key]
-        ),
+        missing=", ".join(key for key in NEEDED if not needed[key]),
     )
 
 

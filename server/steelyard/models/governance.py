@@ -7,8 +7,8 @@ from pydantic import Field, model_validator
 
 from steelyard.models.table import Table, Text
 
-# What the production profile insists on.
-NEEDED = ("owner", "validated_by", "purpose", "retire_on")
+# What the production profile insists on. That the validator is not the developer can only be held where both are named.
+NEEDED = ("owner", "developed_by", "validated_by", "purpose", "retire_on")
 
 
 class Governance(Table):
