@@ -13,9 +13,11 @@ from steelyard._native.decision import new_ids
 from steelyard.clock import ManualClock
 from steelyard.errors import InvalidRequest
 from steelyard.evidence.masking import Masks
-from steelyard.evidence.payload import Payload, salted
+from steelyard.evidence.payload import Payload, pack, salted
 from steelyard.evidence.payload_files import PayloadWriter, find
 from steelyard.evidence.payload_filter import parse_filter
+from steelyard.evidence.payload_notes import payload_notes, place_of
+from steelyard.evidence.sealing import Sealing
 from steelyard.models.digest import version_digest
 from steelyard.models.manifest import ModelManifest
 from steelyard.replay.run import Replay, Target
@@ -25,6 +27,7 @@ from steelyard.rollout.frames import Asked
 from steelyard.serving.payloads import tensor_digest
 from steelyard.shadow.local import LocalCandidate
 from steelyard.wire import encode_bytes_tensor, encode_request
+from tests.evidence import journals
 from tests.support import models
 
 SALT = b"s" * 32
@@ -74,6 +77,7 @@ class Kept:
         self.data = root / "data"
         self.data.mkdir()
         self.clock = ManualClock()
+        self.notes: list[dict[str, Any]] = []
         self.writer = PayloadWriter(self.data, "worker-0", self.clock)
 
     def put(self, version: int = 1, content: bytes | None = None, about: str = PEOPLE) -> Path:
@@ -98,6 +102,7 @@ class Kept:
         came = load("people", path, "", ModelManifest(), 1).run(body)
         tensors = {} if masks else {n: tensor_digest(SALT, a) for n, a in (came.walked.inputs or {}).items()}
         request, masked = Masks(masks).request(body)
+        answer = outcome.answer or outcome.error.encode()
         payload = Payload(
             decision_id=decision,
             model="people",
@@ -109,18 +114,33 @@ class Kept:
             request_id="a request",
             key="",
             salt=SALT,
-            input_digest=salted(SALT, request),
-            output_digest=salted(SALT, outcome.answer),
+            input_digest=salted(SALT, other.get("request", request)),
+            output_digest=salted(SALT, other.get("answer", answer)),
             kept=True,
             request=request,
-            answer=outcome.answer or outcome.error.encode(),
+            answer=answer,
             tensors=tensors,
         )
-        self.writer.append(replace(payload, **other))
+        payload = replace(payload, **other)
+        self.notes.append(payload.note(*self.writer.append(payload)))
         return decision
 
+    def rewrite(self, decision: str, change: Callable[[Payload], Payload]) -> None:
+        """Writes another payload over one of the same length, with the checksums that belong to it."""
+        entry = find(self.data, decision)
+        changed = pack(change(entry.read()))
+        with entry.path.open("r+b") as file:
+            file.seek(entry.offset)
+            file.write(changed)
+
     def replay(self, decision: str, **target: Any) -> Replayed:
-        return Replay(Versions(self.repository, 1), Target(**target)).one(find(self.data, decision))
+        notes = payload_notes(self.data, {decision})
+        work = Replay(
+            Versions(self.repository, 1),
+            Target(**target),
+            noted=lambda entry: notes.get(place_of(self.data, entry)),
+        )
+        return work.one(find(self.data, decision))
 
 
 @pytest.fixture
@@ -184,8 +204,58 @@ def test_an_answer_that_was_another_then(kept: Kept) -> None:
     assert "output 'y' differs by" in found.why
     found = kept.replay(kept.keep(asked(), tensors={"x": "sha256:" + "0" * 64}))
     assert (found.verdict, found.begins) == (Verdict.DIFFERS, Stage.PIPELINE)
-    found = kept.replay(kept.keep(asked(), request=asked(age=31)))
-    assert (found.verdict, found.begins) == (Verdict.DIFFERS, Stage.RAW)
+
+
+def flipped(data: bytes) -> bytes:
+    return data[:-1] + bytes([data[-1] ^ 1])
+
+
+@pytest.mark.parametrize("part", ["request", "answer"])
+def test_a_byte_of_a_payload_that_was_changed(kept: Kept, part: str) -> None:
+    kept.put()
+    decision = kept.keep(asked())
+    entry = find(kept.data, decision)
+    content = entry.path.read_bytes()
+    at = content.index(getattr(entry.read(), part), entry.offset)
+    entry.path.write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
+    found = kept.replay(decision)
+    assert (found.verdict, found.now) == (Verdict.CHANGED, None)
+    assert found.why.startswith("the captured payload is not what was recorded: the payload of decision")
+    # By somebody who knows of the checksums.
+    entry.path.write_bytes(content)
+    kept.rewrite(decision, lambda payload: replace(payload, **{part: flipped(getattr(payload, part))}))
+    found = kept.replay(decision)
+    assert (found.verdict, found.now) == (Verdict.CHANGED, None)
+    assert found.why.endswith(f"recorded: the {part} is not the one of its digest")
+
+
+@pytest.mark.parametrize("sealed", [False, True], ids=["open", "sealed"])
+def test_a_payload_with_digests_of_its_own_is_not_what_the_journal_has(kept: Kept, sealed: bool) -> None:
+    kept.put()
+    decisions = [kept.keep(asked(age=age)) for age in (30, 31)]
+    journals.write(kept.data, journals.packed(1), notes=kept.notes, closed=sealed)
+    if sealed:
+        assert list(Sealing(kept.data).all_closed())
+    for decision in decisions:
+        found = kept.replay(decision)
+        assert (found.verdict, found.noted) == (Verdict.EQUAL, True)
+
+    def other_request(payload: Payload) -> Payload:
+        request = asked(age=32)
+        return replace(payload, request=request, input_digest=salted(SALT, request))
+
+    def other_answer(payload: Payload) -> Payload:
+        answer = flipped(payload.answer)
+        return replace(payload, answer=answer, output_digest=salted(SALT, answer))
+
+    kept.rewrite(decisions[0], other_request)
+    kept.rewrite(decisions[1], other_answer)
+    for decision, part in zip(decisions, ("request", "answer"), strict=True):
+        found = kept.replay(decision)
+        assert (found.verdict, found.now) == (Verdict.CHANGED, None)
+        assert found.why == (
+            f"the captured payload is not what was recorded: the journal has another digest of the {part}"
+        )
 
 
 def test_what_is_masked_says_nothing(kept: Kept) -> None:

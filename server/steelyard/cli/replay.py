@@ -4,7 +4,7 @@ import contextlib
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 # Of many, those that differ are listed, as far as people read.
 SHOWN = 20
+
+# The verdicts that a command ends with 1 for.
+WRONG = ("differs", "changed")
 
 # What serves on the same machine comes first.
 NICENESS = 10
@@ -94,7 +97,7 @@ def replay(
 
     ID is a decision's, or its request's; without it, all that is kept since --since, of --model, and by --filter. They
     run here, at low priority, on versions that are loaded from the repository: a server that runs is not asked. Ends
-    with 1 where an answer differs.
+    with 1 where an answer differs, or a payload is not what was recorded.
     """
     many = model or since is not None or wanted is not None
     if (decision is None) != bool(many):
@@ -103,6 +106,7 @@ def replay(
         raise click.UsageError("expected at most one of --version and --candidate")
     from steelyard.cli.models import repository_of
     from steelyard.evidence.payload_files import find
+    from steelyard.evidence.payload_notes import payload_notes, place_of
     from steelyard.models.manifest import BatchTolerance
     from steelyard.replay.run import Replay, Target
     from steelyard.replay.version import Versions
@@ -118,17 +122,24 @@ def replay(
     tolerance = None
     if absolute is not None or relative is not None:
         tolerance = BatchTolerance(absolute=absolute or 0.0, relative=relative or 0.0)
-    work = Replay(Versions(root, 1), Target(version, candidate), tolerance)
+    directory = found.settings.data
+    versions, target = Versions(root, 1), Target(version, candidate)
+
+    def work(chosen: "Sequence[Entry]") -> Replay:
+        notes = payload_notes(directory, {entry.head.decision_id for entry in chosen})
+        return Replay(versions, target, tolerance, lambda entry: notes.get(place_of(directory, entry)))
+
     if decision is not None:
-        one = work.one(find(found.settings.data, decision))
+        entry = find(directory, decision)
+        one = work([entry]).one(entry)
         if as_json:
             print_json(asdict(one))
         else:
             _print_one(one)
-        return int(one.verdict == "differs")
+        return int(one.verdict in WRONG)
     damage: list[str] = []
-    chosen = list(islice(_chosen(found.settings.data, model, since or 0, wanted, damage), limit))
-    results = work.many(chosen, jobs or thread_budget())
+    chosen = list(islice(_chosen(directory, model, since or 0, wanted, damage), limit))
+    results = work(chosen).many(chosen, jobs or thread_budget())
     return _print_many(_progress(results, len(chosen), not as_json), damage, as_json)
 
 
@@ -168,6 +179,8 @@ def _print_one(one: "Replayed") -> None:
         then = f"version {one.then['version']} ({short_digest(one.then['digest'])})"
         now = f"{one.now['name']} ({short_digest(one.now['digest'])})"
         lines.append(f"{one.model}: then {then}, now {now}")
+        if not one.noted:
+            lines.append("the journal has no note of this payload: it was held against its own digests alone")
     for line in lines:
         click.echo(printable(line))
 
@@ -176,13 +189,13 @@ def _print_many(results: "Iterable[Replayed]", damage: list[str], as_json: bool)
     counts: Counter[str] = Counter()
     begins: Counter[str] = Counter()
     others: list[Replayed] = []
-    differing = 0
+    wrong = 0
     for one in results:
         counts[one.verdict] += 1
         if one.verdict == "equal":
             continue
+        wrong += one.verdict in WRONG
         if one.verdict == "differs":
-            differing += 1
             begins[one.begins or "not known"] += 1
         # Of a million that differ, the first ones are read.
         if as_json or len(others) < SHOWN:
@@ -198,7 +211,7 @@ def _print_many(results: "Iterable[Replayed]", damage: list[str], as_json: bool)
                 "damaged": damage,
             }
         )
-        return int(differing > 0)
+        return int(wrong > 0)
     if others:
         rows = [[one.decision_id, one.verdict, one.begins or "", printable(one.why[:200])] for one in others]
         print_table(["decision", "", "begins at", "why"], rows)
@@ -206,4 +219,4 @@ def _print_many(results: "Iterable[Replayed]", damage: list[str], as_json: bool)
     click.echo(f"{counts.total()} replayed" + (f": {told}" if told else ""))
     for line in damage:
         click.echo(printable(f"damaged: {line}"))
-    return int(differing > 0)
+    return int(wrong > 0)

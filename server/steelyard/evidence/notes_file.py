@@ -3,11 +3,12 @@
 import json
 import os
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from steelyard.errors import EvidenceError
@@ -74,6 +75,19 @@ def read_notes(path: Path, decision_id: uuid.UUID) -> list[dict[str, Any]]:
                 for row in rows
             ]
     except (OSError, pa.ArrowException) as error:
+        raise EvidenceError(f"{path}: cannot be read: {error}") from None
+
+
+def read_notes_of(path: Path, kind: str) -> Iterator[dict[str, Any]]:
+    """The notes of one kind, some read at a time. Raises EvidenceError where they cannot be read."""
+    try:
+        with pq.ParquetFile(path) as file:
+            for part in file.iter_batches():
+                for row in part.filter(pc.equal(part["kind"], kind)).to_pylist():
+                    one = row["decision_id"]
+                    decision_id = str(one if isinstance(one, uuid.UUID) else uuid.UUID(bytes=one))
+                    yield {"note": kind, "decision_id": decision_id, **json.loads(row["note"])}
+    except (OSError, pa.ArrowException, ValueError) as error:
         raise EvidenceError(f"{path}: cannot be read: {error}") from None
 
 

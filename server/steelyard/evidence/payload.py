@@ -36,6 +36,10 @@ MAX_ABOUT_BYTES = 1 << 20
 MAX_PART_BYTES = 1 << 30
 
 
+class DamagedPayload(EvidenceError):
+    """What is behind an entry's head is not what was written there."""
+
+
 @dataclass(frozen=True, slots=True)
 class Payload:
     """What is kept of one decision's request and answer, masked."""
@@ -172,9 +176,9 @@ def read_head(raw: bytes) -> Head:
 
 
 def read_payload(head: Head, content: bytes) -> Payload:
-    """The payload behind a head that is not erased. Raises EvidenceError where it is damaged."""
+    """The payload behind a head that is not erased. Raises DamagedPayload; EvidenceError for another form."""
     if len(content) != head.content_bytes or zlib.crc32(content) != head.checksum:
-        raise EvidenceError(f"the payload of decision {head.decision_id} is damaged")
+        raise DamagedPayload(f"the payload of decision {head.decision_id} is damaged")
     middle = head.about_bytes + head.request_bytes
     try:
         said = json.loads(content[: head.about_bytes])

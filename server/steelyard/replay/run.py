@@ -4,18 +4,21 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from steelyard.errors import EvidenceError, SteelyardError
-from steelyard.evidence.payload import Payload
+from steelyard.evidence.payload import DamagedPayload, Payload
 from steelyard.evidence.payload_files import Entry
+from steelyard.evidence.payload_notes import Noted, changed
 from steelyard.models.manifest import BatchTolerance
 from steelyard.replay.verdict import Replayed, Verdict, judge
 from steelyard.replay.version import ReplayVersion, Versions
 
 # Versions that stay loaded: what is replayed in the order of time belongs to few at a time.
 MAX_LOADED = 4
+
+NOT_WHAT_WAS_RECORDED = "the captured payload is not what was recorded"
 
 # What is handed to threads before the first of it is back: payloads are read by the threads.
 _AHEAD = 64
@@ -36,19 +39,30 @@ class Target:
 class Replay:
     """Replays entries on `target`; its methods may be called from several threads."""
 
-    def __init__(self, versions: Versions, target: Target, tolerance: BatchTolerance | None = None) -> None:
-        """tolerance: None: that of the model's manifest."""
+    def __init__(
+        self,
+        versions: Versions,
+        target: Target,
+        tolerance: BatchTolerance | None = None,
+        noted: Callable[[Entry], Noted | None] = lambda entry: None,
+    ) -> None:
+        """tolerance: None: that of the model's manifest. noted: what the journal says of an entry."""
         self._versions = versions
         self._target = target
         self._tolerance = tolerance
+        self._noted = noted
         self._loaded: OrderedDict[tuple[str, str], ReplayVersion | SteelyardError] = OrderedDict()
         self._loading = threading.Lock()
 
     def one(self, entry: Entry) -> Replayed:
         """What comes of one entry. Raises nothing: what cannot be run is a verdict."""
         decision_id = entry.head.decision_id
+        noted = self._noted(entry)
         try:
             payload = entry.read()
+            if difference := changed(payload, noted):
+                why = f"{NOT_WHAT_WAS_RECORDED}: {difference}"
+                return Replayed(decision_id, Verdict.CHANGED, why=why, model=payload.model)
             if not payload.kept:
                 return Replayed(
                     decision_id,
@@ -57,9 +71,12 @@ class Replay:
                     model=payload.model,
                 )
             on, then_on = self._sides(payload)
+        except DamagedPayload as error:
+            return Replayed(decision_id, Verdict.CHANGED, why=f"{NOT_WHAT_WAS_RECORDED}: {error}")
         except SteelyardError as error:
             return Replayed(decision_id, Verdict.NOT_KEPT, why=str(error))
-        return judge(payload, on, then_on, self._tolerance or on.tolerance)
+        found = judge(payload, on, then_on, self._tolerance or on.tolerance)
+        return replace(found, noted=noted is not None)
 
     def many(self, chosen: Iterable[Entry], jobs: int) -> Iterator[Replayed]:
         """What comes of each entry, in their order; `jobs` at a time."""

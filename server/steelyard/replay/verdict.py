@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from steelyard.evidence.payload import Payload, salted
+from steelyard.evidence.payload import Payload
 from steelyard.models.bfloat16 import from_bfloat16
 from steelyard.models.golden import GoldenExample, GoldenOptions
 from steelyard.models.manifest import BatchTolerance
@@ -36,7 +36,7 @@ class Stage(StrEnum):
     """Where a difference begins, in the order of a request's way."""
 
     RAW = "raw"
-    """The bytes are not those that were sent."""
+    """What is kept is masked, so it is not what was sent."""
     CONTRACT = "contract"
     """Other rows break the data contract, or the request is refused for it."""
     PIPELINE = "pipeline"
@@ -54,6 +54,8 @@ class Verdict(StrEnum):
     DIFFERS = "differs"
     MASKED = "masked"
     """It differs, and what was sent is not what is kept: that says nothing."""
+    CHANGED = "changed"
+    """The captured payload is not what was recorded: nothing was run."""
     NOT_COMPARABLE = "not comparable"
     """What came then was not for what was asked, such as a refusal under load."""
     NOT_KEPT = "not kept"
@@ -75,10 +77,8 @@ class Replayed:
     now: Mapping[str, Any] | None = None
     """Name, digest, status and error of what it was replayed on."""
     masked: tuple[str, ...] = ()
-
-
-# Digests are of what was masked already: a mask is no excuse.
-NOT_WHAT_WAS_KEPT = "the request is not the one whose digest was kept"
+    noted: bool = False
+    """Whether the journal has digests that the payload was held against, and not only its own."""
 
 
 def judge(
@@ -93,7 +93,7 @@ def judge(
         if apart is not None:
             stage, why = apart
     verdict = Verdict.EQUAL if stage is None else Verdict.DIFFERS
-    if verdict is Verdict.DIFFERS and payload.masked and why != NOT_WHAT_WAS_KEPT:
+    if verdict is Verdict.DIFFERS and payload.masked:
         verdict, stage = Verdict.MASKED, Stage.RAW
         why = f"{', '.join(payload.masked)} was masked before it was kept; {why}"
     elif payload.status in _NOT_FOR_CONTENT and came.status != payload.status:
@@ -115,8 +115,6 @@ def compare_with_kept(
     payload: Payload, came: Came, same_content: bool, tolerance: BatchTolerance
 ) -> tuple[Stage | None, str]:
     """Where what came parts from what is kept of then, and how; None where it does not."""
-    if salted(payload.salt, payload.request) != payload.input_digest:
-        return Stage.RAW, NOT_WHAT_WAS_KEPT
     walked = came.walked
     if came.status or payload.status:
         if came.status == payload.status:

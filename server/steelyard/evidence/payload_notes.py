@@ -1,0 +1,74 @@
+"""What the journal says of captured payloads: their digests, by where the payloads are kept."""
+
+import importlib.util
+from collections.abc import Container
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from steelyard.evidence.ledger import SEALED_DIRECTORY
+from steelyard.evidence.payload import Payload, salted
+from steelyard.evidence.payload_files import PAYLOADS, Entry
+from steelyard.evidence.store import open_files, sealed_notes
+
+Place = tuple[str, int]
+"""A file, from the directory of payloads on, and an offset in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """The digests of one payload, as they were recorded."""
+
+    decision_id: str
+    input_digest: str
+    output_digest: str
+
+
+def payload_notes(data: Path, decisions: Container[str]) -> dict[Place, Noted]:
+    """What is noted of the payloads of `decisions`, in the journal and where it was sealed, read once over.
+
+    Raises EvidenceError where a file of either cannot be read.
+    """
+    # Before the sealed ones are listed: what is sealed meanwhile is there twice, and not missing.
+    notes = [note for file in open_files(data) for note in file.notes]
+    found = dict(_noted(note) for note in notes if _is_meant(note, decisions))
+    if (data / SEALED_DIRECTORY).is_dir() and importlib.util.find_spec("pyarrow") is not None:
+        from steelyard.evidence.notes_file import read_notes_of
+
+        for path in sealed_notes(data):
+            found.update(
+                _noted(note) for note in read_notes_of(path, "payload") if _is_meant(note, decisions)
+            )
+    return found
+
+
+def place_of(data: Path, entry: Entry) -> Place:
+    """Where an entry is, as notes name it."""
+    return str(entry.path.relative_to(data / PAYLOADS)), entry.offset
+
+
+def changed(payload: Payload, noted: Noted | None) -> str:
+    """How a payload differs from what was recorded of it; empty where it does not.
+
+    noted: None where the journal says nothing of it, as of what a shadow kept: then it is held against its own digests.
+    """
+    for what, content, digest, recorded in (
+        ("request", payload.request, payload.input_digest, noted.input_digest if noted else None),
+        ("answer", payload.answer, payload.output_digest, noted.output_digest if noted else None),
+    ):
+        if recorded is not None and recorded != digest:
+            return f"the journal has another digest of the {what}"
+        if payload.kept and salted(payload.salt, content) != digest:
+            return f"the {what} is not the one of its digest"
+    if noted is not None and noted.decision_id != payload.decision_id:
+        return f"the journal has decision {noted.decision_id} there"
+    return ""
+
+
+def _is_meant(note: dict[str, Any], decisions: Container[str]) -> bool:
+    return note.get("note") == "payload" and note.get("decision_id") in decisions
+
+
+def _noted(note: dict[str, Any]) -> tuple[Place, Noted]:
+    noted = Noted(note["decision_id"], str(note.get("input_digest")), str(note.get("output_digest")))
+    return (str(note.get("file")), int(note.get("offset", -1))), noted
