@@ -1,6 +1,8 @@
 """Payload capture over the real process: what is kept of requests, masked, and what is erased again."""
 
 import json
+import os
+import pwd
 import re
 import subprocess
 import sys
@@ -224,9 +226,10 @@ def test_what_is_erased_is_gone_and_the_events_say_so(server: Server, ask: Asker
     refused = told(server.data, "journal", "erase", "--decision", "nobody", "--reason", "x", code=1)
     assert "no payload of decision 'nobody' is kept" in refused["error"]
     events = [e for e in read_events(server.data / EVENTS_FILE).events if e.kind == "payload.erased"]
+    peer = {"peer_uid": os.getuid(), "peer_user": pwd.getpwuid(os.getuid()).pw_name}
     assert [(event.model, event.reason, event.details) for event in events] == [
-        ("whole", "asked to", {"by": "key", "decisions": [of_one]}),
-        ("whole", "too", {"by": "decision", "decisions": [of_two]}),
+        ("whole", "asked to", {"by": "key", "decisions": [of_one], **peer}),
+        ("whole", "too", {"by": "decision", "decisions": [of_two], **peer}),
     ]
 
 
