@@ -15,7 +15,7 @@ from steelyard.evidence.entry import entry_of
 from steelyard.evidence.event import Draft
 from steelyard.evidence.frames import Kind, frame, json_frame
 from steelyard.evidence.log import EventLog
-from steelyard.evidence.segments import logged_segments
+from steelyard.evidence.segments import logged_files
 from steelyard.evidence.tlog import LogReader, TransparencyLog, key_paths
 from steelyard.evidence.verifier import EXPIRED
 from tests.evidence.sealed import MINUTE_NS, START_NS, FramedSegments, filled
@@ -152,7 +152,7 @@ def test_a_segment_that_an_event_says_is_gone_is_no_fault(tmp_path: Path):
     )
     found = audited(tmp_path / "data")
     assert (found.ok, found.expired, found.waiting_events) == (True, 1, 0)
-    assert "faces/0.records" in logged_segments(log)
+    assert "faces/0.records" in logged_files(log)
 
 
 def test_only_what_is_in_the_time_asked_for_is_read(data: Path):

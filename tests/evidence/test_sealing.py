@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import uuid
-from collections.abc import Mapping
 from pathlib import Path
 
 import duckdb
@@ -15,9 +14,8 @@ from steelyard.errors import EvidenceError, InvalidRequest
 from steelyard.evidence.frames import Gap
 from steelyard.evidence.ledger import LEDGER_FILE, SEALED_DIRECTORY, Sealed, read_ledger
 from steelyard.evidence.lookup import Lookup
-from steelyard.evidence.record import pack
-from steelyard.evidence.retention import HOUR_NS, NS_A_DAY, remove_old
-from steelyard.evidence.sealed_file import Summary, read_records
+from steelyard.evidence.retention import NS_A_DAY, remove_old
+from steelyard.evidence.sealed_file import read_records
 from steelyard.evidence.sealing import Sealing, Unsealed
 from steelyard.evidence.search import Asked, ask, decisions
 from steelyard.evidence.store import sealed_files
@@ -66,7 +64,7 @@ def test_broken_off_anywhere_it_goes_on(tmp_path: Path, monkeypatch: pytest.Monk
         if left < 0:
             raise Killed
 
-    told: list[Mapping[str, Summary]] = []
+    told: list[Sealed] = []
     with monkeypatch.context() as patched:
         for name in ("fsync", "unlink", "replace", "rename"):
             real = getattr(os, name)
@@ -79,7 +77,7 @@ def test_broken_off_anywhere_it_goes_on(tmp_path: Path, monkeypatch: pytest.Monk
     assert everything(tmp_path) == sorted(records)
     assert not list((tmp_path / "journal").rglob("*.log"))
     assert not list((tmp_path / SEALED_DIRECTORY).rglob("*.tmp"))
-    assert {file for files in told for file in files} == set(read_ledger(tmp_path).summaries)
+    assert {file for sealed in told for file in sealed.files} == set(read_ledger(tmp_path).summaries)
     assert ask(tmp_path, "SELECT count(*) FROM notes", 5).rows == [(1,)]
 
 

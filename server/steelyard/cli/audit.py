@@ -336,6 +336,9 @@ def _print(found: "Audit", outcome: str) -> None:
         f"{found.records} records in {found.segments} segments"
         + (f", {len(found.faults)} faults" if found.faults else "")
     )
+    if found.notes or found.unlogged_notes:
+        unlogged = f", and {found.unlogged_notes} that no entry is about yet" if found.unlogged_notes else ""
+        click.echo(f"{found.notes} files of notes{unlogged}")
     if found.expired:
         click.echo(f"{found.expired} segments are no longer kept, which an event says")
     if found.waiting_events:

@@ -2,16 +2,16 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from steelyard.errors import EvidenceError
 from steelyard.evidence.audit_events import LoggedEvents
 from steelyard.evidence.audit_journal import check_journal
 from steelyard.evidence.audit_tree import CheckedEntries, check_tree
-from steelyard.evidence.entry import EventEntry, SegmentEntry, read_entry
+from steelyard.evidence.entry import Entry, EventEntry, NotesEntry, SegmentEntry, read_entry
 from steelyard.evidence.fault import Fault
 from steelyard.evidence.merkle import Records
-from steelyard.evidence.segments import SEALED_DIRECTORY, SealedSegments, file_digest
+from steelyard.evidence.segments import NOTES_DIRECTORY, SEALED_DIRECTORY, SealedSegments, file_digest
 from steelyard.evidence.tlog import CHECKPOINT_FILE, LogReader
 from steelyard.evidence.verifier import (
     Checkpoint,
@@ -36,6 +36,10 @@ class Audit:
     segments: int = 0
     """Sealed segments that are as they were logged."""
     records: int = 0
+    notes: int = 0
+    """Files of sealed notes that are as they were logged."""
+    unlogged_notes: int = 0
+    """Files of notes that were sealed by a release that did not log them; a server that starts does."""
     expired: int = 0
     """Sealed segments that are no longer kept, as an event says."""
     waiting_events: int = 0
@@ -61,8 +65,10 @@ class Span:
     def is_whole(self) -> bool:
         return self == Span()
 
-    def has(self, entry: SegmentEntry | EventEntry) -> bool:
-        """Whether an entry is about something in the span."""
+    def has(self, entry: Entry) -> bool:
+        """Whether an entry is about something in the span; notes, which come whenever they come, always are."""
+        if isinstance(entry, NotesEntry):
+            return True
         if isinstance(entry, EventEntry):
             return self.from_ns <= entry.unix_ms * 1_000_000 < self.to_ns
         return entry.first_ns < self.to_ns and entry.last_ns >= self.from_ns
@@ -146,6 +152,7 @@ def _check_contents(
     """Gives the sealed files that the log is about."""
     events = LoggedEvents(data, found.faults, checked.is_all)
     logged: set[str] = set()
+    notes: list[NotesEntry] = []
     for index, packed in checked.entries:
         progress(index + 1)
         try:
@@ -155,27 +162,52 @@ def _check_contents(
             continue
         if isinstance(entry, EventEntry):
             found.events += events.compare(entry, span.has(entry))
+        elif isinstance(entry, NotesEntry):
+            notes.append(entry)
         else:
             logged.add(entry.file)
             if span.has(entry):
                 _check_segment(data, entry, segments, events, found)
     found.waiting_events = events.finish()
-    return logged
+    for one in notes:
+        _check_notes(data, one, logged, events, found)
+    if checked.is_all:
+        _check_no_others(data, logged, {one.file for one in notes}, found)
 
 
-def _sealed_files(data: Path) -> list[str]:
-    """The files of decisions of which the log must have entries: all but those that are just being sealed, whose files
-    of the journal are there still."""
+def _check_notes(data: Path, entry: NotesEntry, logged: set[str], events: LoggedEvents, found: Audit) -> None:
+    """Notes go with the last of the decisions that were sealed with them."""
+    path = data / SEALED_DIRECTORY / entry.file
+    name = PurePosixPath(entry.file).name
+    beside = [file for file in logged if PurePosixPath(file).name == name]
+    if not path.exists() and beside and all(events.is_expired(file) for file in beside):
+        return
+    try:
+        digest = file_digest(path)
+    except EvidenceError as error:
+        found.faults.append(Fault(str(path), str(error).removeprefix(f"{path}: ")))
+        return
+    if digest != entry.sha256:
+        what = f"expected the notes that were sealed, SHA-256 {entry.sha256}, came {digest}"
+        found.faults.append(Fault(str(path), what))
+    else:
+        found.notes += 1
+
+
+def _check_no_others(data: Path, logged: set[str], notes: set[str], found: Audit) -> None:
+    """A file of decisions or notes that no entry is about was put there by somebody else; or is just being sealed, and
+    its file of the journal is there still. Notes of before the first that were logged are not yet."""
     directory = data / SEALED_DIRECTORY
     found = []
     for path in sorted(directory.glob("*/[!.]*.parquet")):
         worker, _, began = path.stem.rpartition("-")
-        if (
-            not path.parent.name.startswith(".notes")
-            and not (data / "journal" / worker / f"{began}.log").exists()
-        ):
-            found.append(str(path.relative_to(directory)))
-    return found
+        if name in logged or name in notes:
+            continue
+        if path.parent.name == NOTES_DIRECTORY and not notes:
+            found.unlogged_notes += 1
+            continue
+        if not (data / "journal" / worker / f"{began}.log").exists():
+            found.faults.append(Fault(name, "no entry of the log is about this file"))
 
 
 def _check_segment(

@@ -14,9 +14,7 @@ import pyarrow.parquet as pq
 from steelyard.errors import EvidenceError
 from steelyard.evidence.batch import blobs
 from steelyard.evidence.sealed_file import SUFFIX, sync_directory
-
-# Beside the models' directories; a model's name cannot begin so.
-NOTES_DIRECTORY = ".notes"
+from steelyard.evidence.segments import NOTES_DIRECTORY
 
 SCHEMA = pa.schema([("decision_id", pa.uuid()), ("kind", pa.string()), ("note", pa.string())])
 
@@ -59,6 +57,15 @@ def write_notes(path: Path, notes: Sequence[dict[str, Any]]) -> None:
         os.fsync(file.fileno())
     temporary.replace(path)
     sync_directory(path.parent)
+
+
+def count_notes(path: Path) -> int | None:
+    """How many notes a file has; None where none is there, or it cannot be read."""
+    try:
+        count: int = pq.read_metadata(path).num_rows
+    except (OSError, pa.ArrowException):
+        return None
+    return count
 
 
 def read_notes(path: Path, decision_id: uuid.UUID) -> list[dict[str, Any]]:

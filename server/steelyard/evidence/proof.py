@@ -8,10 +8,10 @@ import base64
 import json
 
 from steelyard.errors import EvidenceError, InvalidRequest
-from steelyard.evidence.entry import EventEntry, SegmentEntry
+from steelyard.evidence.entry import Entry, EventEntry
 from steelyard.evidence.event import Event
 from steelyard.evidence.merkle import Records
-from steelyard.evidence.segments import SealedSegments, logged_segments
+from steelyard.evidence.segments import SealedSegments, logged_files
 from steelyard.evidence.tlog import LogReader
 from steelyard.evidence.verifier import Proof, VerificationError, check_proof, open_checkpoint
 
@@ -29,7 +29,7 @@ def prove_decision(log: LogReader, segments: SealedSegments, decision: str) -> b
             f"no sealed segment has a decision {decision!r}: it may have been sealed later, or is no longer kept"
         )
     file, at = place
-    index = logged_segments(log).get(file)
+    index = logged_files(log).get(file)
     if index is None:
         raise InvalidRequest(f"{file}: sealed, and not in the log yet")
     (entry,) = log.entries(index, index + 1)
@@ -47,7 +47,7 @@ def prove_event(log: LogReader, event: Event) -> bytes:
     raise InvalidRequest(f"event {event.sequence} is not in the log yet")
 
 
-def _proof(log: LogReader, index: int, entry: SegmentEntry | EventEntry, carried: dict[str, object]) -> bytes:
+def _proof(log: LogReader, index: int, entry: Entry, carried: dict[str, object]) -> bytes:
     note = log.note()
     extra = json.dumps({"entry": _text(entry.pack()), **carried}, sort_keys=True, separators=(",", ":"))
     try:

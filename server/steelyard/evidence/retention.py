@@ -8,9 +8,10 @@ from pathlib import Path
 
 from steelyard.errors import EvidenceError, ManifestError, RepositoryError
 from steelyard.evidence.ledger import SEALED_DIRECTORY, Ledger, Removed, append_to_ledger
-from steelyard.evidence.notes_file import NOTES_DIRECTORY, notes_path
+from steelyard.evidence.notes_file import notes_path
 from steelyard.evidence.sealed_file import SUFFIX, read_summary
 from steelyard.evidence.sealing import NOBODYS
+from steelyard.evidence.segments import NOTES_DIRECTORY
 from steelyard.models.evidence import Evidence
 from steelyard.models.manifest import MODEL_MANIFEST, read_model_manifest
 from steelyard.models.names import name_problem

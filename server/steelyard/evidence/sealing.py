@@ -6,7 +6,7 @@ finds the files that are there and makes those that are not.
 """
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from steelyard.errors import EvidenceError
 from steelyard.evidence.frames import is_closed
 from steelyard.evidence.journal_file import JournalFile, journal_files, name_of, read_journal_file
 from steelyard.evidence.ledger import SEALED_DIRECTORY, Ledger, Sealed, append_to_ledger, read_ledger
-from steelyard.evidence.notes_file import notes_path, write_notes
+from steelyard.evidence.notes_file import count_notes, notes_path, write_notes
 from steelyard.evidence.sealed_file import SUFFIX, Pause, Summary, read_summary, sync_directory, write_sealed
 from steelyard.models.names import name_problem
 
@@ -22,9 +22,8 @@ from steelyard.models.names import name_problem
 # must not make directories by them.
 NOBODYS = ".unknown"
 
-Committed = Callable[[Mapping[str, Summary]], None]
-"""Told which files were sealed, by path below the directory of sealed files, before the journal's file is removed;
-again after a kill."""
+Committed = Callable[[Sealed], None]
+"""Told what was sealed, before the journal's file is removed; again after a kill."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +38,7 @@ class Sealing:
     """Seals what is closed in a data directory. One at a time may."""
 
     def __init__(
-        self, data: Path, committed: Committed = lambda files: None, pause: Pause = lambda: None
+        self, data: Path, committed: Committed = lambda sealed: None, pause: Pause = lambda: None
     ) -> None:
         """Raises EvidenceError where the ledger cannot be read, OSError where the directory cannot be made."""
         self.ledger: Ledger = read_ledger(data)
@@ -74,7 +73,7 @@ class Sealing:
                 raise EvidenceError(f"{path}: expected a frame that closes it")
             torn_bytes = file.end.get("torn_bytes", 0)
             known = Sealed(name, self._files(file), file.gaps, torn_bytes, self._notes(file))
-            self._committed(known.files)
+            self._committed(known)
             append_to_ledger(self._data, self.ledger, known)
         path.unlink()
         sync_directory(path.parent)
@@ -98,7 +97,9 @@ class Sealing:
         if file.notes:
             path = notes_path(self._directory, file.name)
             path.parent.mkdir(mode=0o700, exist_ok=True)
-            write_notes(path, file.notes)
+            # What another release wrote before it was killed may be in the log already, and must stay as it is.
+            if count_notes(path) != len(file.notes):
+                write_notes(path, file.notes)
         return len(file.notes)
 
     def _path(self, segment: str, model: str) -> Path:

@@ -6,11 +6,14 @@ from pathlib import Path
 from typing import Protocol
 
 from steelyard.errors import EvidenceError
-from steelyard.evidence.entry import SegmentEntry
+from steelyard.evidence.entry import NotesEntry, SegmentEntry
 from steelyard.evidence.merkle import Records
 from steelyard.evidence.tlog import LogReader
 
 SEALED_DIRECTORY = "sealed"
+
+# Files of sealed notes, beside the models' directories; a model's name cannot begin so.
+NOTES_DIRECTORY = ".notes"
 
 
 class SealedSegments(Protocol):
@@ -68,7 +71,16 @@ def file_digest(path: Path) -> str:
         raise EvidenceError(f"{path}: cannot be read: {error.strerror}") from None
 
 
-def logged_segments(log: LogReader) -> dict[str, int]:
-    """The index in the log of every sealed segment that it has, by file: what was sealed and is not here is to be
-    appended yet."""
-    return {entry.file: index for index, entry in enumerate(log.entries()) if isinstance(entry, SegmentEntry)}
+def notes_entry(data: Path, file: str, count: int) -> NotesEntry:
+    """The entry of notes that have been written, whole and synced. Raises EvidenceError where they cannot be read."""
+    return NotesEntry(file, count, file_digest(data / SEALED_DIRECTORY / file))
+
+
+def logged_files(log: LogReader) -> dict[str, int]:
+    """The index in the log of every sealed segment and file of notes that it has, by file: what was sealed and is not
+    here is to be appended yet."""
+    return {
+        entry.file: index
+        for index, entry in enumerate(log.entries())
+        if isinstance(entry, SegmentEntry | NotesEntry)
+    }

@@ -12,9 +12,10 @@ from steelyard.errors import EvidenceError
 from steelyard.evidence.batch import Records
 from steelyard.evidence.journal_file import JournalFile, journal_files, read_journal_file
 from steelyard.evidence.ledger import SEALED_DIRECTORY, read_ledger
-from steelyard.evidence.notes_file import NOTES_DIRECTORY, notes_path
+from steelyard.evidence.notes_file import notes_path
 from steelyard.evidence.sealed_file import SUFFIX, Summary, read_summary
 from steelyard.evidence.sealing import NOBODYS, sealed_name
+from steelyard.evidence.segments import NOTES_DIRECTORY
 
 
 @dataclass(frozen=True, slots=True)

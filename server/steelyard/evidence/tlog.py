@@ -10,7 +10,7 @@ from pathlib import Path
 from steelyard.clock import Clock
 from steelyard.errors import EvidenceError
 from steelyard.evidence.checkpoint import cosigned, signed
-from steelyard.evidence.entry import EventEntry, SegmentEntry, read_entry
+from steelyard.evidence.entry import Entry, EventEntry, read_entry
 from steelyard.evidence.keys import LOG_KEY, PrivateKey, load_key, make_key, public_path, read_public
 from steelyard.evidence.merkle import consistency_path, inclusion_path
 from steelyard.evidence.tiles import MAX_ENTRY_BYTES, Tiles, replace_file
@@ -59,7 +59,7 @@ class LogReader:
         except VerificationError as error:
             raise EvidenceError(f"{self.directory / CHECKPOINT_FILE}: {error}") from None
 
-    def entries(self, start: int = 0, end: int | None = None) -> Iterator[SegmentEntry | EventEntry]:
+    def entries(self, start: int = 0, end: int | None = None) -> Iterator[Entry]:
         """The entries from index `start` up to, without, `end`; None: all."""
         size = self.checkpoint().size
         return map(read_entry, self.tiles.entries(start, size if end is None else end, size))
@@ -145,7 +145,7 @@ class TransparencyLog(LogReader):
                 self._sign(Checkpoint(self.key.name, 0, EMPTY_ROOT))
             self.checkpoint()
 
-    def append(self, entries: Sequence[SegmentEntry | EventEntry]) -> Checkpoint:
+    def append(self, entries: Sequence[Entry]) -> Checkpoint:
         """Puts entries at the end, all or none, and returns when a signed checkpoint of them is on disk.
 
         Raises EvidenceError where the disk does not take them.

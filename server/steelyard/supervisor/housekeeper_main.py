@@ -9,7 +9,6 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Mapping
 from pathlib import Path
 
 from steelyard.clock import SystemClock
@@ -20,7 +19,6 @@ from steelyard.evidence.logging_segments import SegmentLogging
 from steelyard.evidence.payload_retention import remove_old_payloads
 from steelyard.evidence.pressure import Pressure, Waited
 from steelyard.evidence.retention import Expiring, remove_old
-from steelyard.evidence.sealed_file import Summary
 from steelyard.evidence.sealing import Sealing, Unsealed
 from steelyard.evidence.tlog import TLOG_DIRECTORY, TransparencyLog, key_paths
 from steelyard.observe.layout import Stage
@@ -65,9 +63,9 @@ class Housekeeping:
         self._sealed_s = 0.0
         self._audit = ScheduledAudit(settings, SystemClock())
 
-    def _committed(self, files: Mapping[str, Summary]) -> None:
+    def _committed(self, sealed: Sealed) -> None:
         if self._logging is not None:
-            self._logging.commit(files)
+            self._logging.commit(sealed)
 
     def run(self) -> None:
         """Seals and removes until `stopped` is set."""
