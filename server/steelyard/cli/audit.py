@@ -158,9 +158,11 @@ def prove(decision: str, output: Path | None, config_file: Path | None, as_json:
     ID: the decision's id, or the request's; or event:N, the event of that number. The file proves that the record is
     in its sealed segment, and that the segment is in the log.
     """
+    from steelyard.cli.evidence import warn_of_unlisted
     from steelyard.errors import InvalidRequest
+    from steelyard.evidence.apart import apart
     from steelyard.evidence.log import EVENTS_FILE, read_events
-    from steelyard.evidence.proof import PROOF_SUFFIX, prove_decision, prove_event
+    from steelyard.evidence.proof import PROOF_SUFFIX, prove_event
     from steelyard.evidence.tiles import replace_file
 
     settings, _, log = _opened(config_file, flags)
@@ -171,7 +173,8 @@ def prove(decision: str, output: Path | None, config_file: Path | None, as_json:
             raise InvalidRequest(f"no event {number}: there are {len(events)}")
         proof = prove_event(log, events[int(number) - 1])
     else:
-        proof = prove_decision(log, sealed(settings.data), decision)
+        proof, unlisted = apart("steelyard.cli.audit:decision_proof", settings.data, log.key, decision)
+        warn_of_unlisted(unlisted)
     path = output or Path(decision.replace(":", "-").replace("/", "-") + PROOF_SUFFIX)
     replace_file(path, proof, 0o644)
     if as_json:
@@ -309,6 +312,21 @@ def sealed(data: Path) -> "SealedSegments":
     from steelyard.evidence.parquet_segments import ParquetSegments
 
     return ParquetSegments(data)
+
+
+def decision_proof(data: Path, key: "Key", decision: str) -> tuple[bytes, list[str]]:
+    """A decision's proof, and the files that the ledger does not name; called in a process apart."""
+    from steelyard.evidence.proof import prove_decision
+    from steelyard.evidence.segments import NoSegments
+    from steelyard.evidence.tlog import LogReader
+
+    segments = sealed(data)
+    proof = prove_decision(LogReader(data, key), segments, decision)
+    if isinstance(segments, NoSegments):
+        return proof, []
+    from steelyard.evidence.store import unlisted
+
+    return proof, unlisted(data)
 
 
 def _opened(config_file: Path | None, flags: dict[str, Any]) -> "tuple[Settings, KeyPaths, LogReader]":

@@ -1,13 +1,15 @@
 """`steelyard decisions`: those that are recorded, by model, time and condition."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from steelyard.cli.evidence import documents, need_extra, shown
+from steelyard.cli.evidence import documents, need_extra, shown, warn_of_unlisted
 from steelyard.cli.moment import moment
 from steelyard.cli.output import json_option, print_json, print_table
 from steelyard.cli.settings import resolved, settings_options
+from steelyard.evidence.apart import apart
 
 _SHOWN = (
     "received",
@@ -58,16 +60,16 @@ def decisions(
     Of a server that runs or has been stopped: what is sealed, and what the journal holds beside it.
     """
     need_extra()
-    from steelyard.evidence import search
-
-    asked = search.Asked(model=model, since_unix_ns=(since or 0) * 1_000_000, where=where)
+    asked: dict[str, Any] = {"model": model, "since_unix_ns": (since or 0) * 1_000_000, "where": where}
     if until is not None:
-        asked = search.Asked(model, asked.since_unix_ns, until * 1_000_000, where)
-    found = search.decisions(resolved(config_file, {"data": data}).settings.data, asked, limit)
+        asked["until_unix_ns"] = until * 1_000_000
+    directory = resolved(config_file, {"data": data}).settings.data
+    found = apart("steelyard.cli.reading:search_decisions", directory, asked, limit)
+    warn_of_unlisted(found["unlisted"])
     if as_json:
-        print_json({"decisions": documents(found.columns, found.rows), "more": found.more})
+        print_json({"decisions": documents(found["columns"], found["rows"]), "more": found["more"]})
         return
-    places = [found.columns.index(name) for name in _SHOWN]
-    print_table(_SHOWN, [[shown(row[place]) for place in places] for row in found.rows], right=_NUMBERS)
-    if found.more:
+    places = [found["columns"].index(name) for name in _SHOWN]
+    print_table(_SHOWN, [[shown(row[place]) for place in places] for row in found["rows"]], right=_NUMBERS)
+    if found["more"]:
         click.echo(f"(the last {limit}; there are more: --limit)")

@@ -1,22 +1,37 @@
 """What commands share that look into what is recorded."""
 
 import datetime
+import importlib.util
 import uuid
 from collections.abc import Sequence
 from typing import Any
 
+import click
+
 from steelyard.errors import ConfigError
+from steelyard.observe.logs import printable
+
+# Somebody who puts files there may put in many.
+UNLISTED_SHOWN = 8
 
 INSTALL = "pip install 'steelyard[evidence]'"
 
 
 def need_extra() -> None:
     """Raises ConfigError where what reads sealed files is not installed."""
-    try:
-        import duckdb  # noqa: F401
-        import pyarrow  # noqa: F401
-    except ImportError as error:
-        raise ConfigError(f"what is recorded cannot be searched without {error.name}: {INSTALL}") from None
+    # They are imported where sealed files are read, which is not in this process.
+    for name in ("duckdb", "pyarrow"):
+        if importlib.util.find_spec(name) is None:
+            raise ConfigError(f"what is recorded cannot be searched without {name}: {INSTALL}")
+
+
+def warn_of_unlisted(files: Sequence[str]) -> None:
+    """Says which files were read though the ledger does not say that a server sealed them."""
+    more = len(files) - UNLISTED_SHOWN
+    named = ", ".join(files[:UNLISTED_SHOWN]) + (f" and {more} more" if more > 0 else "")
+    if files:
+        told = f"not in the ledger of sealed files: {named}: steelyard audit verify says whether they were sealed"
+        click.echo(printable(told), err=True)
 
 
 def plain(value: Any) -> Any:

@@ -9,10 +9,10 @@ from typing import Any
 import click
 
 from steelyard.cli.events import told, when
-from steelyard.cli.evidence import need_extra
-from steelyard.cli.named import decisions_named
+from steelyard.cli.evidence import need_extra, warn_of_unlisted
 from steelyard.cli.output import json_option, print_json, print_table, short_digest
 from steelyard.cli.settings import resolved, settings_options
+from steelyard.evidence.apart import apart
 from steelyard.observe.logs import printable
 
 # What a screen has room for; --json has all.
@@ -63,20 +63,18 @@ def explain(
     ID is the decision's id, which every answer and refusal names, or what the caller named its request.
     """
     need_extra()
-    from steelyard.cli.explained import explained
     from steelyard.cli.payload_shown import attributed, kept_entry, payload_document
     from steelyard.cli.steps_shown import steps_document
 
     directory = resolved(config_file, {"data": data}).settings.data
-    found, *others = decisions_named(directory, name)
     root = _repository(directory, repository)
-    document = explained(directory, found, root)
-    entry = kept_entry(directory, found.decision.decision_id)
+    document = apart("steelyard.cli.reading:explain_decision", directory, name, root)
+    warn_of_unlisted(document.pop("unlisted"))
+    entry = kept_entry(directory, document["decision"]["decision_id"])
     document["payload"] = payload_document(entry)
     document["pipeline"] = steps_document(entry, root, steps)
     came_of = attributed(entry, root, row) if attribute else None
     document["attribution"] = None if came_of is None else asdict(came_of)
-    document["others"] = [one.decision.decision_id for one in others]
     if as_json:
         print_json(document)
     else:

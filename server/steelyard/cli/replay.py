@@ -1,6 +1,7 @@
 """`steelyard replay`: captured requests again, on what answered them or on another version."""
 
 import contextlib
+import importlib.util
 import os
 import sys
 from collections import Counter
@@ -105,8 +106,9 @@ def replay(
     if version is not None and candidate is not None:
         raise click.UsageError("expected at most one of --version and --candidate")
     from steelyard.cli.models import repository_of
+    from steelyard.evidence.apart import apart
     from steelyard.evidence.payload_files import find
-    from steelyard.evidence.payload_notes import payload_notes, place_of
+    from steelyard.evidence.payload_notes import Noted, Place, place_of
     from steelyard.models.manifest import BatchTolerance
     from steelyard.replay.run import Replay, Target
     from steelyard.replay.version import Versions
@@ -126,7 +128,10 @@ def replay(
     versions, target = Versions(root, 1), Target(version, candidate)
 
     def work(chosen: "Sequence[Entry]") -> Replay:
-        notes = payload_notes(directory, {entry.head.decision_id for entry in chosen})
+        notes: dict[Place, Noted] = {}
+        if chosen and importlib.util.find_spec("pyarrow") is not None:
+            decisions = {entry.head.decision_id for entry in chosen}
+            notes = apart("steelyard.evidence.payload_notes:payload_notes", directory, decisions)
         return Replay(versions, target, tolerance, lambda entry: notes.get(place_of(directory, entry)))
 
     if decision is not None:

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import click
 
-from steelyard.cli.evidence import documents, need_extra, shown
+from steelyard.cli.evidence import documents, need_extra, shown, warn_of_unlisted
 from steelyard.cli.output import json_option, print_json, print_table
 from steelyard.cli.settings import resolved, settings_options
+from steelyard.evidence.apart import apart
 
 
 @click.command(
@@ -39,12 +40,12 @@ def sql(
     opens no other file.
     """
     need_extra()
-    from steelyard.evidence import search
-
-    found = search.ask(resolved(config_file, {"data": data}).settings.data, query, limit, timeout)
+    directory = resolved(config_file, {"data": data}).settings.data
+    found = apart("steelyard.cli.reading:search_sql", directory, query, limit, timeout)
+    warn_of_unlisted(found["unlisted"])
     if as_json:
-        print_json({"rows": documents(found.columns, found.rows), "more": found.more})
+        print_json({"rows": documents(found["columns"], found["rows"]), "more": found["more"]})
         return
-    print_table(found.columns, [[shown(value) for value in row] for row in found.rows])
-    if found.more:
+    print_table(found["columns"], [[shown(value) for value in row] for row in found["rows"]])
+    if found["more"]:
         click.echo(f"(the first {limit}; there are more: --limit)")

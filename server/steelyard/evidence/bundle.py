@@ -7,14 +7,15 @@ nothing of the model was left out; `events/` and `segments/` hold the records th
 import hashlib
 import json
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from steelyard.errors import EvidenceError
 from steelyard.evidence.event import Event
-from steelyard.evidence.segments import SEALED_DIRECTORY, SealedSegments
+from steelyard.evidence.segments import SEALED_DIRECTORY, SealedSegments, file_digest
 from steelyard.evidence.tlog import LogReader
 from steelyard.evidence.verifier import (
     BUNDLE_FILE,
@@ -116,6 +117,7 @@ def write_bundle(
                         if said["file"] in expired and not (data / SEALED_DIRECTORY / said["file"]).exists():
                             counts["expired"] += 1
                             continue
+                        _check_file(data, said)
                         name = f"segments/{number * TILE_WIDTH + offset}.records"
                         counts["records"] += _write_records(bundle, name, said, segments)
                         counts["segments"] += 1
@@ -137,6 +139,15 @@ def write_bundle(
             raise EvidenceError(f"{path}: cannot be written: {error.strerror}") from None
         raise
     return Bundled(model=model, bytes=path.stat().st_size, **counts)
+
+
+def _check_file(data: Path, said: Mapping[str, Any]) -> None:
+    """Raises EvidenceError for a file that is not as it was sealed, before anything reads what is in it."""
+    path = data / SEALED_DIRECTORY / said["file"]
+    if (digest := file_digest(path)) != said["sha256"]:
+        raise EvidenceError(
+            f"{path}: expected the file that was sealed, SHA-256 {said['sha256']}, came {digest}"
+        )
 
 
 def _write_records(

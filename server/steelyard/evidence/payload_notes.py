@@ -1,15 +1,13 @@
 """What the journal says of captured payloads: their digests, by where the payloads are kept."""
 
-import importlib.util
+import itertools
 from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from steelyard.evidence.ledger import SEALED_DIRECTORY
 from steelyard.evidence.payload import Payload, salted
 from steelyard.evidence.payload_files import PAYLOADS, Entry
-from steelyard.evidence.store import open_files, sealed_notes
 
 Place = tuple[str, int]
 """A file, from the directory of payloads on, and an offset in it."""
@@ -29,17 +27,14 @@ def payload_notes(data: Path, decisions: Container[str]) -> dict[Place, Noted]:
 
     Raises EvidenceError where a file of either cannot be read.
     """
-    # Before the sealed ones are listed: what is sealed meanwhile is there twice, and not missing.
-    notes = [note for file in open_files(data) for note in file.notes]
-    found = dict(_noted(note) for note in notes if _is_meant(note, decisions))
-    if (data / SEALED_DIRECTORY).is_dir() and importlib.util.find_spec("pyarrow") is not None:
-        from steelyard.evidence.notes_file import read_notes_of
+    # What replays need not have.
+    from steelyard.evidence.notes_file import read_notes_of
+    from steelyard.evidence.store import open_files, sealed_notes
 
-        for path in sealed_notes(data):
-            found.update(
-                _noted(note) for note in read_notes_of(path, "payload") if _is_meant(note, decisions)
-            )
-    return found
+    # Before the sealed ones are listed: what is sealed meanwhile is there twice, and not missing.
+    unsealed = [note for file in open_files(data) for note in file.notes]
+    notes = itertools.chain(unsealed, *(read_notes_of(path, "payload") for path in sealed_notes(data)))
+    return dict(_noted(note) for note in notes if _is_meant(note, decisions))
 
 
 def place_of(data: Path, entry: Entry) -> Place:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from steelyard.errors import EvidenceError
 from steelyard.evidence.batch import Records
-from steelyard.evidence.journal_file import JournalFile, journal_files, read_journal_file
+from steelyard.evidence.journal_file import JournalFile, journal_files, name_of, read_journal_file
 from steelyard.evidence.ledger import SEALED_DIRECTORY, read_ledger
 from steelyard.evidence.notes_file import notes_path
 from steelyard.evidence.sealed_file import SUFFIX, Summary, read_summary
@@ -83,6 +83,21 @@ def open_notes(data: Path) -> list[JournalFile]:
 def sealed_notes(data: Path) -> list[Path]:
     """The files of sealed notes."""
     return sorted((data / SEALED_DIRECTORY / NOTES_DIRECTORY).glob(f"[!.]*{SUFFIX}"))
+
+
+def unlisted(data: Path) -> list[str]:
+    """Files that are read as sealed ones are and that the ledger does not name, by path below the data directory: the
+    ledger was lost, or somebody else put them there. Not those that are being sealed, whose file of the journal is
+    there."""
+    directory = data / SEALED_DIRECTORY
+    journal = {sealed_name(name_of(path)) for path in journal_files(data)}
+    ledger = read_ledger(data)
+    named = {directory / file for file in ledger.summaries}
+    named |= {notes_path(directory, sealed.segment) for sealed in ledger.sealed.values()}
+    there = [*_listed(directory, ""), *sealed_notes(data)]
+    return sorted(
+        str(path.relative_to(data)) for path in there if path not in named and path.name not in journal
+    )
 
 
 def _listed(directory: Path, model: str) -> list[Path]:

@@ -1,0 +1,65 @@
+"""What commands read of sealed files: called in a process apart, and given back as plain values."""
+
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypedDict
+
+from steelyard.cli.explained import explained
+from steelyard.errors import ModelNotFound
+from steelyard.evidence.lookup import Found, Lookup
+from steelyard.evidence.search import Asked, Rows, ask, decisions
+from steelyard.evidence.store import unlisted
+
+
+class Table(TypedDict):
+    """The rows of a query."""
+
+    columns: list[str]
+    rows: list[tuple[Any, ...]]
+    more: bool
+    unlisted: list[str]
+    """Files that the ledger does not name."""
+
+
+def search_decisions(data: Path, where: dict[str, Any], limit: int) -> Table:
+    """As `search.decisions`; where: the fields of `search.Asked`."""
+    return _table(data, decisions(data, Asked(**where), limit))
+
+
+def search_sql(data: Path, query: str, limit: int, timeout_s: float) -> Table:
+    """As `search.ask`."""
+    return _table(data, ask(data, query, limit, timeout_s))
+
+
+def explain_decision(data: Path, name: str, repository: Path | None) -> dict[str, Any]:
+    """The document of a decision, by its id or its request's. Raises ModelNotFound where there is none."""
+    found, others = _found(data, name)
+    document = explained(data, found, repository)
+    document["others"] = [one.decision.decision_id for one in others]
+    document["unlisted"] = unlisted(data)
+    return document
+
+
+def _found(data: Path, name: str) -> tuple[Found, Sequence[Found]]:
+    """The decision of that name, and earlier ones of the same."""
+    lookup = Lookup(data)
+    try:
+        one = lookup.decision(uuid.UUID(name))
+    except ValueError:
+        one = None
+    if one is not None:
+        return one, []
+    found = lookup.requests(name)
+    if not found:
+        raise ModelNotFound(f"no decision and no request {name!r} is recorded in {data}")
+    return found[0], found[1:]
+
+
+def _table(data: Path, found: Rows) -> Table:
+    return {
+        "columns": list(found.columns),
+        "rows": found.rows,
+        "more": found.more,
+        "unlisted": unlisted(data),
+    }
