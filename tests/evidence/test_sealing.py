@@ -14,7 +14,8 @@ from steelyard.errors import EvidenceError, InvalidRequest
 from steelyard.evidence.frames import Gap
 from steelyard.evidence.ledger import LEDGER_FILE, SEALED_DIRECTORY, Sealed, read_ledger
 from steelyard.evidence.lookup import Lookup
-from steelyard.evidence.retention import NS_A_DAY, remove_old
+from steelyard.evidence.record import pack
+from steelyard.evidence.retention import HOUR_NS, NS_A_DAY, remove_old
 from steelyard.evidence.sealed_file import read_records
 from steelyard.evidence.sealing import Sealing, Unsealed
 from steelyard.evidence.search import Asked, ask, decisions

@@ -73,11 +73,10 @@ def test_a_decision_is_sealed_proven_and_bundled(server: Server, tmp_path: Path)
             asked.id = f"order-{number}"
             asker.call("ModelInfer", asked)
         asker.refused(request("nobody", ONES))
-    eventually(lambda: ask(server, "audit", "verify")["records"] == had + 21)
-    # The log has them a moment before the ledger, of which the status is told.
-    counted = eventually(
-        lambda: (status := ask(server, "journal", "status"))["sealed"]["records"] >= 21 and status
-    )
+    patiently(lambda: ask(server, "audit", "verify")["records"] == had + 21)
+    # They are in the transparency log before they are in the ledger, and found there.
+    patiently(lambda: ask(server, "journal", "status")["sealed"]["records"] >= 21)
+    counted = ask(server, "journal", "status")
     assert counted["server"]["unaccounted"] == 0
     found = ask(server, "decisions", "--model", "prices", "--where", "request_id='order-7'")
     (one,) = [row["decision_id"] for row in found["decisions"]]

@@ -1,6 +1,6 @@
 """Verifies all that a data directory holds against its transparency log, and says where something was changed."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -103,10 +103,7 @@ def audit(
             data, checked, segments, span, found, lambda done: progress(done, checkpoint.size)
         )
         if checked.is_all:
-            # It was put there by somebody else.
-            found.faults += [
-                Fault(name, "no entry of the log is about this file") for name in sealed if name not in logged
-            ]
+            _check_no_others(sealed, logged, found)
     found.faults += check_journal(data)
     return found
 
@@ -171,17 +168,16 @@ def _check_contents(
     found.waiting_events = events.finish()
     for one in notes:
         _check_notes(data, one, logged, events, found)
-    if checked.is_all:
-        _check_no_others(data, logged, {one.file for one in notes}, found)
+    return logged | {one.file for one in notes}
 
 
 def _check_notes(data: Path, entry: NotesEntry, logged: set[str], events: LoggedEvents, found: Audit) -> None:
     """Notes go with the last of the decisions that were sealed with them."""
     path = data / SEALED_DIRECTORY / entry.file
-    name = PurePosixPath(entry.file).name
-    beside = [file for file in logged if PurePosixPath(file).name == name]
-    if not path.exists() and beside and all(events.is_expired(file) for file in beside):
-        return
+    if not path.exists():
+        beside = [file for file in logged if PurePosixPath(file).name == path.name]
+        if beside and all(events.is_expired(file) for file in beside):
+            return
     try:
         digest = file_digest(path)
     except EvidenceError as error:
@@ -194,20 +190,31 @@ def _check_notes(data: Path, entry: NotesEntry, logged: set[str], events: Logged
         found.notes += 1
 
 
-def _check_no_others(data: Path, logged: set[str], notes: set[str], found: Audit) -> None:
-    """A file of decisions or notes that no entry is about was put there by somebody else; or is just being sealed, and
-    its file of the journal is there still. Notes of before the first that were logged are not yet."""
+def _sealed_files(data: Path) -> list[str]:
+    """The files of decisions and of notes of which the log must have entries: all but those that are just being sealed,
+    whose files of the journal are there still."""
     directory = data / SEALED_DIRECTORY
     found = []
     for path in sorted(directory.glob("*/[!.]*.parquet")):
         worker, _, began = path.stem.rpartition("-")
-        if name in logged or name in notes:
-            continue
-        if path.parent.name == NOTES_DIRECTORY and not notes:
-            found.unlogged_notes += 1
-            continue
         if not (data / "journal" / worker / f"{began}.log").exists():
+            found.append(str(path.relative_to(directory)))
+    return found
+
+
+def _check_no_others(sealed: Sequence[str], logged: set[str], found: Audit) -> None:
+    """A file that no entry is about was put there by somebody else; but where the log knows of no notes, those that are
+    there are an earlier release's."""
+    knows_notes = any(_is_of_notes(name) for name in logged)
+    for name in sealed:
+        if name not in logged and _is_of_notes(name) and not knows_notes:
+            found.unlogged_notes += 1
+        elif name not in logged:
             found.faults.append(Fault(name, "no entry of the log is about this file"))
+
+
+def _is_of_notes(name: str) -> bool:
+    return PurePosixPath(name).parent.name == NOTES_DIRECTORY
 
 
 def _check_segment(
