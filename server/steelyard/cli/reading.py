@@ -1,13 +1,10 @@
 """What commands read of sealed files: called in a process apart, and given back as plain values."""
 
-import uuid
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
 from steelyard.cli.explained import explained
-from steelyard.errors import ModelNotFound
-from steelyard.evidence.lookup import Found, Lookup
+from steelyard.cli.named import decisions_named
 from steelyard.evidence.search import Asked, Rows, ask, decisions
 from steelyard.evidence.store import unlisted
 
@@ -34,26 +31,11 @@ def search_sql(data: Path, query: str, limit: int, timeout_s: float) -> Table:
 
 def explain_decision(data: Path, name: str, repository: Path | None) -> dict[str, Any]:
     """The document of a decision, by its id or its request's. Raises ModelNotFound where there is none."""
-    found, others = _found(data, name)
+    found, *others = decisions_named(data, name)
     document = explained(data, found, repository)
     document["others"] = [one.decision.decision_id for one in others]
     document["unlisted"] = unlisted(data)
     return document
-
-
-def _found(data: Path, name: str) -> tuple[Found, Sequence[Found]]:
-    """The decision of that name, and earlier ones of the same."""
-    lookup = Lookup(data)
-    try:
-        one = lookup.decision(uuid.UUID(name))
-    except ValueError:
-        one = None
-    if one is not None:
-        return one, []
-    found = lookup.requests(name)
-    if not found:
-        raise ModelNotFound(f"no decision and no request {name!r} is recorded in {data}")
-    return found[0], found[1:]
 
 
 def _table(data: Path, found: Rows) -> Table:
