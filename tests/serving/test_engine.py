@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from steelyard._native import path
+from steelyard._native.journal import Ring
 from steelyard._native.observe import Segment
 from steelyard._native.path import EngineCall
 from steelyard.clock import SystemClock
@@ -29,6 +30,7 @@ from steelyard.serving.entries import TRANSITIONS, VersionEntry, VersionState
 from steelyard.serving.lifecycle import Lifecycle, Phase
 from steelyard.serving.loader import Loader
 from steelyard.serving.loading import Environment
+from steelyard.serving.recording import Recording
 from steelyard.serving.suspects import CULPRITS, REMEMBERED, WINDOW_NS, Suspects
 from steelyard.serving.verdicts import Verdicts
 from steelyard.wire.generated import grpc_service as pb
@@ -59,10 +61,14 @@ class RecordedCall(EngineCall):
 class Server:
     """An engine over one repository, and its counters."""
 
-    def __init__(self, root: Path, inline_below_ns: int, path: Any = path, logs: bool = True) -> None:
+    def __init__(
+        self, root: Path, inline_below_ns: int, path: Any = path, logs: bool = True, records: bool = False
+    ) -> None:
         self.descriptor = create_segment("test")
         clock = SystemClock()
         segment = Segment(self.descriptor, os.getpid(), clock.unix_ns())
+        self.ring = Ring(segment.memory)
+        self.recording = Recording(self.ring, clock) if records else None
         self.catalog = Catalog()
         self.scheduler = Scheduler(2, 1 << 30, inline_below_ns)
         self.told: list[Any] = []
@@ -74,6 +80,7 @@ class Server:
             segment.unknown,
             (lambda *about: self.told.append(about)) if logs else None,
             path=path,
+            recording=self.recording,
         )
         self.loader = Loader(
             root, self.catalog, segment, Environment(2, "dev", Verdicts(None), inline_below_ns), 2

@@ -333,8 +333,8 @@ class Engine:
         self._scheduler.finished(job.batch, job.executed_ns - job.assembled_ns if whole else 0)
         recording = self._recording
         if recording is not None and version.evidence_required:
-            if not recording.has_room(len(job.batch.tickets)):
-                self._not_recorded(job, "the journal is full")
+            if why := recording.no_room_for(len(job.batch.tickets)):
+                self._not_recorded(job, why)
             elif self._record_before(recording, job):
                 # Not released yet: its answers name it.
                 version.in_flight += 1
@@ -358,24 +358,40 @@ class Engine:
 
     def tell_recorded(self, job: Job, error: OSError | None) -> None:
         """Tells the callers of a batch whose records are on disk, or cannot be written."""
-        job.version.in_flight -= 1
+        self._ledger.left(job.version)
         if error is not None:
             self._not_recorded(job, error.strerror or "the journal cannot be written")
         self._tell(job)
+        self._ledger.show_gauges()
 
     def tell_late(self, job: Job, ticket: Ticket, decision_id: str) -> None:
-        """Tells the caller of a request, whose answer waited for the disk, that its deadline has passed."""
+        """Tells the caller of a request, whose answer waited for the disk, that its deadline has passed, unless it is
+        gone."""
         version, call = job.version, ticket.call
-        waited_ms = (self._now_ns() - job.encoded_ns) / 1e6
-        error = DeadlineExpired(
-            f"model {version.model!r}: the deadline passed while the answer waited {waited_ms:.1f} ms for its record"
-        )
         ticket.state = DONE
-        call.decision_id = decision_id
-        self._ledger.refuse(
-            call, version.slot, error, ticket.received_ns, version, ticket.request, ticket, recorded=True
-        )
+        if call.cancelled:
+            self._gone(job, ticket, call, decision_id)
+        else:
+            waited_ms = (self._now_ns() - job.encoded_ns) / 1e6
+            error = DeadlineExpired(
+                f"model {version.model!r}: the deadline passed while the answer waited {waited_ms:.1f} ms for its record"
+            )
+            call.decision_id = decision_id
+            self._ledger.refuse(
+                call, version.slot, error, ticket.received_ns, version, ticket.request, ticket, recorded=True
+            )
         ticket.call = ticket.request = None
+
+    def _gone(self, job: Job, ticket: Ticket, call: Any, decision_id: str) -> None:
+        """Ends a request that has run and whose caller has gone."""
+        version, ledger = job.version, self._ledger
+        call.decision_id = decision_id
+        if decision_id in job.recorded:
+            ledger.gone_after(version.slot)
+            if self._recording is not None:
+                self._recording.told_otherwise(decision_id, None)
+        else:
+            ledger.gone(version.slot, call, ticket.received_ns, version, ticket.request, ticket)
 
     def _not_recorded(self, job: Job, why: str) -> None:
         """Nobody gets an answer that could not be recorded before."""
@@ -429,13 +445,7 @@ class Engine:
         """Tells the caller of a request that has run, in whatever way it ended. Returns whether it was answered."""
         version, ledger = job.version, self._ledger
         if call.cancelled:
-            call.decision_id = decision_id
-            if decision_id in job.recorded:
-                ledger.gone_after(version.slot)
-                if self._recording is not None:
-                    self._recording.told_otherwise(decision_id, None)
-            else:
-                ledger.gone(version.slot, call, ticket.received_ns, version, ticket.request, ticket)
+            self._gone(job, ticket, call, decision_id)
             return False
         total_ns = job.encoded_ns - ticket.received_ns
         ledger.in_flight -= 1

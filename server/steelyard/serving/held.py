@@ -1,10 +1,12 @@
 """Answers that wait until their records are on disk; whose deadline passes before that gets none."""
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable
 
 from steelyard.clock import Clock
+from steelyard.observe.logs import log
 from steelyard.scheduling.ticket import Ticket
 from steelyard.serving.execution import Job
 
@@ -16,6 +18,9 @@ Tell = Callable[[Job, OSError | None], None]
 
 Late = Callable[[Job, Ticket, str], None]
 """Tells the caller of one request, taken out of its batch, that its deadline has passed; with its decision id."""
+
+# What is told where no more answers may wait.
+FULL = f"the answers that wait for the journal's disk hold {MAX_HELD_BYTES >> 20} MiB already"
 
 
 class _Held:
@@ -64,7 +69,10 @@ class HeldAnswers:
             self._bytes -= held.size_bytes
             if held.timer is not None:
                 held.timer.cancel()
-            self._tell(held.job, error)
+            try:
+                self._tell(held.job, error)
+            except Exception as fault:  # of ours, and no other commit may come for those behind it
+                _log_fault(fault)
 
     def _watch(self, held: _Held) -> None:
         deadlines = deadlines_ns(held.job)
@@ -77,10 +85,17 @@ class HeldAnswers:
         now_ns = self._clock.now_ns()
         passed = {one for one, deadline_ns in deadlines_ns(held.job).items() if deadline_ns <= now_ns}
         for ticket, decision_id in held.job.take_out(passed):
-            self._late(held.job, ticket, decision_id)
+            try:
+                self._late(held.job, ticket, decision_id)
+            except Exception as fault:  # as above: the rest of the batch has deadlines of its own
+                _log_fault(fault)
         before, held.size_bytes = held.size_bytes, held_bytes(held.job)
         self._bytes += held.size_bytes - before
         self._watch(held)
+
+
+def _log_fault(fault: Exception) -> None:
+    log("held.fault", level=logging.ERROR, exception=repr(fault)[:2000])
 
 
 def deadlines_ns(job: Job) -> dict[str, int]:

@@ -16,7 +16,7 @@ from steelyard.observe.logs import log
 from steelyard.pipelines.plan import PreparedRequest
 from steelyard.scheduling.ticket import Ticket
 from steelyard.serving.execution import Job
-from steelyard.serving.held import HeldAnswers
+from steelyard.serving.held import FULL, HeldAnswers
 from steelyard.serving.version import ServedVersion
 from steelyard.wire.status import Status, message_of, status_of
 
@@ -82,10 +82,12 @@ class Recording:
                 if ticket.request.flagged or ticket.request.marked:
                     self._journal.note(flags_note(decision_id, ticket.request))
 
-    def has_room(self, requests: int) -> bool:
-        """Whether so many records are certain to find room, and their answers may be held meanwhile."""
+    def no_room_for(self, requests: int) -> str:
+        """Why so many records might find no room, or their answers may not be held meanwhile; empty where they can."""
         assert self._held is not None
-        return self._ring.room >= requests * MAX_RECORD_BYTES and self._held.has_room
+        if self._ring.room < requests * MAX_RECORD_BYTES:
+            return "the journal is full"
+        return "" if self._held.has_room else FULL
 
     def hold(self, job: Job) -> None:
         """Has a batch, whose records are in the ring, told when these are on disk."""
