@@ -1,6 +1,8 @@
 """Replays without a server: equal or not, and where a difference begins."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +18,7 @@ from steelyard.evidence.masking import Masks
 from steelyard.evidence.payload import Payload, pack, salted
 from steelyard.evidence.payload_files import PayloadWriter, find
 from steelyard.evidence.payload_filter import parse_filter
-from steelyard.evidence.payload_notes import payload_notes, place_of
+from steelyard.evidence.payload_notes import PayloadNotes, payload_notes
 from steelyard.evidence.sealing import Sealing
 from steelyard.models.digest import version_digest
 from steelyard.models.manifest import ModelManifest
@@ -138,7 +140,7 @@ class Kept:
         work = Replay(
             Versions(self.repository, 1),
             Target(**target),
-            noted=lambda entry: notes.get(place_of(self.data, entry)),
+            noted=PayloadNotes(self.data, notes).of,
         )
         return work.one(find(self.data, decision))
 
@@ -256,6 +258,74 @@ def test_a_payload_with_digests_of_its_own_is_not_what_the_journal_has(kept: Kep
         assert found.why == (
             f"the captured payload is not what was recorded: the journal has another digest of the {part}"
         )
+
+
+def test_a_payload_whose_note_names_another_place_is_not_what_the_journal_has(kept: Kept) -> None:
+    kept.put()
+    decisions = [kept.keep(asked(age=age)) for age in (30, 31)]
+    journals.write(kept.data, journals.packed(1), notes=kept.notes)
+    path = find(kept.data, decisions[0]).path
+    # With its digests rewritten, under a name that no note has.
+    kept.rewrite(
+        decisions[0],
+        lambda payload: replace(payload, request=asked(age=32), input_digest=salted(SALT, asked(age=32))),
+    )
+    moved = path.rename(path.with_name(path.name.replace("worker-0", "worker-1")))
+    for decision, offset in zip(decisions, (0, find(kept.data, decisions[1]).offset), strict=True):
+        found = kept.replay(decision)
+        assert (found.verdict, found.now, found.noted) == (Verdict.CHANGED, None, True)
+        assert (
+            f"the journal has the payload of this decision in people/{path.name} at byte {offset}"
+            in found.why
+        )
+    # A shadow keeps payloads of the same decisions, and the journal has no note of those.
+    moved.rename(path.with_name(path.name.replace("worker-0", "shadow-7")))
+    found = kept.replay(decisions[1])
+    assert (found.verdict, found.noted) == (Verdict.EQUAL, False)
+
+
+@pytest.mark.parametrize("installed", [True, False], ids=["pyarrow", "no pyarrow"])
+def test_the_command_tells_which_payloads_the_journal_has_no_note_of(kept: Kept, installed: bool) -> None:
+    kept.put()
+    decisions = [kept.keep(asked(age=age)) for age in (30, 31, 32)]
+    journals.write(kept.data, journals.packed(1), notes=kept.notes[:2])
+    unnoted = decisions[2:] if installed else decisions
+    not_read = (
+        ""
+        if installed
+        else "the journal's notes cannot be read, as pyarrow is not installed (steelyard[evidence])"
+    )
+    code, said = replayed(kept, installed, "--model", "people", "--json")
+    many = json.loads(said)
+    assert (code, many["verdicts"]) == (0, {"equal": 3})
+    assert (many["unnoted"], many["notes_not_read"]) == (unnoted, not_read)
+    code, said = replayed(kept, installed, "--model", "people")
+    assert code == 0
+    alone = "held against its own digests alone"
+    if installed:
+        assert said.splitlines()[1:] == [f"1 without a note in the journal, {alone}:", f"  {decisions[2]}"]
+    else:
+        assert said.splitlines()[1:] == [f"3 payloads, {alone}: {not_read}"]
+    code, said = replayed(kept, installed, decisions[2])
+    assert code == 0
+    assert said.splitlines()[2:] == [f"{not_read or 'the journal has no note of this payload'}: {alone}"]
+
+
+def replayed(kept: Kept, installed: bool, *arguments: str) -> tuple[int, str]:
+    """The exit status and the output of `steelyard replay`, in a process of its own, as it lowers its priority."""
+    hide = "" if installed else "sys.modules['pyarrow'] = None; "
+    command = [
+        sys.executable,
+        "-P",
+        "-c",
+        f"import sys; {hide}from steelyard.cli.main import main; sys.exit(main(sys.argv[1:]))",
+        "replay",
+        *arguments,
+        *("--data", str(kept.data), "--repository", str(kept.repository)),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert not done.stderr, done.stderr
+    return done.returncode, done.stdout
 
 
 def test_what_is_masked_says_nothing(kept: Kept) -> None:

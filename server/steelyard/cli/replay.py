@@ -28,6 +28,11 @@ SHOWN = 20
 # The verdicts that a command ends with 1 for.
 WRONG = ("differs", "changed")
 
+# Of a payload without a note: rewritten with its digests, it would look the same.
+ITSELF_ALONE = "held against its own digests alone"
+
+NOT_READ = "the journal's notes cannot be read, as pyarrow is not installed (steelyard[evidence])"
+
 # What serves on the same machine comes first.
 NICENESS = 10
 
@@ -108,7 +113,7 @@ def replay(
     from steelyard.cli.models import repository_of
     from steelyard.evidence.apart import apart
     from steelyard.evidence.payload_files import find
-    from steelyard.evidence.payload_notes import Noted, Place, place_of
+    from steelyard.evidence.payload_notes import PayloadNotes
     from steelyard.models.manifest import BatchTolerance
     from steelyard.replay.run import Replay, Target
     from steelyard.replay.version import Versions
@@ -127,25 +132,27 @@ def replay(
     directory = found.settings.data
     versions, target = Versions(root, 1), Target(version, candidate)
 
+    not_read = "" if importlib.util.find_spec("pyarrow") is not None else NOT_READ
+
     def work(chosen: "Sequence[Entry]") -> Replay:
-        notes: dict[Place, Noted] = {}
-        if chosen and importlib.util.find_spec("pyarrow") is not None:
+        notes = {}
+        if chosen and not not_read:
             decisions = {entry.head.decision_id for entry in chosen}
             notes = apart("steelyard.evidence.payload_notes:payload_notes", directory, decisions)
-        return Replay(versions, target, tolerance, lambda entry: notes.get(place_of(directory, entry)))
+        return Replay(versions, target, tolerance, PayloadNotes(directory, notes).of)
 
     if decision is not None:
         entry = find(directory, decision)
         one = work([entry]).one(entry)
         if as_json:
-            print_json(asdict(one))
+            print_json({**asdict(one), "notes_not_read": not_read})
         else:
-            _print_one(one)
+            _print_one(one, not_read)
         return int(one.verdict in WRONG)
     damage: list[str] = []
     chosen = list(islice(_chosen(directory, model, since or 0, wanted, damage), limit))
     results = work(chosen).many(chosen, jobs or thread_budget())
-    return _print_many(_progress(results, len(chosen), not as_json), damage, as_json)
+    return _print_many(_progress(results, len(chosen), not as_json), damage, not_read, as_json)
 
 
 def _chosen(
@@ -176,7 +183,7 @@ def _progress(results: "Iterator[Replayed]", total: int, shown: bool) -> "Iterab
     return track(results, "Replaying", total=total, console=Console(stderr=True), transient=True)
 
 
-def _print_one(one: "Replayed") -> None:
+def _print_one(one: "Replayed", not_read: str) -> None:
     lines = [f"{one.decision_id}: {one.verdict}" + (f", from {one.begins} on" if one.begins else "")]
     if one.why:
         lines.append(one.why)
@@ -184,19 +191,22 @@ def _print_one(one: "Replayed") -> None:
         then = f"version {one.then['version']} ({short_digest(one.then['digest'])})"
         now = f"{one.now['name']} ({short_digest(one.now['digest'])})"
         lines.append(f"{one.model}: then {then}, now {now}")
-        if not one.noted:
-            lines.append("the journal has no note of this payload: it was held against its own digests alone")
+    if not one.noted:
+        lines.append(f"{not_read or 'the journal has no note of this payload'}: {ITSELF_ALONE}")
     for line in lines:
         click.echo(printable(line))
 
 
-def _print_many(results: "Iterable[Replayed]", damage: list[str], as_json: bool) -> int:
+def _print_many(results: "Iterable[Replayed]", damage: list[str], not_read: str, as_json: bool) -> int:
     counts: Counter[str] = Counter()
     begins: Counter[str] = Counter()
     others: list[Replayed] = []
+    unnoted: list[str] = []
     wrong = 0
     for one in results:
         counts[one.verdict] += 1
+        if not one.noted:
+            unnoted.append(one.decision_id)
         if one.verdict == "equal":
             continue
         wrong += one.verdict in WRONG
@@ -213,6 +223,8 @@ def _print_many(results: "Iterable[Replayed]", damage: list[str], as_json: bool)
                 "verdicts": dict(counts),
                 "begins": dict(begins),
                 "not_equal": documents,
+                "unnoted": unnoted,
+                "notes_not_read": not_read,
                 "damaged": damage,
             }
         )
@@ -222,6 +234,19 @@ def _print_many(results: "Iterable[Replayed]", damage: list[str], as_json: bool)
         print_table(["decision", "", "begins at", "why"], rows)
     told = ", ".join(f"{number} {verdict}" for verdict, number in counts.most_common())
     click.echo(f"{counts.total()} replayed" + (f": {told}" if told else ""))
+    for line in _lines_on_notes(unnoted, not_read):
+        click.echo(line)
     for line in damage:
         click.echo(printable(f"damaged: {line}"))
     return int(wrong > 0)
+
+
+def _lines_on_notes(unnoted: list[str], not_read: str) -> list[str]:
+    """Which payloads the journal did not vouch for, the first of them by name."""
+    if not_read and unnoted:
+        return [f"{len(unnoted)} payloads, {ITSELF_ALONE}: {not_read}"]
+    if not unnoted:
+        return []
+    more = [f"and {len(unnoted) - SHOWN} more"] if len(unnoted) > SHOWN else []
+    told = f"{len(unnoted)} without a note in the journal, {ITSELF_ALONE}:"
+    return [told, *(f"  {one}" for one in (*unnoted[:SHOWN], *more))]

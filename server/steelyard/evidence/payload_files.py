@@ -33,6 +33,9 @@ _BEHIND_MS = 2 * 3_600_000
 # A payload is written at once, but for a shadow's, which may have paused before it came to it.
 _LATE_MS = 3_600_000
 
+# What the origins of shadows' processes begin with.
+SHADOW_ORIGIN = "shadow-"
+
 # Descriptors, over all models of a process; a model beyond opens its file anew.
 MAX_OPEN = 32
 
@@ -212,6 +215,12 @@ def all_entries(
             if damage is None:
                 raise
             damage.append(str(error))
+
+
+def is_of_a_shadow(path: Path) -> bool:
+    """Whether a shadow's process wrote a file: the journal has no notes of what is in it."""
+    named = _NAME.fullmatch(path.name)
+    return named is not None and named[2].startswith(SHADOW_ORIGIN)
 
 
 def moment_ms(decision_id: str) -> int:

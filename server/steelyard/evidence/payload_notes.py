@@ -1,13 +1,13 @@
 """What the journal says of captured payloads: their digests, by where the payloads are kept."""
 
 import itertools
-from collections.abc import Container
-from dataclasses import dataclass
+from collections.abc import Container, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from steelyard.evidence.payload import Payload, salted
-from steelyard.evidence.payload_files import PAYLOADS, Entry
+from steelyard.evidence.payload_files import PAYLOADS, Entry, is_of_a_shadow
 
 Place = tuple[str, int]
 """A file, from the directory of payloads on, and an offset in it."""
@@ -20,6 +20,30 @@ class Noted:
     decision_id: str
     input_digest: str
     output_digest: str
+    elsewhere: str = ""
+    """Where the journal has that payload; empty where that is where it was found."""
+
+
+class PayloadNotes:
+    """What the journal says of payloads in the data directory `data`, as `payload_notes` gives it."""
+
+    def __init__(self, data: Path, by_place: Mapping[Place, Noted]) -> None:
+        self._data = data
+        self._by_place = by_place
+        self._places = {noted.decision_id: place for place, noted in by_place.items()}
+
+    def of(self, entry: Entry) -> Noted | None:
+        """The note of an entry or, where its place has none, that of its decision; None where there is neither.
+
+        A shadow's payload lies beside that of the worker, whose note says nothing of it.
+        """
+        noted = self._by_place.get(place_of(self._data, entry))
+        if noted is not None or is_of_a_shadow(entry.path):
+            return noted
+        place = self._places.get(entry.decision_id)
+        if place is None:
+            return None
+        return replace(self._by_place[place], elsewhere=f"{place[0]} at byte {place[1]}")
 
 
 def payload_notes(data: Path, decisions: Container[str]) -> dict[Place, Noted]:
@@ -47,6 +71,8 @@ def changed(payload: Payload, noted: Noted | None) -> str:
 
     noted: None where the journal says nothing of it, as of what a shadow kept: then it is held against its own digests.
     """
+    if noted is not None and noted.elsewhere:
+        return f"the journal has the payload of this decision in {noted.elsewhere}, and not here"
     for what, content, digest, recorded in (
         ("request", payload.request, payload.input_digest, noted.input_digest if noted else None),
         ("answer", payload.answer, payload.output_digest, noted.output_digest if noted else None),

@@ -56,8 +56,11 @@ class Replay:
 
     def one(self, entry: Entry) -> Replayed:
         """What comes of one entry. Raises nothing: what cannot be run is a verdict."""
-        decision_id = entry.head.decision_id
         noted = self._noted(entry)
+        return replace(self._judged(entry, noted), noted=noted is not None)
+
+    def _judged(self, entry: Entry, noted: Noted | None) -> Replayed:
+        decision_id = entry.head.decision_id
         try:
             payload = entry.read()
             if difference := changed(payload, noted):
@@ -75,8 +78,7 @@ class Replay:
             return Replayed(decision_id, Verdict.CHANGED, why=f"{NOT_WHAT_WAS_RECORDED}: {error}")
         except SteelyardError as error:
             return Replayed(decision_id, Verdict.NOT_KEPT, why=str(error))
-        found = judge(payload, on, then_on, self._tolerance or on.tolerance)
-        return replace(found, noted=noted is not None)
+        return judge(payload, on, then_on, self._tolerance or on.tolerance)
 
     def many(self, chosen: Iterable[Entry], jobs: int) -> Iterator[Replayed]:
         """What comes of each entry, in their order; `jobs` at a time."""

@@ -78,7 +78,7 @@ class Replayed:
     """Name, digest, status and error of what it was replayed on."""
     masked: tuple[str, ...] = ()
     noted: bool = False
-    """Whether the journal has digests that the payload was held against, and not only its own."""
+    """Whether the journal has a note of the payload, which was held against that and not only against itself."""
 
 
 def judge(

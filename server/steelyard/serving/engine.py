@@ -374,7 +374,8 @@ class Engine:
         else:
             waited_ms = (self._now_ns() - job.encoded_ns) / 1e6
             error = DeadlineExpired(
-                f"model {version.model!r}: the deadline passed while the answer waited {waited_ms:.1f} ms for its record"
+                f"model {version.model!r}: the deadline passed while the answer waited {waited_ms:.1f} ms "
+                "for its record"
             )
             call.decision_id = decision_id
             self._ledger.refuse(

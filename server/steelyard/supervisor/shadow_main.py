@@ -12,6 +12,7 @@ from typing import Any
 
 from steelyard.errors import SteelyardError
 from steelyard.evidence.masking import Masks
+from steelyard.evidence.payload_files import SHADOW_ORIGIN
 from steelyard.observe.logs import configure_logs, log
 from steelyard.rollout.comparison import compile_rules
 from steelyard.rollout.disagreements import Disagreements
@@ -69,7 +70,7 @@ async def serve(control: socket.socket, running_fd: int) -> int:
     if first is None:
         return 0
     task = ShadowTask.model_validate_json(first["task"])
-    configure_logs(f"shadow-{task.rollout}", task.log_level, task.log_format)  # type: ignore[arg-type]
+    configure_logs(f"{SHADOW_ORIGIN}{task.rollout}", task.log_level, task.log_format)  # type: ignore[arg-type]
     rollout = task.manifest.rollout
     stopped = asyncio.ensure_future(_until_told(channel))
     try:
@@ -94,7 +95,7 @@ async def serve(control: socket.socket, running_fd: int) -> int:
         payloads = None
         capture = task.manifest.evidence.capture
         if task.data is not None:
-            payloads = PayloadKeeping(task.data, f"shadow-{task.rollout}", task.model, capture)
+            payloads = PayloadKeeping(task.data, f"{SHADOW_ORIGIN}{task.rollout}", task.model, capture)
         listener = listen(task.socket)
     except (SteelyardError, OSError) as error:
         channel.send({"refused": str(error)})
