@@ -2,6 +2,7 @@
 
 import errno
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import grpc
 import numpy as np
 import pytest
 
+from steelyard.cli.main import main
 from steelyard.evidence.record import unpack
 from steelyard.evidence.store import open_files, sealed_files
 from tests.support import models
@@ -248,6 +250,42 @@ def test_a_deadline_does_not_wait_for_the_disk(
     assert {note["note"] for note in notes} == {"told"}
     assert sorted(note["code"] for note in notes) == [1] * gone + [4] * (len(late) - gone)
     assert all(note["code"] == 4 for note in notes if note["decision_id"] in told)
+
+
+def test_what_was_not_written_when_a_worker_was_killed_is_noted_as_unsure(
+    start: Callable[..., Server], repository: Path, faults: Faults, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Killed in a sync: what came after it was in the ring. What was being synced is in the file, and gets no note."""
+    server = start(repository).wait_ready()
+    with Asker(server.address) as ask:
+        faults.set(sync_delay_us=UNTIL_TOLD)
+        written = ask.start(request("careful", ONES, id="written"))
+        eventually(lambda: len(everything(server.data)) == 1)
+        waiting = ask.start(request("careful", ONES, id="waiting"))
+        assert ask.start(request("double", ONES, id="answered")).code() is grpc.StatusCode.OK
+        eventually(lambda: metrics(server, record="recorded")["steelyard_decisions_total"] == 3)
+        worker = server.worker_pid()
+        os.kill(worker, signal.SIGKILL)
+        eventually(lambda: is_dead(worker))
+        faults.set(sync_delay_us=0)
+        assert {written.code(), waiting.code()} == {grpc.StatusCode.UNAVAILABLE}
+    notes = eventually(lambda: len(found := all_notes(server)) == 2 and found)
+    named = {one.request_id: one.decision_id for one in map(unpack, everything(server.data))}
+    assert {(note["note"], note["decision_id"]) for note in notes} == {
+        ("unsure", named[name]) for name in ("waiting", "answered")
+    }
+    for name, said in (("waiting", True), ("written", False)):
+        assert main(["explain", named[name], "--data", str(server.data)]) == 0
+        assert ("but its caller may not have heard it" in capsys.readouterr().out) is said
+
+
+def is_dead(pid: int) -> bool:
+    """Whether a process runs no longer, though its parent may not have asked for its status."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return True
+    return state in "ZX"
 
 
 @pytest.mark.parametrize("how", ["full", "read-only"])

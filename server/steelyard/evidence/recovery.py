@@ -27,7 +27,9 @@ from steelyard.evidence.record import Outcome, unpack
 # What is known of a process that was killed with all that knew of it.
 UNKNOWN_WHY = "its writer did not close it: what its ring held is missing, and how much that was is not known"
 
-UNSURE_WHY = "the process ended before it wrote this record to the journal: whether the answer left is not known"
+UNSURE_WHY = (
+    "the process ended before it wrote this record to the journal: whether the answer left is not known"
+)
 
 LOST_WHY = "the process ended with these requests in it"
 
