@@ -61,7 +61,7 @@ def test_notes_are_an_entry_and_every_change_of_them_is_found(data: Path) -> Non
         assert (fault.where, "expected the notes that were sealed" in fault.what) == (str(path), True)
     # Whole, with checksums and all, by somebody who corrects a label.
     write_notes(path, [{**note, "label": 9} for note in NOTES])
-    assert read_notes(path, uuid.UUID(decision(1).decision_id))[0]["label"] == 9
+    assert read_notes(path, [uuid.UUID(decision(1).decision_id).bytes])[0]["label"] == 9
     assert len(audited(data, log).faults) == 1
     path.unlink()
     (fault,) = audited(data, log).faults

@@ -1,21 +1,18 @@
 """One decision among all that are recorded: found by its id, or by what its caller named it, with its batch."""
 
 import uuid
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
-from steelyard.errors import EvidenceError
-from steelyard.evidence.batch import numbers, to_records, to_table
+from steelyard.evidence.batch import to_records, to_table
 from steelyard.evidence.columns import STAGES
 from steelyard.evidence.journal_file import JournalFile
 from steelyard.evidence.ledger import SEALED_DIRECTORY
 from steelyard.evidence.notes_file import notes_path, read_notes
+from steelyard.evidence.places import places_of, rows_at
 from steelyard.evidence.record import Decision, unpack
 from steelyard.evidence.sealed_file import read_hours
 from steelyard.evidence.stage_times import HOUR_NS, HourTimes, hours_of
@@ -61,7 +58,7 @@ class Lookup:
         wanted = decision_id.hex
         for sealed in self._sealed:
             if sealed.summary.first_id <= wanted <= sealed.summary.last_id:
-                for group, places in places_of(sealed.path, "decision_id", decision_id.bytes):
+                for group, places in places_of(sealed.path, "decision_id", [decision_id.bytes]):
                     return self._found(sealed, group, places[0])
         for file in open_files(self._data):
             heads = file.records.heads()
@@ -88,7 +85,7 @@ class Lookup:
 
         for path in files_with_request([one.path for one in sealed], request_id, MAX_FOUND):
             one = next(one for one in sealed if one.path == path)
-            for group, places in places_of(path, "request_id", request_id):
+            for group, places in places_of(path, "request_id", [request_id]):
                 found += [self._found(one, group, place) for place in places]
         found.sort(key=lambda one: -one.decision.received_unix_ns)
         return found[:MAX_FOUND]
@@ -107,8 +104,8 @@ class Lookup:
                 found.pid,
                 decision.model,
             ) and sealed.overlaps(at_ns - _MATES_WITHIN_NS, at_ns + _MATES_WITHIN_NS):
-                for group, places in places_of(sealed.path, "batch", decision.batch):
-                    table = _rows(sealed.path, group, places, ["decision_id", "position", "rows"])
+                for group, places in places_of(sealed.path, "batch", [decision.batch]):
+                    table = rows_at(sealed.path, group, places, ["decision_id", "position", "rows"])
                     _add(mates, table)
                     if len(mates) == decision.batch_requests:
                         break
@@ -131,7 +128,7 @@ class Lookup:
             notes += [note for note in file.notes if note.get("decision_id") == found.decision.decision_id]
         for path in sealed_notes(self._data):
             if path not in named:
-                notes += read_notes(path, decision_id)
+                notes += read_notes(path, [decision_id.bytes])
         return notes
 
     def hour(self, decision: Decision) -> HourTimes:
@@ -156,7 +153,7 @@ class Lookup:
         return times
 
     def _found(self, sealed: SealedFile, group: int, place: int) -> Found:
-        (record,) = to_records(_rows(sealed.path, group, [place])).to_list()
+        (record,) = to_records(rows_at(sealed.path, group, [place])).to_list()
         summary = sealed.summary
         name = str(sealed.path.relative_to(self._data))
         return Found(unpack(record), record, name, summary.worker, summary.pid)
@@ -166,44 +163,7 @@ def _open_found(file: JournalFile, record: bytes) -> Found:
     return Found(unpack(record), record, f"journal/{file.name}", file.worker, file.pid)
 
 
-def places_of(path: Path, column: str, value: bytes | str | int) -> Iterator[tuple[int, list[int]]]:
-    """Where a file has a value: row groups, and places in them."""
-    try:
-        with pq.ParquetFile(path) as file:
-            index = file.schema_arrow.get_field_index(column)
-            for group in range(file.num_row_groups):
-                statistics = file.metadata.row_group(group).column(index).statistics
-                if isinstance(value, int) and _excluded(statistics, value):
-                    continue
-                found = file.read_row_group(group, columns=[column])[column].combine_chunks()
-                if isinstance(value, int):
-                    places = np.flatnonzero(numbers(found) == value).tolist()
-                elif isinstance(value, bytes):
-                    halves = np.frombuffer(found.storage.buffers()[1], ">u8").reshape(-1, 2)
-                    upper, lower = int.from_bytes(value[:8]), int.from_bytes(value[8:])
-                    places = np.flatnonzero((halves[:, 0] == upper) & (halves[:, 1] == lower)).tolist()
-                else:
-                    places = [place for place, text in enumerate(found.to_pylist()) if text == value]
-                if places:
-                    yield group, places
-    except (OSError, pa.ArrowException) as error:
-        raise EvidenceError(f"{path}: cannot be read: {error}") from None
-
-
-def _excluded(statistics: Any, value: int) -> bool:
-    """Whether a row group cannot have the value."""
-    return bool(
-        statistics is not None and statistics.has_min_max and not statistics.min <= value <= statistics.max
-    )
-
-
-def _rows(path: Path, group: int, places: list[int], columns: list[str] | None = None) -> pa.Table:
-    with pq.ParquetFile(path) as file:
-        table = file.read_row_group(group, columns=columns)
-    return pa.concat_tables([table.slice(place, 1) for place in places])
-
-
-def _add(mates: dict[str, Mate], table: pa.Table) -> None:
+def _add(mates: dict[str, Mate], table: Any) -> None:
     for row in table.to_pylist():
         one = row["decision_id"]
         decision_id = str(one if isinstance(one, uuid.UUID) else uuid.UUID(bytes=one))

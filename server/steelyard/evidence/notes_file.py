@@ -3,7 +3,7 @@
 import json
 import os
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 
 from steelyard.errors import EvidenceError
 from steelyard.evidence.batch import blobs
-from steelyard.evidence.sealed_file import SUFFIX, sync_directory
+from steelyard.evidence.places import places_of, rows_at
+from steelyard.evidence.sealed_file import ROW_GROUP, SUFFIX, sync_directory
 from steelyard.evidence.segments import NOTES_DIRECTORY
 
 SCHEMA = pa.schema([("decision_id", pa.uuid()), ("kind", pa.string()), ("note", pa.string())])
@@ -46,6 +47,7 @@ def write_notes(path: Path, notes: Sequence[dict[str, Any]]) -> None:
         pq.write_table(
             notes_table(sorted(notes, key=lambda note: _id(note).int)),
             file,
+            row_group_size=ROW_GROUP,
             compression="zstd",
             version="2.6",
             store_schema=False,
@@ -68,41 +70,25 @@ def count_notes(path: Path) -> int | None:
     return count
 
 
-def read_notes(path: Path, decision_id: uuid.UUID) -> list[dict[str, Any]]:
-    """The notes of one decision. Raises EvidenceError where they cannot be read."""
-    try:
-        with pq.ParquetFile(path) as file:
-            ids = file.read(columns=["decision_id"])["decision_id"]
-            places = [place for place, one in enumerate(_chunks(ids)) if one == decision_id.bytes]
-            if not places:
-                return []
-            rows = file.read(columns=["kind", "note"]).take(places).to_pylist()
-            return [
-                {"note": row["kind"], "decision_id": str(decision_id), **json.loads(row["note"])}
-                for row in rows
-            ]
-    except (OSError, pa.ArrowException) as error:
-        raise EvidenceError(f"{path}: cannot be read: {error}") from None
+def read_notes(path: Path, ids: Sequence[bytes], kind: str = "") -> list[dict[str, Any]]:
+    """The notes of some decisions, of one kind or of all; what is of others is not taken out of the columns.
 
-
-def read_notes_of(path: Path, kind: str) -> Iterator[dict[str, Any]]:
-    """The notes of one kind, some read at a time. Raises EvidenceError where they cannot be read."""
-    try:
-        with pq.ParquetFile(path) as file:
-            for part in file.iter_batches():
-                for row in part.filter(pc.equal(part["kind"], kind)).to_pylist():
-                    one = row["decision_id"]
-                    decision_id = str(one if isinstance(one, uuid.UUID) else uuid.UUID(bytes=one))
-                    yield {"note": kind, "decision_id": decision_id, **json.loads(row["note"])}
-    except (OSError, pa.ArrowException, ValueError) as error:
-        raise EvidenceError(f"{path}: cannot be read: {error}") from None
-
-
-def _chunks(column: pa.ChunkedArray) -> list[bytes]:
-    found: list[bytes] = []
-    for chunk in column.chunks:
-        found += chunk.storage.to_pylist()
-    return found
+    ids: of the decisions, 16 bytes each, ascending. Raises EvidenceError where they cannot be read.
+    """
+    notes = []
+    for group, places in places_of(path, "decision_id", ids):
+        rows = rows_at(path, group, places)
+        if kind:
+            rows = rows.filter(pc.equal(rows["kind"], kind))
+        for row in rows.to_pylist():
+            try:
+                rest = json.loads(row["note"])
+            except ValueError as error:
+                raise EvidenceError(f"{path}: cannot be read: {error}") from None
+            one = row["decision_id"]
+            decision_id = str(one if isinstance(one, uuid.UUID) else uuid.UUID(bytes=one))
+            notes.append({"note": row["kind"], "decision_id": decision_id, **rest})
+    return notes
 
 
 def _rest(note: dict[str, Any]) -> dict[str, Any]:
@@ -112,7 +98,12 @@ def _rest(note: dict[str, Any]) -> dict[str, Any]:
 
 
 def _id(note: dict[str, Any]) -> uuid.UUID:
+    return id_of(note.get("decision_id"))
+
+
+def id_of(decision_id: Any) -> uuid.UUID:
+    """What the column has for a decision's id: of what is none, as of a note of no decision, zeros."""
     try:
-        return uuid.UUID(note["decision_id"])
-    except (KeyError, ValueError, TypeError, AttributeError):
+        return uuid.UUID(decision_id)
+    except (ValueError, TypeError, AttributeError):
         return _NOBODY

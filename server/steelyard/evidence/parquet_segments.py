@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 
 from steelyard.errors import EvidenceError
 from steelyard.evidence.ledger import SEALED_DIRECTORY
-from steelyard.evidence.lookup import Lookup, places_of
+from steelyard.evidence.lookup import Lookup
+from steelyard.evidence.places import places_of
 from steelyard.evidence.sealed_file import SUFFIX, read_records
 from steelyard.evidence.store import sealed_files
 
@@ -68,7 +69,7 @@ class ParquetSegments:
     def _place(self, decision_id: uuid.UUID) -> tuple[str, int] | None:
         for sealed in sealed_files(self._data):
             if sealed.summary.first_id <= decision_id.hex <= sealed.summary.last_id:
-                for group, at in places_of(sealed.path, "decision_id", decision_id.bytes):
+                for group, at in places_of(sealed.path, "decision_id", [decision_id.bytes]):
                     return str(sealed.path.relative_to(self._directory)), _rows_before(
                         sealed.path, group
                     ) + at[0]

@@ -46,18 +46,19 @@ class PayloadNotes:
         return replace(self._by_place[place], elsewhere=f"{place[0]} at byte {place[1]}")
 
 
-def payload_notes(data: Path, decisions: Container[str]) -> dict[Place, Noted]:
+def payload_notes(data: Path, decisions: set[str]) -> dict[Place, Noted]:
     """What is noted of the payloads of `decisions`, in the journal and where it was sealed, read once over.
 
     Raises EvidenceError where a file of either cannot be read.
     """
     # What replays need not have.
-    from steelyard.evidence.notes_file import read_notes_of
+    from steelyard.evidence.notes_file import id_of, read_notes
     from steelyard.evidence.store import open_files, sealed_notes
 
     # Before the sealed ones are listed: what is sealed meanwhile is there twice, and not missing.
     unsealed = [note for file in open_files(data) for note in file.notes]
-    notes = itertools.chain(unsealed, *(read_notes_of(path, "payload") for path in sealed_notes(data)))
+    ids = sorted({id_of(decision).bytes for decision in decisions})
+    notes = itertools.chain(unsealed, *(read_notes(path, ids, "payload") for path in sealed_notes(data)))
     return dict(_noted(note) for note in notes if _is_meant(note, decisions))
 
 
