@@ -219,5 +219,6 @@ def test_sealed_records_take_few_bytes() -> None:
 @pytest.mark.extra
 def test_explaining_and_searching() -> None:
     found = explain.run(50_000, 1)
+    assert (found["files"], round(found["notes"], -2)) == (2, 5_000)
     assert len(found["seconds"]) == 6
     assert explain.report(found)
