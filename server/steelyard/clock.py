@@ -1,5 +1,6 @@
 """Time as an argument: the process's clock, and one that tests move by hand."""
 
+import datetime
 import time
 from typing import Protocol
 
@@ -40,3 +41,9 @@ class ManualClock:
         """Moves both clocks forward by `ns` nanoseconds."""
         self._now_ns += ns
         self._unix_ns += ns
+
+
+def rfc3339(unix_ms: int) -> str:
+    """A time in UTC, to the second."""
+    moment = datetime.datetime.fromtimestamp(unix_ms // 1000, datetime.UTC)
+    return moment.isoformat().replace("+00:00", "Z")

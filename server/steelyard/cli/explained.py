@@ -7,9 +7,9 @@ from typing import Any
 
 from steelyard.cli.shadows_shown import shadows_document
 from steelyard.cli.standing import standing
+from steelyard.clock import rfc3339
 from steelyard.evidence.columns import OUTCOMES, REASONS, ROLES, STAGES
 from steelyard.evidence.feedback import feedback_of
-from steelyard.evidence.inventory import rfc3339
 from steelyard.evidence.log import EVENTS_FILE, read_events
 from steelyard.evidence.lookup import Found, Lookup
 from steelyard.evidence.record import Decision, Flag

@@ -1,12 +1,12 @@
 """What commands read of sealed files: called in a process apart, and given back as plain values."""
 
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
-from steelyard.cli.explained import explained
-from steelyard.cli.named import decisions_named
-from steelyard.evidence.search import Asked, Rows, ask, decisions
 from steelyard.evidence.store import unlisted
+
+if TYPE_CHECKING:
+    from steelyard.evidence.search import Rows
 
 
 class Table(TypedDict):
@@ -21,16 +21,24 @@ class Table(TypedDict):
 
 def search_decisions(data: Path, where: dict[str, Any], limit: int) -> Table:
     """As `search.decisions`; where: the fields of `search.Asked`."""
+    from steelyard.evidence.search import Asked, decisions
+
     return _table(data, decisions(data, Asked(**where), limit))
 
 
 def search_sql(data: Path, query: str, limit: int, timeout_s: float) -> Table:
     """As `search.ask`."""
+    from steelyard.evidence.search import ask
+
     return _table(data, ask(data, query, limit, timeout_s))
 
 
 def explain_decision(data: Path, name: str, repository: Path | None) -> dict[str, Any]:
     """The document of a decision, by its id or its request's. Raises ModelNotFound where there is none."""
+    # Not DuckDB, nor what else only others of these need: each command pays for what it imports.
+    from steelyard.cli.explained import explained
+    from steelyard.cli.named import decisions_named
+
     found, *others = decisions_named(data, name)
     document = explained(data, found, repository)
     document["others"] = [one.decision.decision_id for one in others]
@@ -38,7 +46,7 @@ def explain_decision(data: Path, name: str, repository: Path | None) -> dict[str
     return document
 
 
-def _table(data: Path, found: Rows) -> Table:
+def _table(data: Path, found: "Rows") -> Table:
     return {
         "columns": list(found.columns),
         "rows": found.rows,

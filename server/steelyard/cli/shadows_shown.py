@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from steelyard.cli.payload_shown import tensor_documents
 from steelyard.errors import DataError, SteelyardError
 from steelyard.evidence.event import Event
 from steelyard.evidence.record import Decision
@@ -87,6 +86,9 @@ def _disagreed(kept: "Disagreement") -> dict[str, Any]:
     if isinstance(kept.candidate, str):
         note = "its answer was erased" if kept.candidate == ERASED and not kept.request else ""
         return found | {"note": note, "error": "" if note else kept.candidate[:MAX_CHARS]}
+    # Imported where there is something to show, as it takes longer than looking for it.
+    from steelyard.cli.payload_shown import tensor_documents
+
     try:
         return found | {"answer": tensor_documents(decode_response(kept.candidate).outputs)}
     except SteelyardError as error:

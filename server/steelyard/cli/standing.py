@@ -11,10 +11,8 @@ from steelyard.evidence.event import Event
 from steelyard.evidence.life import Lives, ModelLife
 from steelyard.evidence.record import Decision
 from steelyard.models.digest import version_digest
-from steelyard.models.manifest import MODEL_MANIFEST, read_model_manifest
 from steelyard.models.names import name_problem
 from steelyard.models.tree import walk
-from steelyard.models.version_manifest import VERSION_MANIFEST, read_version_manifest
 
 # A version answers a moment before the supervisor has recorded it, and its manifest is read when that is done: what
 # the server reads first stands for decisions of so long before.
@@ -101,6 +99,10 @@ def _of_manifests(repository: Path | None, decision: Decision) -> Standing:
 
     def unknown(why: str) -> Standing:
         return Standing({}, why, {}, why)
+
+    # A tenth of a second of imports, which most decisions do without.
+    from steelyard.models.manifest import MODEL_MANIFEST, read_model_manifest
+    from steelyard.models.version_manifest import VERSION_MANIFEST, read_version_manifest
 
     if repository is None:
         return unknown("no event holds it, and no repository is known: --repository")

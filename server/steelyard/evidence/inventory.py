@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from steelyard.clock import rfc3339
 from steelyard.evidence.event import Event
 from steelyard.evidence.life import Lives, ModelLife
 from steelyard.evidence.retirement import WARNED_DAYS, WHOLE
@@ -113,9 +114,3 @@ def _state(life: ModelLife, known: KnownVersion, today: datetime.date) -> str:
     if not known.digest:
         return "refused"
     return "serving" if known.loaded else "registered"
-
-
-def rfc3339(unix_ms: int) -> str:
-    """A time in UTC, to the second."""
-    moment = datetime.datetime.fromtimestamp(unix_ms // 1000, datetime.UTC)
-    return moment.isoformat().replace("+00:00", "Z")

@@ -10,7 +10,8 @@ from dataclasses import asdict
 from typing import Any
 
 from steelyard import __version__
-from steelyard.evidence.inventory import Entry, rfc3339
+from steelyard.clock import rfc3339
+from steelyard.evidence.inventory import Entry
 
 CONTEXT = "https://spdx.org/rdf/3.0.1/spdx-context.jsonld"
 CREATION = "_:creation"
