@@ -2,6 +2,7 @@
 
 import datetime
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -63,12 +64,15 @@ def explain(
     ID is the decision's id, which every answer and refusal names, or what the caller named its request.
     """
     need_extra()
-    from steelyard.cli.payload_shown import attributed, kept_entry, payload_document
-    from steelyard.cli.steps_shown import steps_document
-
     directory = resolved(config_file, {"data": data}).settings.data
     root = _repository(directory, repository)
-    document = apart("steelyard.cli.reading:explain_decision", directory, name, root)
+    with ThreadPoolExecutor(1) as beside:
+        reading = beside.submit(apart, "steelyard.cli.reading:explain_decision", directory, name, root)
+        # While the other process imports what it needs.
+        from steelyard.cli.payload_shown import attributed, kept_entry, payload_document
+        from steelyard.cli.steps_shown import steps_document
+
+        document = reading.result()
     warn_of_unlisted(document.pop("unlisted"))
     entry = kept_entry(directory, document["decision"]["decision_id"])
     document["payload"] = payload_document(entry)
