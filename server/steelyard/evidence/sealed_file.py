@@ -65,10 +65,26 @@ class Summary:
             raise EvidenceError(f"expected the summary of a sealed file: {error}") from None
         if summary.format != FORMAT:
             raise EvidenceError(f"expected a sealed file of format {FORMAT}, came {summary.format}")
+        for name, kind in _KINDS.items():
+            if type(value := getattr(summary, name)) is not kind:
+                raise EvidenceError(
+                    f"expected the summary of a sealed file: {name} as {kind.__name__}, came {value!r:.80}"
+                )
         return summary
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
+
+
+_KINDS = {
+    "model": str,
+    "segment": str,
+    "records": int,
+    "first_id": str,
+    "last_id": str,
+    "from_unix_ns": int,
+    "to_unix_ns": int,
+}
 
 
 def write_sealed(
@@ -117,13 +133,20 @@ def write_sealed(
 
 def read_summary(path: Path) -> Summary:
     """What a sealed file holds. Raises EvidenceError where it cannot be read."""
-    fields: dict[str, Any] = json.loads(_metadata(path, SUMMARY_KEY))
-    return Summary.from_json(fields)
+    fields = _metadata(path, SUMMARY_KEY)
+    try:
+        return Summary.from_json(fields)
+    except EvidenceError as error:
+        raise EvidenceError(f"{path}: {error}") from None
 
 
 def read_hours(path: Path) -> Hours:
     """What the stages of its decisions took. Raises EvidenceError where it cannot be read."""
-    return hours_from_json(json.loads(_metadata(path, HOURS_KEY)))
+    fields = _metadata(path, HOURS_KEY)
+    try:
+        return hours_from_json(fields)
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
+        raise EvidenceError(f"{path}: expected what stages took, by the hour: {error!r:.200}") from None
 
 
 def read_records(path: Path) -> Iterator[Records]:
@@ -145,14 +168,18 @@ def sync_directory(path: Path) -> None:
         os.close(directory)
 
 
-def _metadata(path: Path, key: bytes) -> bytes:
+def _metadata(path: Path, key: bytes) -> Any:
+    """What the footer has as JSON."""
     try:
         found: bytes = pq.read_metadata(path).metadata[key]
     except (OSError, pa.ArrowException) as error:
         raise EvidenceError(f"{path}: cannot be read: {error}") from None
     except (KeyError, TypeError):
         raise EvidenceError(f"{path}: expected a sealed file, came one without {key.decode()}") from None
-    return found
+    try:
+        return json.loads(found)
+    except (ValueError, RecursionError) as error:
+        raise EvidenceError(f"{path}: expected JSON as {key.decode()} of the footer: {error}") from None
 
 
 def _settings(table: pa.Table, count: int) -> dict[str, Any]:
