@@ -32,12 +32,16 @@ _VALUE_FUNCTIONS = {("pytz", "_UTC"), ("pytz", "_p")}
 _COMMAND = (sys.executable, "-P", "-m", "steelyard.evidence.apart")
 
 
+class ReaderEnded(EvidenceError):
+    """The process was ended as damage ends it, or did not come to an end."""
+
+
 def apart(target: str, *arguments: Any, within_s: float = READ_WITHIN_S) -> Any:
     """What "module:function" gives for `arguments`, called in a process of its own. Both travel as pickles: of plain
     values, dataclasses, enums and errors of this package.
 
-    Raises the function's `SteelyardError`; EvidenceError where it raises something else, its process is ended, or it
-    takes longer than `within_s`, when the process is killed.
+    Raises the function's `SteelyardError`; EvidenceError where it raises something else or its process is ended, of
+    these ReaderEnded where that is as damage does it, or it takes longer than `within_s`, when the process is killed.
     """
     call = pickle.dumps((target, arguments))
     try:
@@ -71,8 +75,8 @@ async def apart_async(target: str, *arguments: Any, within_s: float = READ_WITHI
     return _result(process.returncode, output, told)
 
 
-def _late(within_s: float) -> EvidenceError:
-    return EvidenceError(f"what is sealed cannot be read: not within {within_s:g} s")
+def _late(within_s: float) -> ReaderEnded:
+    return ReaderEnded(f"what is sealed cannot be read: not within {within_s:g} s")
 
 
 def _not_started(error: OSError) -> EvidenceError:
@@ -81,7 +85,7 @@ def _not_started(error: OSError) -> EvidenceError:
 
 def _result(status: int, output: bytes, told: bytes) -> Any:
     if status:
-        raise EvidenceError(f"what is sealed cannot be read: the process that read it {_end(status, told)}")
+        raise _ended(status, told)
     try:
         result, error = _Values(io.BytesIO(output)).load()
     except Exception as wrong:  # a pickle that is cut off, or is none, raises nearly anything
@@ -94,18 +98,20 @@ def _result(status: int, output: bytes, told: bytes) -> Any:
     return result
 
 
-def _end(status: int, told: bytes) -> str:
+def _ended(status: int, told: bytes) -> EvidenceError:
+    what = "what is sealed cannot be read: the process that read it"
     if status > 0:
         lines = told.decode(errors="replace").strip().splitlines() or [""]
-        return f"ended with status {status}: {lines[-1][:_MAX_TOLD_CHARS]}"
+        return EvidenceError(f"{what} ended with status {status}: {lines[-1][:_MAX_TOLD_CHARS]}")
     try:
         name = signal.Signals(-status).name
     except ValueError:
         name = f"signal {-status}"
     if -status in _FAULTS:
-        return f"ended with {name}, as it does over a damaged file: steelyard audit verify says which"
+        damaged = "as it does over a damaged file: steelyard audit verify says which"
+        return ReaderEnded(f"{what} ended with {name}, {damaged}")
     more = ", as it is where the memory is not enough" if -status == signal.SIGKILL else ""
-    return f"was ended from outside with {name}{more}"
+    return EvidenceError(f"{what} was ended from outside with {name}{more}")
 
 
 class _Values(pickle.Unpickler):

@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from steelyard.errors import EvidenceError, ManifestError, RepositoryError
+from steelyard.errors import ManifestError, RepositoryError
+from steelyard.evidence.footers import Footers
 from steelyard.evidence.ledger import SEALED_DIRECTORY, Ledger, Removed, append_to_ledger
 from steelyard.evidence.notes_file import notes_path
-from steelyard.evidence.sealed_file import SUFFIX, read_summary
+from steelyard.evidence.sealed_file import SUFFIX
 from steelyard.evidence.sealing import NOBODYS
 from steelyard.evidence.segments import NOTES_DIRECTORY
 from steelyard.models.evidence import Evidence
@@ -51,27 +52,26 @@ def remove_old(
     now_unix_ns: int,
     pause: Callable[[], None] = lambda: None,
     expiring: Expiring = lambda model, files: None,
+    footers: Footers | None = None,
 ) -> Iterator[Removed]:
     """Removes what is not to be kept any longer; who reads a file then goes on reading it.
 
+    footers: what is remembered from the last look of files that the ledger does not name; None: nothing.
     Raises OSError, and what `expiring` raises.
     """
     directory = data / SEALED_DIRECTORY
+    footers = footers or Footers()
     for model in sorted(
         path for path in directory.iterdir() if path.is_dir() and path.name != NOTES_DIRECTORY
     ):
         pause()
         kept = kept_of(model, repository)
-        going = _too_old(model, kept, now_unix_ns, ledger)
+        going = _too_old(model, kept, now_unix_ns, ledger, footers)
         if going:
             of_model = "" if model.name == NOBODYS else model.name
-            expiring(of_model, [str(path.relative_to(directory)) for path, _ in going])
-        for path, why in going:
-            file = str(path.relative_to(directory))
-            summary = ledger.summaries.get(file)
-            removed = Removed(
-                file, now_unix_ns, why, summary.records if summary else read_summary(path).records
-            )
+            expiring(of_model, [str(path.relative_to(directory)) for path, _, _ in going])
+        for path, why, records in going:
+            removed = Removed(str(path.relative_to(directory)), now_unix_ns, why, records)
             # Said before it is done: whoever misses the file finds why.
             append_to_ledger(data, ledger, removed)
             path.unlink()
@@ -106,25 +106,28 @@ def _last_kept(path: Path) -> Kept | None:
         return None
 
 
-def _too_old(model: Path, kept: Kept, now_unix_ns: int, ledger: Ledger) -> list[tuple[Path, str]]:
-    """The files of a model that go, and why: "age" or "bytes"."""
-    summaries = ledger.summaries
-    files = []
-    for path in model.glob(f"[!.]*{SUFFIX}"):
-        summary = summaries.get(f"{model.name}/{path.name}")
-        try:
-            files.append(((summary or read_summary(path)).to_unix_ns, os.stat(path).st_size, path))
-        except EvidenceError:
-            # A damaged file is not thrown away: it is for whoever checks the log to find.
-            continue
+def _too_old(
+    model: Path, kept: Kept, now_unix_ns: int, ledger: Ledger, footers: Footers
+) -> list[tuple[Path, str, int]]:
+    """The files of a model that go, why ("age" or "bytes"), and how many records each has."""
+    there = list(model.glob(f"[!.]*{SUFFIX}"))
+    listed = ledger.summaries
+    known = {path: listed.get(f"{model.name}/{path.name}") for path in there}
+    # A damaged file is not thrown away: it is for whoever checks the log to find.
+    known |= footers.of(model, [path for path, summary in known.items() if summary is None])
+    files = [
+        (summary.to_unix_ns, os.stat(path).st_size, path, summary.records)
+        for path, summary in known.items()
+        if summary is not None
+    ]
     oldest_ns = int(now_unix_ns - kept.days * NS_A_DAY) // HOUR_NS * HOUR_NS
     going, room = [], kept.bytes
-    for last_ns, size, path in sorted(files, reverse=True):
+    for last_ns, size, path, records in sorted(files, reverse=True):
         room -= size
         if last_ns < oldest_ns:
-            going.append((path, "age"))
+            going.append((path, "age", records))
         elif room < 0:
-            going.append((path, "bytes"))
+            going.append((path, "bytes", records))
     return going[::-1]
 
 

@@ -5,17 +5,17 @@ then what was sealed is committed and written into the ledger; then the journal'
 finds the files that are there and makes those that are not.
 """
 
-import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from steelyard.errors import EvidenceError
+from steelyard.evidence.footers import notes_apart, read_apart
 from steelyard.evidence.frames import is_closed
 from steelyard.evidence.journal_file import JournalFile, journal_files, name_of, read_journal_file
 from steelyard.evidence.ledger import SEALED_DIRECTORY, Ledger, Sealed, append_to_ledger, read_ledger
-from steelyard.evidence.notes_file import count_notes, notes_path, write_notes
-from steelyard.evidence.sealed_file import SUFFIX, Pause, Summary, read_summary, sync_directory, write_sealed
+from steelyard.evidence.notes_file import notes_path, write_notes
+from steelyard.evidence.sealed_file import SUFFIX, Pause, Summary, sync_directory, write_sealed
 from steelyard.models.names import name_problem
 
 # Where decisions are for which no version was found: a model's name cannot begin so. Callers choose those names, and
@@ -83,10 +83,9 @@ class Sealing:
         files: dict[str, Summary] = {}
         for model, which in file.records.by_model().items():
             path = self._path(file.name, model)
-            found = None
-            with contextlib.suppress(EvidenceError):
-                found = read_summary(path)
-            if found is None or (found.segment, found.records) != (file.name, len(which)):
+            # One that is there was left by a kill, or put there: its footer may end the process that reads it.
+            found = read_apart([path])[path] if path.exists() else ""
+            if isinstance(found, str) or (found.segment, found.records) != (file.name, len(which)):
                 found = write_sealed(
                     path, file.records.part(which), file.name, model, file.worker, file.pid, self._pause
                 )
@@ -98,7 +97,7 @@ class Sealing:
             path = notes_path(self._directory, file.name)
             path.parent.mkdir(mode=0o700, exist_ok=True)
             # What another release wrote before it was killed may be in the log already, and must stay as it is.
-            if count_notes(path) != len(file.notes):
+            if not path.exists() or notes_apart(path) != len(file.notes):
                 write_notes(path, file.notes)
         return len(file.notes)
 

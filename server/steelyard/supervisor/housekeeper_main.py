@@ -14,6 +14,7 @@ from pathlib import Path
 from steelyard.clock import SystemClock
 from steelyard.config import Settings
 from steelyard.errors import EvidenceError, SteelyardError
+from steelyard.evidence.footers import Footers
 from steelyard.evidence.ledger import SEALED_DIRECTORY, Removed, Sealed
 from steelyard.evidence.logging_segments import SegmentLogging
 from steelyard.evidence.payload_retention import remove_old_payloads
@@ -58,6 +59,7 @@ class Housekeeping:
             keys = key_paths(settings.data, settings.tlog_key, settings.witness_key)
             there = TransparencyLog(settings.data, keys, SystemClock())
             self._logging = SegmentLogging(settings.data, there, self._pause)
+        self._footers = Footers(_tell_unread, self._pause)
         self._told: set[Unsealed] = set()
         self._looks = 0
         self._sealed_s = 0.0
@@ -106,7 +108,13 @@ class Housekeeping:
     def _remove_old(self) -> None:
         settings, ledger = self._settings, self._sealing.ledger
         for gone in remove_old(
-            settings.data, settings.repository, ledger, time.time_ns(), self._pause, self._expiring
+            settings.data,
+            settings.repository,
+            ledger,
+            time.time_ns(),
+            self._pause,
+            self._expiring,
+            self._footers,
         ):
             _tell_removed(gone)
         for model, files in remove_old_payloads(
@@ -163,6 +171,10 @@ class _Stopped(Exception):
 
 def void(value: object) -> None:
     """Takes a result that nobody wants."""
+
+
+def _tell_unread(path: Path, why: str) -> None:
+    log("sealed.unreadable", level=logging.ERROR, file=str(path), reason=why)
 
 
 def _tell_removed(gone: Removed) -> None:
