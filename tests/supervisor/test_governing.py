@@ -3,10 +3,12 @@
 import asyncio
 import contextlib
 import datetime
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -337,6 +339,99 @@ async def test_a_whole_model_is_announced_refused_and_archived(tmp_path: Path) -
         with pytest.raises(Conflict, match="out of service already"):
             await again.retirements.cancel("m", 0, "bob@desk", "not yet")
     assert read_events(tmp_path / EVENTS_FILE).events[-1].kind == "retirement.archived"
+
+
+async def retired(house: House) -> None:
+    """Model "m" with version 1, out of service."""
+    house.serve("m", 1)
+    await house.retirements.retire("m", 0, "n", 0, "bob@desk", "merged")
+
+
+def archived(house: House) -> list[tuple[str, str]]:
+    """Of each event that says so, what is missing, and the reason."""
+    events = [event for event in house.record.events if event.kind == "retirement.archived"]
+    return [(event.details.get("problem", ""), event.reason) for event in events]
+
+
+async def test_an_archive_says_what_it_lacks_and_is_made_whole_later(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    declare(tmp_path, "m", owner="ann")
+    damaged = tmp_path / "sealed" / "m" / "worker-0-1.parquet"
+    damaged.parent.mkdir(parents=True)
+    damaged.write_bytes(b"PAR1")
+
+    def tries() -> int:
+        return len([one for one in caplog.records if one.getMessage() == "retirement.not_archived"])
+
+    async with opened(tmp_path) as house:
+        await retired(house)
+        running = asyncio.get_running_loop().create_task(house.retirements.run())
+        await until(lambda: tries() == 1)
+        ((problem, reason),) = archived(house)
+        assert str(damaged) in problem
+        assert reason.startswith(
+            "its events and manifests are kept, but not which files its decisions are in: "
+        )
+        running.cancel()
+    # So it is with the next server, which does not say it twice; and when its time has come, again.
+    async with opened(tmp_path, house.clock) as again:
+        running = asyncio.get_running_loop().create_task(again.retirements.run())
+        await until(lambda: tries() == 2)
+        assert len(archived(again)) == 1
+        damaged.unlink()
+        again.clock.advance(10 * 1_000_000_000)
+        await until(lambda: len(archived(again)) == 2)
+        assert archived(again)[1] == (
+            "",
+            "its events and manifests are kept, and which files its decisions are in",
+        )
+        running.cancel()
+    assert tries() == 2
+
+
+async def test_what_cannot_be_written_is_tried_again_after_a_pause(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    declare(tmp_path, "m", owner="ann")
+    (tmp_path / "archive").write_text("in the way")
+
+    def pauses() -> list[int]:
+        told = [one for one in caplog.records if one.getMessage() == "retirement.not_archived"]
+        return [one.__dict__["fields"]["again_in_s"] for one in told]
+
+    async with opened(tmp_path) as house:
+        await retired(house)
+        running = asyncio.get_running_loop().create_task(house.retirements.run())
+        for tries in 1, 2, 3:
+            await until(lambda: len(pauses()) == tries)  # noqa: B023
+            house.clock.advance(pauses()[-1] * 1_000_000_000)
+        assert archived(house) == []
+        assert pauses() == [10, 20, 40]
+        (tmp_path / "archive").unlink()
+        await until(lambda: archived(house))
+        running.cancel()
+
+
+async def test_a_stop_does_not_wait_for_what_is_being_read(tmp_path: Path) -> None:
+    declare(tmp_path, "m", owner="ann")
+    endless = tmp_path / "sealed" / "m" / "worker-0-1.parquet"
+    endless.parent.mkdir(parents=True)
+    # Whoever opens it waits for somebody who writes.
+    os.mkfifo(endless)
+
+    def reading() -> list[psutil.Process]:
+        return [one for one in psutil.Process().children() if "steelyard.evidence.apart" in one.cmdline()]
+
+    async with opened(tmp_path) as house:
+        await retired(house)
+        running = asyncio.get_running_loop().create_task(house.retirements.run())
+        await until(reading)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(running, 10.0)
+        assert not reading()
+        assert archived(house) == []
 
 
 def _private(key: Ed25519PrivateKey) -> bytes:

@@ -4,47 +4,37 @@ What reads sealed files needs pyarrow, and a damaged footer can end the process 
 own, which `archived_decisions` starts.
 """
 
-import json
 import os
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from steelyard.errors import EvidenceError
-
-MODULE = "steelyard.evidence.archived_decisions"
-
-# A footer and a column of each file of the model are read, some milliseconds a file.
-READ_WITHIN_S = 600.0
+from steelyard.evidence.apart import READ_WITHIN_S, apart_async
 
 
-def archived_decisions(
-    data: Path, log_key: Path | None, model: str, versions: Sequence[int]
+async def archived_decisions(
+    data: Path, log_key: Path | None, model: str, versions: Sequence[int], within_s: float = READ_WITHIN_S
 ) -> dict[str, Any]:
     """What an archive says of the decisions of `versions`; empty: of all of the model's.
 
     `sealed` are the sealed files that have any: `file` below `sealed/`, `decisions` of the versions among its
     `records`, times, and from the transparency log `log_index`, `root` and `sha256`, null where the file is not in the
-    log yet. `unsealed` are files of the journal, `file` what they become. `problem`: why it could not be found out.
+    log yet. `unsealed` are files of the journal, `file` what they become. `problem`: why it could not be found out
+    within `within_s`. Cancelled, it kills the process that reads.
     """
-    command = [sys.executable, "-P", "-m", MODULE, str(data), str(log_key or ""), model, *map(str, versions)]
+    target = "steelyard.evidence.archived_decisions:decisions_of"
     try:
-        done = subprocess.run(command, capture_output=True, timeout=READ_WITHIN_S, check=False)
-        said: dict[str, Any] = json.loads(done.stdout)
-    except subprocess.TimeoutExpired:
-        return _nothing(f"not read within {READ_WITHIN_S:g} s")
-    except (OSError, ValueError):
-        return _nothing("the sealed files cannot be read: `steelyard audit verify` says which")
-    return said
+        found: dict[str, Any] = await apart_async(
+            target, data, log_key, model, list(versions), within_s=within_s
+        )
+    except EvidenceError as error:
+        return {"sealed": [], "unsealed": [], "problem": str(error)}
+    return found
 
 
-def _nothing(problem: str) -> dict[str, Any]:
-    return {"sealed": [], "unsealed": [], "problem": problem}
-
-
-def _found(data: Path, log_key: Path | None, model: str, versions: Sequence[int]) -> dict[str, Any]:
+def decisions_of(data: Path, log_key: Path | None, model: str, versions: Sequence[int]) -> dict[str, Any]:
+    """As `archived_decisions`, in this process, which stands back behind others from now on. Raises EvidenceError."""
     import numpy as np
     import pyarrow.parquet as pq
 
@@ -53,8 +43,9 @@ def _found(data: Path, log_key: Path | None, model: str, versions: Sequence[int]
     from steelyard.evidence.sealing import sealed_name
     from steelyard.evidence.store import snapshot
 
+    os.nice(19)
     logged = _logged(data, log_key)
-    found = _nothing("")
+    found: dict[str, Any] = {"sealed": [], "unsealed": [], "problem": ""}
     sealed, unsealed = snapshot(data, model)
     for one in sealed:
         summary = one.summary
@@ -99,20 +90,3 @@ def _logged(data: Path, log_key: Path | None) -> dict[str, dict[str, Any]]:
         }
     except EvidenceError:
         return {}
-
-
-def main() -> None:
-    """Takes the data directory, the log's key or nothing, the model, and numbers of versions; prints JSON."""
-    data, log_key, model, *versions = sys.argv[1:]
-    os.nice(19)
-    try:
-        said = _found(Path(data), Path(log_key) if log_key else None, model, [int(one) for one in versions])
-    except ImportError as error:
-        said = _nothing(f"not read without {error.name}")
-    except EvidenceError as error:
-        said = _nothing(str(error))
-    print(json.dumps(said))
-
-
-if __name__ == "__main__":
-    main()

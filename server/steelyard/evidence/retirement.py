@@ -40,6 +40,8 @@ class Retirement:
     """0: callers are still answered."""
     archive: str = ""
     """The directory in the data directory where its evidence is; empty: it is not there yet."""
+    archive_problem: str = ""
+    """Why the archive does not say which files its decisions are in; empty: it does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,4 +121,5 @@ def _retirements(known: Mapping[int, Retirement], event: Event) -> Mapping[int, 
         return known
     if event.kind == COMPLETED:
         return {**others, version: replace(known[version], completed_unix_ms=event.unix_ms)}
-    return {**others, version: replace(known[version], archive=details["path"])}
+    archived = replace(known[version], archive=details["path"], archive_problem=details.get("problem", ""))
+    return {**others, version: archived}

@@ -4,13 +4,10 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from pathlib import Path
 
 from steelyard.config import Settings
 from steelyard.errors import Conflict, InvalidRequest, ModelNotFound, SteelyardError
 from steelyard.evidence import retirement as kinds
-from steelyard.evidence.archive import archive
-from steelyard.evidence.archived_decisions import archived_decisions
 from steelyard.evidence.event import Draft, Event
 from steelyard.evidence.extension import contents_of, encoded, read_statement, verify
 from steelyard.evidence.life import ModelLife
@@ -19,6 +16,7 @@ from steelyard.evidence.tlog import log_origin
 from steelyard.models.names import name_problem, parse_version
 from steelyard.observe.logs import log
 from steelyard.supervisor.acting import SERVER, named
+from steelyard.supervisor.archiving import Archiving
 from steelyard.supervisor.directing import Directing, Ready
 from steelyard.supervisor.label_moves import LabelMoves
 from steelyard.supervisor.record import Record
@@ -44,6 +42,7 @@ class Retirements:
         self._directing = directing
         self._moves = moves
         self._settings = settings
+        self._archiving = Archiving(record, settings)
 
     async def retire(
         self, model: str, version: int, replacement: str, grace_ms: int, actor: str, reason: str
@@ -137,7 +136,10 @@ class Retirements:
 
     async def run(self) -> None:
         """Ends graces and archives, for ever: one beside the other, as archiving may take minutes."""
-        await asyncio.gather(self._repeat(self._end_grace), self._repeat(self._archive))
+        # Cancelled, it ends when both have: what archiving started is gone then.
+        async with asyncio.TaskGroup() as works:
+            works.create_task(self._repeat(self._end_grace))
+            works.create_task(self._repeat(self._archiving.step))
 
     async def _repeat(self, step: Callable[[str, Retirement], Awaitable[None]]) -> None:
         while True:
@@ -156,7 +158,7 @@ class Retirements:
             (model, one)
             for model in self._record.models
             for one in self._record.life(model).retiring.retirements.values()
-            if not one.archive
+            if not one.archive or one.archive_problem
         ]
 
     async def _end_grace(self, model: str, one: Retirement) -> None:
@@ -177,34 +179,6 @@ class Retirements:
             details = {"version": version, "replacement": one.replacement}
             completed = Draft(kinds.COMPLETED, model, SERVER, "its grace is over", one.digest, details)
             await self._directing.commit(model, [*drafts, completed])
-
-    async def _archive(self, model: str, one: Retirement) -> None:
-        if not one.completed_unix_ms:
-            return
-        version, settings = one.version, self._settings
-        # Before the model is held: it may take minutes, and what is decided meanwhile is refused.
-        decisions = await asyncio.to_thread(
-            archived_decisions,
-            settings.data,
-            settings.tlog_key,
-            model,
-            [] if version == WHOLE else [version],
-        )
-        async with self._record.moving(model):
-            life = self._record.life(model)
-            events = [event for event in self._record.events if event.model == model]
-            last = next(
-                event.sequence
-                for event in reversed(events)
-                if event.kind == kinds.COMPLETED and event.details["version"] == version
-            )
-            numbers = sorted(life.versions) if version == WHOLE else [version]
-            found = await asyncio.to_thread(
-                archive, settings.data, Path(settings.repository), model, last, numbers, events, decisions
-            )
-            details = {"version": version, "path": found.path, "index": found.digest, "files": found.files}
-            reason = "its events and manifests are kept, and which files its decisions are in"
-            self._record.append([Draft(kinds.ARCHIVED, model, SERVER, reason, one.digest, details)])
 
     def _known(self, model: str, version: int) -> ModelLife:
         life = self._record.life(model)
