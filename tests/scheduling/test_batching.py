@@ -12,7 +12,7 @@ from benchmarks.queue_simulation import Asked, Ideal, Outcome, Scheduled, simula
 from steelyard.scheduling.cost import BESIDE, CostModel
 from steelyard.scheduling.curve import EFFICIENT_WITHIN, SETTLED_RUNS, Curve
 from steelyard.scheduling.kept_costs import KeptCosts, KeptCurve, merged, read_kept, written
-from steelyard.scheduling.lane import NEVER_NS, Lane
+from steelyard.scheduling.lane import NEVER_NS, Batch, Lane
 from steelyard.scheduling.policy import LanePolicy
 from steelyard.scheduling.scheduler import Scheduler
 from steelyard.scheduling.ticket import Ticket
@@ -403,3 +403,36 @@ def test_poisson_arrivals_wait_about_as_long_as_before_an_ideal_queue() -> None:
     ours, ideal = simulate(queue(costs), asked, cost), simulate(Ideal(cost, 16), asked, cost)
     assert ours.p(0.99) <= 1.1 * ideal.p(0.99)
     assert all(before.at_ns <= after.at_ns for before, after in pairwise(ours.runs))
+
+
+def crowd(alone: dict[int, int], company: dict[int, int], runs: int, callers: int = 16) -> list[int]:
+    """Rows of each of so many runs, two at a time, of callers who ask again at once; `company`: while another runs."""
+    scheduled = queue(alone, threads=2, instances=2, max_batch=8)
+    scheduler, lane = scheduled.scheduler, scheduled.lane
+    now_ns, rows = 0, []
+    running: list[tuple[int, int, Batch]] = []
+    for _ in range(callers):
+        scheduler.offer(lane, Ticket(None, None, 1, (), now_ns + 1, 0, 0, 8, 1), ())
+    while len(rows) < runs:
+        while (batch := scheduler.next_batch(now_ns)) is not None:
+            took_ns = line(company if running else alone)(batch.rows)
+            running.append((now_ns + took_ns, took_ns, batch))
+            rows.append(batch.rows)
+        running.sort(key=lambda one: one[0])
+        now_ns, took_ns, batch = running.pop(0)
+        scheduler.finished(batch, took_ns)
+        for _ in batch.tickets:
+            scheduler.offer(lane, Ticket(None, None, 1, (), now_ns + 1, 0, 0, 8, 1), ())
+    return rows
+
+
+def test_sizes_that_suffer_from_others_are_left_for_those_that_do_not() -> None:
+    alone = {1: 6_000_000, 2: 11_800_000, 4: 23_000_000, 8: 46_000_000}
+    suffering = {1: 6_000_000, 2: 13_000_000, 4: 28_000_000, 8: 60_000_000}
+    late = crowd(alone, suffering, 1500)[-500:]
+    assert sum(rows == 1 for rows in late) > 400
+    # Where all suffer alike, or nobody does, nothing changes.
+    for factor in (1.0, 1.7):
+        alike = {rows: int(ns * factor) for rows, ns in SHARED.items()}
+        late = crowd(SHARED, alike, 1500)[-500:]
+        assert sum(rows >= 6 for rows in late) > 400

@@ -50,7 +50,9 @@ class CostModel:
     figures and with them which of the sizes up to that are used.
 
     `beside` is how many times as long a run takes while others go on, `observed` how many live runs were learned from,
-    `by_shape` the curves of shapes of which anything is known.
+    `by_shape` the curves of shapes of which anything is known, `company` what runs of these take while others go on:
+    some sizes suffer more from others than the rest. Each size begins there as if others were nothing to it, so that
+    one which looks cheaper than those that run is tried.
     """
 
     __slots__ = (
@@ -63,6 +65,7 @@ class CostModel:
         "_overhead_ns",
         "beside",
         "by_shape",
+        "company",
         "efficient_rows",
         "observed",
     )
@@ -70,6 +73,7 @@ class CostModel:
     def __init__(self) -> None:
         self._measured: list[tuple[int, int]] = []
         self.by_shape: dict[object, Curve] = {}
+        self.company: dict[object, Curve] = {}
         self._met: dict[object, None] = {}
         self._lengths: list[int] | None = None
         self._base: Curve | None = None
@@ -99,6 +103,7 @@ class CostModel:
         )
         self._base_shape = shape
         self.by_shape[shape] = self._base
+        self.company.clear()
         self._lengths = None
 
     def learn_more(self, measured: Mapping[int, float], shape: object, tried: bool = True) -> None:
@@ -117,7 +122,7 @@ class CostModel:
     def set_limit(self, rows: int) -> None:
         """The most rows that batches may have."""
         self._limit = rows
-        for curve in self.by_shape.values():
+        for curve in (*self.by_shape.values(), *self.company.values()):
             curve.set_limit(rows)
 
     def curves(self) -> list[tuple[object, Curve]]:
@@ -150,6 +155,9 @@ class CostModel:
         weight = COMPANY_WEIGHTS[company]
         if company:
             if company == BESIDE and curve is not None:
+                if shape not in self.company:
+                    self.company[shape] = curve.doubted()
+                self.company[shape].observe(rows, ns)
                 ratio = min(ns / curve.predict(rows), BESIDE_MOST)
                 self.beside = max(1.0, self.beside + (ratio - self.beside) * BESIDE_WEIGHT)
                 ns = int(ns / self.beside)
@@ -192,7 +200,9 @@ class CostModel:
             curve = Curve(points, self._limit, self._overhead_ns, tried=False)
         if len(self.by_shape) >= SHAPES_KEPT:
             # The one that was learned from the longest ago, which comes first.
-            del self.by_shape[next(key for key in self.by_shape if key != self._base_shape)]
+            oldest = next(key for key in self.by_shape if key != self._base_shape)
+            del self.by_shape[oldest]
+            self.company.pop(oldest, None)
         self.by_shape[shape] = curve
         self._lengths = None
         return curve

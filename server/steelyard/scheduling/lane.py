@@ -158,9 +158,13 @@ class Lane(Waiting):
             return None
         levels = self._groups[group]
         limit = self._departing_rows(levels) if self.policy.preferred else self.limit_rows
-        curve = self.cost.by_shape.get(group)
+        company = self.cost.company.get(group) if in_company else None
+        curve = company or self.cost.by_shape.get(group)
         if curve is not None and (idle > 1 or not curve.greedy or now_ns < self.deadlines_until_ns):
-            limit = self._best_rows(levels, curve, limit, now_ns, idle, in_company)
+            beside = self.cost.beside if company is None else 1.0
+            limit = self._best_rows(
+                levels, curve, limit, now_ns, idle, in_company and company is None, beside
+            )
         tickets: list[Ticket] = []
         rows = 0
         full = False
@@ -202,8 +206,13 @@ class Lane(Waiting):
         now_ns: int,
         idle: int,
         in_company: bool,
+        beside: float,
     ) -> int:
-        """Rows of the first tickets, in order, that are best run together, at most `limit`."""
+        """Rows of the first tickets, in order, that are best run together, at most `limit`.
+
+        in_company: whether others go on, of which nothing is in the curve. beside: what runs take longer by others than
+        the curve says.
+        """
         tickets: list[Ticket] = []
         waiting = 0
         most = limit * max(idle, 2)
@@ -218,9 +227,7 @@ class Lane(Waiting):
             return limit
         target = limit
         if not self.policy.preferred:
-            target = min(
-                limit, curve.share(waiting, idle, self.cost.beside) if idle > 1 else curve.first(waiting)
-            )
+            target = min(limit, curve.share(waiting, idle, beside) if idle > 1 else curve.first(waiting))
         alone_by_ns = now_ns + int(self.expected_ns(curve, tickets[0].rows, in_company))
         rows = best = 0
         earliest = NEVER_NS
