@@ -54,6 +54,9 @@ def plan(const int64_t[::1] sizes not None, const double[::1] live not None, int
         may[rows] = cost <= least * (1 + within)
         if cost < least:
             least = cost
+    if whole[1] <= least * (1 + within):
+        for rows in range(2, limit + 1):
+            may[rows] = 0
     for place in range(count - 1, -1, -1):
         if sizes[place] <= limit and may[sizes[place]]:
             cut_rows[cuts] = <int>sizes[place]

@@ -13,9 +13,13 @@ from steelyard.scheduling.kept_costs import SHAPES_KEPT
 from steelyard.scheduling.plan import plan as plain
 
 costs = st.dictionaries(st.integers(1, 300), st.floats(1.0, 1e12), min_size=1, max_size=40)
+# By the row the same, but for some per cent: where it is decided whether batches pay at all.
+alike = st.dictionaries(st.integers(1, 64), st.floats(0.97, 1.03), max_size=20).map(
+    lambda shares: {1: 1e6} | {rows: rows * share * 1e6 for rows, share in shares.items()}
+)
 
 
-@given(costs, st.integers(1, 256), st.floats(0, 1e9), st.sampled_from((0.0, EFFICIENT_WITHIN, 0.5)))
+@given(costs | alike, st.integers(1, 256), st.floats(0, 1e9), st.sampled_from((0.0, EFFICIENT_WITHIN, 0.5)))
 def test_the_native_plan_is_that_of_its_twin(
     by_rows: dict[int, float], limit: int, overhead_ns: float, within: float
 ) -> None:
@@ -23,6 +27,15 @@ def test_the_native_plan_is_that_of_its_twin(
     live = [by_rows[rows] for rows in sizes]
     found = native(array("q", sizes), array("d", live), limit, overhead_ns, within)
     assert found == plain(sizes, live, limit, overhead_ns, within)
+
+
+def test_where_single_rows_are_as_cheap_as_any_none_run_together() -> None:
+    alone = plain([1, 2, 8], [1e6, 2.01e6, 7.95e6], 8, 0.0, 0.01)
+    assert list(alone[1]) == [1, 1, 0, 0, 0, 0, 0, 0, 0]
+    assert set(alone[2][1:]) == {1}
+    saving = plain([1, 2, 8], [1e6, 2.01e6, 7.9e6], 8, 0.0, 0.01)
+    assert saving[2][8] == 8
+    assert plain([1, 2, 8], [1e6, 2.01e6, 7.95e6], 8, 1e5, 0.01)[2][8] == 8
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,10 @@ from collections.abc import Iterable
 
 from steelyard._native.batch import plan
 
-# A size counts as efficient while its cost per row is within this share of the best smaller one: less than the
-# noise of a shared machine, more than what a larger batch saves elsewhere (fewer hand-overs). Rows that wait are cut
-# otherwise than greedily only where that saves more than this.
-EFFICIENT_WITHIN = 0.03
+# A size counts as efficient while its cost per row is within this share of the best smaller one: what the figures of a
+# shared machine, each the lower fifth of many, still differ by. Rows that wait are cut otherwise than greedily only
+# where that saves more than this, and are put together at all only where that does.
+EFFICIENT_WITHIN = 0.01
 
 # Sizes up to this are learned one by one, larger ones by powers of two: a curve has at most some 150 points.
 EXACT_ROWS = 128

@@ -11,7 +11,8 @@ def plan(
     wait, up to twice `limit`, how many to run first and what all of them cost, one run after another.
 
     sizes: rows, ascending, at least 1; live: nanoseconds of each. overhead_ns: what each run costs beside. within: what
-    counts as no dearer, and as no saving, as a share. Raises ValueError.
+    counts as no dearer, and as no saving, as a share. Where one row alone is as cheap as any by that, none is run with
+    others: nobody waits for what saves nothing. Raises ValueError.
     """
     if not sizes or len(live) != len(sizes) or sizes[0] < 1 or limit < 1:
         raise ValueError(
@@ -25,6 +26,8 @@ def plan(
         per_row = whole[rows] / rows
         allowed[rows] = per_row <= least * (1 + within)
         least = min(least, per_row)
+    if whole[1] <= least * (1 + within):
+        allowed[2:] = [False] * (limit - 1)
     cuts = [rows for rows in reversed(sizes) if rows <= limit and allowed[rows]]
     if sizes[0] != 1:
         cuts.append(1)
