@@ -100,12 +100,12 @@ def _of_manifests(repository: Path | None, decision: Decision) -> Standing:
     def unknown(why: str) -> Standing:
         return Standing({}, why, {}, why)
 
+    if repository is None:
+        return unknown("no event holds it, and no repository is known: --repository")
     # A tenth of a second of imports, which most decisions do without.
     from steelyard.models.manifest import MODEL_MANIFEST, read_model_manifest
     from steelyard.models.version_manifest import VERSION_MANIFEST, read_version_manifest
 
-    if repository is None:
-        return unknown("no event holds it, and no repository is known: --repository")
     if name_problem(decision.model) or not (repository / decision.model).is_dir():
         return unknown(f"no event holds it, and {repository} has no such model now")
     model = repository / decision.model

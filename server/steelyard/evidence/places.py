@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from steelyard.errors import EvidenceError
+from steelyard.evidence.batch import blobs
 
 Values = Sequence[bytes] | Sequence[str] | Sequence[int]
 """Ascending; of an id its 16 bytes."""
@@ -31,8 +32,8 @@ def places_of(path: Path, column: str, values: Values) -> Iterator[tuple[int, li
                     continue
                 found = file.read_row_group(group, columns=[column])[column].combine_chunks()
                 stored = found.storage if isinstance(found, pa.ExtensionArray) else found
-                there = pc.is_in(stored, value_set=pa.array(among, stored.type))
-                places = np.flatnonzero(there.to_numpy(zero_copy_only=False)).tolist()
+                there = pc.is_in(stored, value_set=_array(among))
+                places = pc.indices_nonzero(there).to_pylist()
                 if places:
                     yield group, places
     except (OSError, pa.ArrowException, ValueError) as error:
@@ -43,7 +44,7 @@ def rows_at(path: Path, group: int, places: Sequence[int], columns: list[str] | 
     """Rows of a row group, with all columns or some. Raises EvidenceError where the file cannot be read."""
     try:
         with pq.ParquetFile(path) as file:
-            return file.read_row_group(group, columns=columns).take(pa.array(places, pa.int64()))
+            return file.read_row_group(group, columns=columns).take(_array(places))
     except (OSError, pa.ArrowException) as error:
         raise EvidenceError(f"{path}: cannot be read: {error}") from None
 
@@ -57,3 +58,14 @@ def _possible(wanted: Sequence[Any], statistics: Any) -> Sequence[Any]:
     if not wanted or isinstance(wanted[0], str) or type(least) is not type(wanted[0]):
         return wanted
     return wanted[bisect_left(wanted, least) : bisect_right(wanted, greatest)]
+
+
+def _array(values: Values) -> pa.Array:
+    """From their bytes: to make an array of a list, Arrow imports pandas where that is there, to ask whether it is one
+    of its own, which takes longer than most reading."""
+    texts = [value.encode() for value in values if isinstance(value, str)]
+    if texts:
+        return blobs(texts, pa.string())
+    ids = b"".join(value for value in values if isinstance(value, bytes))
+    kind, held = (pa.binary(16), ids) if ids else (pa.int64(), np.array(values, np.int64))
+    return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(held)])
