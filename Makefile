@@ -16,9 +16,10 @@ NATIVE := $(wildcard native/*.pyx native/*.pxi native/*.h server/steelyard/_nati
 # Hundreds of processes are started: each reads its modules compiled, whatever the caller's environment says of that.
 unexport PYTHONDONTWRITEBYTECODE
 
-# Two at a time. Each begins with its half of the tests, in order, and takes from the other's end when it is done: a
-# server that the tests of a module share is started once, and neither waits for the other's last module.
-PYTEST = $(BIN)/python -m pytest -n 2 --dist worksteal
+# Three at a time on two cores, since tests wait much of their time. Each begins with its share of the tests, in order, and
+# takes from the others' ends when it is done: a server that the tests of a module share is started once, and none waits
+# for another's last module.
+PYTEST = $(BIN)/python -m pytest -n 3 --dist worksteal
 
 # What extras need, without the project itself, which is there and would be built anew.
 install = $(BIN)/python .ci/extras.py $(1) > $(VENV)/extras.txt && $(BIN)/python -m pip install -q -r $(VENV)/extras.txt
