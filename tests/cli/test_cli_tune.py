@@ -2,9 +2,12 @@
 
 import json
 import math
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from steelyard.cli.main import main
@@ -87,3 +90,21 @@ def test_the_choice_and_its_evidence_are_written(tmp_path: Path, capsys: pytest.
     assert evidence["chosen_at"]["p99_ms"] <= 2000
     assert (tmp_path / "m" / "tune.svg").read_text().startswith("<svg")
     assert main(["check", str(tmp_path)]) == 0
+
+
+def test_whoever_ends_it_ends_its_server_and_reads_no_traceback(tmp_path: Path) -> None:
+    put(tmp_path, "m", 1, linear(1))
+    program = "import sys; from steelyard.cli.main import main; sys.exit(main())"
+    command = [sys.executable, "-c", program, "tune", "m", "--p99", "20ms", "--repository", str(tmp_path)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as running:
+        assert running.stderr is not None
+        told = ""
+        while "as it is served now" not in told and (line := running.stderr.readline()):
+            told += line
+        serving = psutil.Process(running.pid).children(recursive=True)
+        running.terminate()
+        told += running.stderr.read()
+        assert running.wait() == 130
+    assert "Traceback" not in told, told
+    assert serving
+    assert not [process for process in serving if process.is_running()]

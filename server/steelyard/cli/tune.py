@@ -123,8 +123,8 @@ def tune(
         assert file is not None
         return _inputs(file, model, metadata, limit)
 
-    # Whoever ends the command ends its server with it.
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Whoever ends the command ends its server with it: as Ctrl-C does, which the event loop takes between two calls.
+    before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         tuned = run(
             settings.repository,

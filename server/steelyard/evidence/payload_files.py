@@ -255,7 +255,10 @@ def find_all(data: Path, wanted: str) -> list[Entry]:
                 damage.append(str(error))
     if not found:
         but = f"; damaged: {'; '.join(damage[:8])}" if damage else ""
-        raise EvidenceError(f"no payload of decision {wanted[:128]!r} is kept in {data / PAYLOADS}{but}")
+        raise EvidenceError(
+            f"no payload of decision {wanted[:128]!r} is kept in {data / PAYLOADS}: [evidence.capture] in model.toml says "
+            f"of which requests one is{but}"
+        )
     return found
 
 
