@@ -95,6 +95,25 @@ def test_a_file_over_which_its_reader_ends_or_stays_is_damaged(
         ParquetSegments(data).examined(name)
 
 
+def test_feedback_is_erased_by_its_decision_and_told_where_records_cannot_say_whose_it_is(
+    data: Path, capfd
+) -> None:
+    said = ["--source", "sales", "--data", str(data)]
+    assert run(capfd, "feedback", "add", ID, "--value", "1", *said)[0] == 0
+    (path,) = (file.path for file in sealed_files(data))
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    why = ["--reason", "asked for", "--data", str(data)]
+    for wanted in (["--key", "customer-17"], ["--decision", "order-7"]):
+        code, _, error = run(capfd, "journal", "erase", *wanted, *why)
+        assert code == 1
+        assert "0 erased, but not all could be read or overwritten: feedback: " in json.loads(error)["error"]
+    assert run(capfd, "journal", "erase", "--decision", ID, *why)[:2] == (0, {"erased": [ID]})
+    code, _, error = run(capfd, "journal", "erase", "--decision", ID, *why)
+    assert (code, "no payload of decision" in error) == (1, True)
+    # Nothing is left that could be anybody's.
+    assert run(capfd, "journal", "erase", "--key", "customer-17", *why)[:2] == (0, {"erased": []})
+
+
 def test_files_that_the_ledger_does_not_name_are_told_and_not_proven(
     data: Path, tmp_path: Path, capfd
 ) -> None:

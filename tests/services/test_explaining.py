@@ -269,6 +269,29 @@ def test_feedback_that_came_later_is_shown_with_how_late(
     assert told(server.data, "explain", again)["feedback"] == []
 
 
+def test_an_erasure_reaches_feedback_by_decision_by_request_and_by_key(server: Server, asker: Asker) -> None:
+    key = {"steelyard_key": "customer-17"}
+    by_id, kept = decided(asker, "owned"), decided(asker, "owned")
+    named = decided(asker, "plain", id="order-9")
+    keyed = [decided(asker, model, parameters=key) for model in ("owned", "plain")]
+    for decision in (by_id, kept, named, *keyed):
+        explained(server, decision)
+        told(server.data, "feedback", "add", decision, "--value", '"Ann Example"', "--source", "sales")
+    for flag, wanted, erased in (
+        ("--decision", by_id, [by_id]),
+        ("--decision", "order-9", [named]),
+        ("--key", "customer-17", keyed),
+    ):
+        found = told(server.data, "journal", "erase", flag, wanted, "--reason", "asked for")
+        assert sorted(found["erased"]) == sorted(erased)
+        for decision in erased:
+            assert told(server.data, "explain", decision)["feedback"] == []
+    assert [one["value"] for one in told(server.data, "explain", kept)["feedback"]] == ["Ann Example"]
+    events = told(server.data, "history", "owned")["events"]
+    said = [event["details"] for event in events if event["kind"] == "payload.erased"]
+    assert [(one["by"], one["decisions"]) for one in said] == [("decision", [by_id]), ("key", [keyed[0]])]
+
+
 def test_a_caller_that_heard_something_else_than_what_is_recorded_is_noted(
     server: Server, asker: Asker
 ) -> None:
