@@ -180,6 +180,14 @@ class Settings(BaseModel):
         allow_inf_nan=False,
         description="Seconds between two audits of all that is recorded; 0: only when somebody asks for one.",
     )
+    # As long as decisions are kept by default: a label is worth little without what it is of.
+    feedback_retention_days: float = Field(
+        default=400.0,
+        gt=0,
+        le=36_525,
+        allow_inf_nan=False,
+        description="Feedback that came longer ago than this is removed.",
+    )
     reflection: bool = Field(default=True, description="Whether gRPC reflection is served.")
 
     # What follows bounds the http2 front; each default is explained where `rpc.limits` and `Patience` define it.

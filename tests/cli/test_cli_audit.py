@@ -1,5 +1,6 @@
 """`steelyard audit` with a real server, running and stopped."""
 
+import io
 import json
 import os
 import pwd
@@ -48,7 +49,7 @@ def test_what_a_server_did_is_verified_proven_and_bundled(server: Server, tmp_pa
 
     def verified() -> dict[str, Any]:
         code, found = run(capsys, "audit", "verify", *data)
-        assert (code, found["ok"]) == (0, True), found
+        assert (code, found["ok"]) == (3, True), found
         return found
 
     found = eventually(lambda: (found := verified())["waiting_events"] == 0 and found)
@@ -64,7 +65,7 @@ def test_what_a_server_did_is_verified_proven_and_bundled(server: Server, tmp_pa
     told = run(capsys, "history", "--limit", "10000", *data)[1]["events"]
     count = len(told)
     (safe,) = [event["sequence"] for event in told if event["reason"] == "to be safe"]
-    assert (code, found["events"], found["size"], found["waiting_events"]) == (0, count, count, 0)
+    assert (code, found["events"], found["size"], found["waiting_events"]) == (3, count, count, 0)
     # By the key that lies there, anybody may have signed.
     assert found["outcome"] == "consistent; signer unknown"
     code, known = run(capsys, "audit", "verify", "--key", found["key"], *data)
@@ -97,7 +98,8 @@ def test_what_a_server_did_is_verified_proven_and_bundled(server: Server, tmp_pa
     assert run(capsys, "audit", "key", str(key), "--name", "w1")[0] == 0
     signed = run(capsys, "audit", "witness", "--witness-key", str(key), "--seen", str(tmp_path / "w"), *data)
     assert (signed[0], signed[1]["size"]) == (0, count)
-    assert run(capsys, "audit", "verify", "--seen", str(tmp_path / "w"), *data)[0] == 0
+    known_key = ["--key", found["key"]]
+    assert run(capsys, "audit", "verify", "--seen", str(tmp_path / "w"), *known_key, *data)[0] == 0
 
     events = server.data / "events.log"
     content = events.read_bytes()
@@ -121,6 +123,42 @@ def test_what_a_server_did_is_verified_proven_and_bundled(server: Server, tmp_pa
     eventually(lambda: refused.process.poll() is not None)
     assert refused.stop() == 1
     assert "only its owner can read" in refused.output()
+
+
+def ended(*command: str) -> tuple[int, str]:
+    """The exit code and the outcome of a process; empty where it was used wrongly."""
+    done = subprocess.run([sys.executable, *command, "--json"], capture_output=True, text=True)
+    return done.returncode, json.loads(done.stdout)["outcome"] if done.stdout else ""
+
+
+def test_audit_and_verifier_end_alike_where_they_find_the_same(server: Server, tmp_path: Path) -> None:
+    data = ["--data", str(server.data)]
+    bundle = str(tmp_path / "prices.zip")
+    repository = ["--repository", str(tmp_path / "models")]
+    assert main(["audit", "bundle", "--model", "prices", "--output", bundle, *repository, *data]) == 0
+    assert server.stop() == 0
+    key = (server.data / "keys" / "log.key.pub").read_text().strip()
+    other = str(make_key(tmp_path / "other.key", verifier.ED25519, key.partition("+")[0]).key)
+    audit = ["-m", "steelyard.cli.main", "audit", "verify", *data]
+    auditor = [str(verifier.__file__), bundle]
+    for options, expected in (
+        (["--key", key], (0, "verified")),
+        ([], (3, "consistent; signer unknown")),
+        (["--key", other], (1, "wrong")),
+        (["--key", "no-key"], (2, "")),
+    ):
+        assert ended(*audit, *options) == ended(*auditor, *options) == expected
+    # What was changed is wrong, whoever signed it.
+    events = server.data / "events.log"
+    events.write_bytes(events.read_bytes().replace(b'"reason"', b'"season"', 1))
+    whole = zipfile.ZipFile(io.BytesIO(Path(bundle).read_bytes()))
+    with zipfile.ZipFile(bundle, "w") as changed:
+        for name in whole.namelist():
+            content = whole.read(name)
+            is_event = name.startswith("events/")
+            changed.writestr(name, content.replace(b'"reason"', b'"season"') if is_event else content)
+    for options in (["--key", key], []):
+        assert ended(*audit, *options) == ended(*auditor, *options) == (1, "wrong")
 
 
 def test_who_acts_is_what_the_kernel_says_beside_what_they_say(server: Server, capsys) -> None:

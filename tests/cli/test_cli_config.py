@@ -65,6 +65,7 @@ FLAGS = {
     "journal_segment_age_s": ("5", 5.0),
     "journal_commit_interval_ms": ("2", 2.0),
     "audit_interval_s": ("3600", 3600.0),
+    "feedback_retention_days": ("30", 30.0),
     "inline_threshold_us": ("0", 0),
     "reflection": (None, True),
     "max_connections": ("10", 10),

@@ -9,8 +9,15 @@ import pytest
 
 from steelyard.clock import ManualClock
 from steelyard.errors import EvidenceError, InvalidRequest
-from steelyard.evidence import feedback
+from steelyard.evidence import feedback, feedback_removal
 from steelyard.evidence.feedback import DIRECTORY, FEEDBACK_FILE, add_feedback, feedback_of
+from steelyard.evidence.feedback_removal import (
+    MS_A_DAY,
+    decisions_with_feedback,
+    erase_feedback,
+    expire_feedback,
+)
+from tests.support.waiting import eventually
 
 ONE = uuid.UUID("01976f3e-2c1b-7a41-9a55-6f1d8e0c7b22")
 OTHER = uuid.UUID("01976f3e-2c1b-7a41-9a55-6f1d8e0c7b23")
@@ -23,6 +30,17 @@ from steelyard.clock import SystemClock
 from steelyard.evidence.feedback import add_feedback
 for number in range(200):
     add_feedback(Path(sys.argv[1]), uuid.UUID(sys.argv[2]), number, sys.argv[3], SystemClock())
+"""
+
+REPLACING = """
+import sys, uuid
+from pathlib import Path
+from steelyard.clock import SystemClock
+from steelyard.evidence.feedback import add_feedback
+from steelyard.evidence.feedback_removal import erase_feedback
+while True:
+    add_feedback(Path(sys.argv[1]), uuid.UUID(sys.argv[2]), 0, "sales", SystemClock())
+    erase_feedback(Path(sys.argv[1]), {sys.argv[2]})
 """
 
 
@@ -82,3 +100,111 @@ def test_processes_that_append_at_the_same_time_lose_nothing(tmp_path: Path) -> 
     for source in ("sales", "support"):
         assert [one.value for one in reading.feedback if one.source == source] == list(range(200))
     assert reading.damaged == 0
+
+
+def aged(data: Path, *days: float) -> Path:
+    """A line of each day, whose value is its number from 0 on."""
+    for number, day in enumerate(days):
+        at = ManualClock()
+        at.advance(int(day * MS_A_DAY * 1_000_000))
+        add_feedback(data, ONE, number, "sales", at)
+    return data / DIRECTORY / FEEDBACK_FILE
+
+
+def on_day(day: float) -> int:
+    return CLOCK.unix_ns() // 1_000_000 + int(day * MS_A_DAY)
+
+
+def test_what_is_too_old_is_removed_and_the_rest_stays_as_it_is(tmp_path: Path) -> None:
+    assert expire_feedback(tmp_path, 30, on_day(0)) == 0
+    path = aged(tmp_path, 0, 1, 10, 20)
+    whole = path.read_bytes()
+    assert expire_feedback(tmp_path, 30, on_day(30)) == 0
+    # Within the hour it is not written anew again.
+    assert expire_feedback(tmp_path, 30, on_day(30.03)) == 0
+    assert path.read_bytes() == whole
+    assert expire_feedback(tmp_path, 30, on_day(32)) == 2
+    assert values(tmp_path) == [2, 3]
+    assert whole.endswith(path.read_bytes())
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert expire_feedback(tmp_path, 30, on_day(90)) == 2
+    assert (values(tmp_path), path.read_bytes()) == ([], b"")
+    add_feedback(tmp_path, ONE, "new", "sales", CLOCK)
+    assert values(tmp_path) == ["new"]
+
+
+def test_damaged_lines_go_with_older_ones_and_a_time_to_come_keeps_what_is_behind_it(tmp_path: Path) -> None:
+    path = aged(tmp_path, 0, 1, 2, 3)
+    lines = path.read_bytes().splitlines(keepends=True)
+    lines[0] = lines[0].replace(b"sales", b"Sales")
+    lines[2] = lines[2].replace(b"sales", b"Sales")
+    path.write_bytes(b"".join(lines))
+    assert expire_feedback(tmp_path, 30, on_day(32.5)) == 2
+    assert (values(tmp_path), feedback_of(tmp_path, str(ONE)).damaged) == ([3], 1)
+    path.unlink()
+    aged(tmp_path, 0, 1000, 1)
+    assert expire_feedback(tmp_path, 30, on_day(50)) == 1
+    assert values(tmp_path) == [1, 2]
+
+
+def test_what_is_erased_is_overwritten_and_what_names_it_elsewhere_stays(tmp_path: Path) -> None:
+    assert erase_feedback(tmp_path, {str(ONE)}) == []
+    path = aged(tmp_path, 0, 0)
+    add_feedback(tmp_path, OTHER, {"see": str(ONE)}, "sales", CLOCK)
+    add_feedback(tmp_path, ONE, "damaged", "sales", CLOCK)
+    path.write_bytes(path.read_bytes().replace(b'"damaged"', b'"demaged"'))
+    left = path.with_name(f"{FEEDBACK_FILE}.new")
+    left.write_bytes(path.read_bytes())
+    assert decisions_with_feedback(tmp_path) == {str(ONE), str(OTHER)}
+    with path.open("rb") as before:
+        assert erase_feedback(tmp_path, {str(ONE)}) == [str(ONE)]
+        content = before.read()
+    assert content.count(str(ONE).encode()) == 1
+    assert len(content.replace(b"\0", b"")) == path.stat().st_size
+    assert not left.exists()
+    assert feedback_of(tmp_path, str(ONE)).damaged == 0
+    assert (values(tmp_path), values(tmp_path, OTHER)) == ([], [{"see": str(ONE)}])
+    assert erase_feedback(tmp_path, {str(ONE)}) == []
+
+
+def test_what_is_appended_while_the_file_is_replaced_is_not_lost(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", ADDING, str(tmp_path), str(ONE)]
+    both = [subprocess.Popen([*command, source]) for source in ("sales", "support")]
+    replaced = 0
+    while any(one.poll() is None for one in both):
+        add_feedback(tmp_path, OTHER, "to be erased", "sales", CLOCK)
+        replaced += len(erase_feedback(tmp_path, {str(OTHER)}))
+    assert replaced
+    assert [one.returncode for one in both] == [0, 0]
+    reading = feedback_of(tmp_path, str(ONE))
+    for source in ("sales", "support"):
+        assert [one.value for one in reading.feedback if one.source == source] == list(range(200))
+    assert (reading.damaged, values(tmp_path, OTHER)) == (0, [])
+
+
+def test_one_that_is_killed_while_it_replaces_the_file_leaves_it_whole(tmp_path: Path) -> None:
+    path = aged(tmp_path, *range(50))
+    for _ in range(5):
+        before = path.stat().st_ino
+        process = subprocess.Popen([sys.executable, "-c", REPLACING, str(tmp_path), str(OTHER)])
+        eventually(lambda before=before: path.stat().st_ino != before)
+        process.kill()
+        process.wait()
+        assert (values(tmp_path), feedback_of(tmp_path, str(ONE)).damaged) == (list(range(50)), 0)
+    assert erase_feedback(tmp_path, {str(OTHER)}) in ([], [str(OTHER)])
+    assert [one.name for one in path.parent.iterdir()] == [FEEDBACK_FILE]
+    add_feedback(tmp_path, ONE, 50, "sales", CLOCK)
+    assert values(tmp_path) == list(range(51))
+
+
+def test_a_file_that_is_another_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = aged(tmp_path, 0, 1)
+    whole = path.read_bytes()
+    monkeypatch.setattr(feedback_removal, "MAX_FILE_BYTES", 100)
+    for remove in (
+        lambda: expire_feedback(tmp_path, 1, on_day(9)),
+        lambda: erase_feedback(tmp_path, {str(ONE)}),
+    ):
+        with pytest.raises(EvidenceError, match=f"expected at most 100 bytes, it has {len(whole)}"):
+            remove()
+    assert path.read_bytes() == whole

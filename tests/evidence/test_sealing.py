@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from steelyard.errors import EvidenceError, InvalidRequest
+from steelyard.evidence import search
 from steelyard.evidence.frames import Gap
 from steelyard.evidence.ledger import LEDGER_FILE, SEALED_DIRECTORY, Sealed, read_ledger
 from steelyard.evidence.lookup import Lookup
@@ -18,7 +19,7 @@ from steelyard.evidence.record import pack
 from steelyard.evidence.retention import HOUR_NS, NS_A_DAY, remove_old
 from steelyard.evidence.sealed_file import read_records
 from steelyard.evidence.sealing import Sealing, Unsealed
-from steelyard.evidence.search import Asked, ask, decisions
+from steelyard.evidence.search import Asked, ask, decisions, models_of
 from steelyard.evidence.store import sealed_files
 from tests.evidence import journals
 from tests.evidence.journals import START_NS, decision, packed, write
@@ -252,3 +253,19 @@ def test_the_leaf_hash_is_over_the_record_that_was_written(tmp_path: Path) -> No
     leaves = [hashlib.sha256(b"\0" + one).digest() for part in read_records(path) for one in part.to_list()]
     assert leaves == [hashlib.sha256(b"\0" + record).digest() for record in records]
     assert json.loads(json.dumps(sealed.to_json() if isinstance(sealed, Sealed) else {}))["notes"] == 0
+
+
+def test_decisions_of_a_key_are_found_among_others_page_by_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "_PAGE_ROWS", 30)
+    key = "Ann's"
+    write(tmp_path, packed(*range(100), key=key) + packed(*range(100, 150)))
+    list(Sealing(tmp_path).all_closed())
+    write(tmp_path, packed(*range(200, 220), key=key, model="loans"), 2)
+    ids = [decision(number).decision_id for number in (0, 5, 30, 99, 120, 210)]
+    found = models_of(tmp_path, "key", key, set(ids))
+    assert found == {**dict.fromkeys(ids[:4], "prices"), ids[5]: "loans"}
+    assert models_of(tmp_path, "decision_id", ids[4], set(ids)) == {ids[4]: "prices"}
+    assert models_of(tmp_path, "request_id", "order-5", set(ids)) == {ids[1]: "prices"}
+    assert models_of(tmp_path, "request_id", "order-5", set()) == {}

@@ -3,6 +3,8 @@
 import itertools
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from click.testing import CliRunner
 
 from steelyard.cli.main import commands, main
 from steelyard.evidence.log import EVENTS_FILE
+from tests.models.test_signature import Signing, pem
 from tests.services.test_capture import PEOPLE, WHOLE, person
 from tests.support import models
 from tests.support.asking import Asker, request
@@ -37,6 +40,7 @@ source = "y"
 steps = [{ step = "softmax" }, { step = "argmax" }]
 """
 )
+ALL_VERSIONS = "[serving]\nversions = { all = true }\n"
 LINEAGE = '[lineage]\ncode_revision = "4f2a"\ntraining_command = "make train"\n'
 
 
@@ -76,8 +80,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     models.put(repository, "secret", people, 1, WHOLE + 'masks = ["best"]\n', STEPS)
     models.put(repository, "plain", models.scaled(2.0), 1, WHOLE)
     models.put(repository, "careful", models.scaled(2.0), 1, '[evidence]\nmode = "required"\n')
+    ann = Signing()
+    signers = root / "signers"
+    signers.mkdir()
+    (signers / "ann.pem").write_bytes(pem(ann.key.public_key()))
+    models.put(repository, "signed", models.scaled(2.0), 1)
+    ann.sign(models.put(repository, "signed", models.scaled(3.0), 2, ALL_VERSIONS))
     # Longer than the caller of `careful` has patience: its answer waits for its record.
-    server = Server(repository, root / "log", journal_commit_interval_ms=1000)
+    server = Server(repository, root / "log", journal_commit_interval_ms=1000, model_signers=str(signers))
     try:
         yield server.wait_ready()
     finally:
@@ -114,6 +124,23 @@ def test_owner_and_lineage_are_those_of_the_moment(server: Server, asker: Asker,
     page = shown(server.data, "explain", first)
     assert "owner then    owner Risk, purpose quotes, retire_on 2100-01-31\n" in page
     assert "owner now     owner Pricing in the place of Risk\n" in page
+
+
+def test_who_signed_a_model_is_in_the_record_of_what_it_answered(
+    server: Server, asker: Asker, tmp_path: Path
+) -> None:
+    explain = [sys.executable, "-m", "steelyard.cli.main", "explain", "--data", str(server.data)]
+    for version, signer in (("2", "ann"), ("1", "")):
+        decision = decided(asker, "signed", version=version)
+        explained(server, decision)
+        # The record says it, not the files of today.
+        for more in ([], ["--repository", str(tmp_path)]):
+            done = subprocess.run([*explain, decision, "--json", *more], capture_output=True, check=True)
+            found = json.loads(done.stdout)["decision"]
+            assert (found["model"], found["version"], found["signer"]) == ("signed", int(version), signer)
+        assert (" as primary, signed by ann\n" in shown(server.data, "explain", decision)) == (
+            signer == "ann"
+        )
 
 
 def test_a_model_that_nobody_owned_then_is_said_to_be_nobodys(server: Server, asker: Asker) -> None:
@@ -240,6 +267,29 @@ def test_feedback_that_came_later_is_shown_with_how_late(
         assert main([*add, again, "--value", value]) == 2
         assert f"--value: expected JSON, got '{value}'" in capsys.readouterr().err
     assert told(server.data, "explain", again)["feedback"] == []
+
+
+def test_an_erasure_reaches_feedback_by_decision_by_request_and_by_key(server: Server, asker: Asker) -> None:
+    key = {"steelyard_key": "customer-17"}
+    by_id, kept = decided(asker, "owned"), decided(asker, "owned")
+    named = decided(asker, "plain", id="order-9")
+    keyed = [decided(asker, model, parameters=key) for model in ("owned", "plain")]
+    for decision in (by_id, kept, named, *keyed):
+        explained(server, decision)
+        told(server.data, "feedback", "add", decision, "--value", '"Ann Example"', "--source", "sales")
+    for flag, wanted, erased in (
+        ("--decision", by_id, [by_id]),
+        ("--decision", "order-9", [named]),
+        ("--key", "customer-17", keyed),
+    ):
+        found = told(server.data, "journal", "erase", flag, wanted, "--reason", "asked for")
+        assert sorted(found["erased"]) == sorted(erased)
+        for decision in erased:
+            assert told(server.data, "explain", decision)["feedback"] == []
+    assert [one["value"] for one in told(server.data, "explain", kept)["feedback"]] == ["Ann Example"]
+    events = told(server.data, "history", "owned")["events"]
+    said = [event["details"] for event in events if event["kind"] == "payload.erased"]
+    assert [(one["by"], one["decisions"]) for one in said] == [("decision", [by_id]), ("key", [keyed[0]])]
 
 
 def test_a_caller_that_heard_something_else_than_what_is_recorded_is_noted(

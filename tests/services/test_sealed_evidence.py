@@ -36,6 +36,11 @@ def ask(server: Server, *arguments: str, code: int = 0) -> Any:
     return json.loads(done.stdout)
 
 
+def audited(server: Server) -> Any:
+    """What an audit finds where nothing is wrong, by the key that lies there."""
+    return ask(server, "audit", "verify", code=3)
+
+
 def verified(file: Path, key: str) -> str:
     done = subprocess.run(
         [sys.executable, verifier.__file__, str(file), "--key", key], capture_output=True, text=True
@@ -66,14 +71,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def test_a_decision_is_sealed_proven_and_bundled(server: Server, tmp_path: Path) -> None:
-    had = ask(server, "audit", "verify")["records"]
+    had = audited(server)["records"]
     with Asker(server.address) as asker:
         for number in range(20):
             asked = request("prices", ONES)
             asked.id = f"order-{number}"
             asker.call("ModelInfer", asked)
         asker.refused(request("nobody", ONES))
-    patiently(lambda: ask(server, "audit", "verify")["records"] == had + 21)
+    patiently(lambda: audited(server)["records"] == had + 21)
     # They are in the transparency log before they are in the ledger, and found there.
     patiently(lambda: ask(server, "journal", "status")["sealed"]["records"] >= 21)
     counted = ask(server, "journal", "status")
@@ -109,19 +114,19 @@ def test_a_decision_is_sealed_proven_and_bundled(server: Server, tmp_path: Path)
     seen = patiently(lambda: server.events("audit.fault"))
     assert seen[0]["where"] == str(path)
     path.write_bytes(whole)
-    assert ask(server, "audit", "verify")["ok"]
+    assert audited(server)["ok"]
 
 
 def test_what_retention_removes_is_an_event_and_no_fault(server: Server) -> None:
-    had = ask(server, "audit", "verify")["records"]
+    had = audited(server)["records"]
     with Asker(server.address) as asker:
         asker.call("ModelInfer", request("old", ONES))
-    before = patiently(lambda: (found := ask(server, "audit", "verify"))["records"] > had and found)
+    before = patiently(lambda: (found := audited(server))["records"] > had and found)
     manifest = server.repository / "old" / "model.toml"
     manifest.write_text("[evidence]\nretention_bytes = 1\n")
     # A new housekeeper looks after it at once.
     os.kill(server.events("housekeeper.started")[-1]["pid"], signal.SIGKILL)
-    after = patiently(lambda: (found := ask(server, "audit", "verify"))["expired"] and found)
+    after = patiently(lambda: (found := audited(server))["expired"] and found)
     assert (after["ok"], after["expired"], after["segments"]) == (True, 1, before["segments"] - 1)
     told = ask(server, "history", "old")["events"]
     (event,) = [event for event in told if event["kind"] == "segments.expired"]
@@ -132,13 +137,13 @@ def test_the_archive_of_a_version_says_which_files_its_decisions_are_in(server: 
     def sealed() -> int:
         return sum(file.summary.records for file in sealed_files(server.data) if file.summary.model == "two")
 
-    had = ask(server, "audit", "verify")["records"]
+    had = audited(server)["records"]
     with Asker(server.address) as asker:
         for version in "1", "2", "1", "2", "1":
             asker.call("ModelInfer", request("two", ONES, version=version))
     patiently(lambda: sealed() == 5)
     # In the transparency log as well.
-    patiently(lambda: ask(server, "audit", "verify")["records"] == had + 5)
+    patiently(lambda: audited(server)["records"] == had + 5)
     ask(server, "retire", "two/1", "--replacement", "2", "--grace-s", "0", "--reason", "replaced")
 
     def archived() -> Any:

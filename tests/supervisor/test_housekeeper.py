@@ -3,13 +3,16 @@
 import asyncio
 import logging
 import signal
+import uuid
 from pathlib import Path
 
 import psutil
 import pytest
 
+from steelyard.clock import ManualClock, SystemClock
 from steelyard.config import Settings
 from steelyard.errors import EvidenceError
+from steelyard.evidence.feedback import add_feedback, feedback_of
 from steelyard.supervisor import housekeeper
 from steelyard.supervisor.housekeeper_main import Housekeeping
 from tests.support.waiting import until
@@ -49,6 +52,23 @@ async def test_one_that_has_begun_nothing_is_not_waited_for(
     await running
     assert place.restarts == 0
     assert not process.is_running()
+
+
+async def test_feedback_that_is_too_old_is_removed(tmp_path: Path) -> None:
+    one = uuid.UUID("01976f3e-2c1b-7a41-9a55-6f1d8e0c7b22")
+    data = tmp_path / "data"
+    data.mkdir()
+    # As long ago as the clock of tests, and just now.
+    add_feedback(data, one, "old", "sales", ManualClock())
+    add_feedback(data, one, "new", "sales", SystemClock())
+    work = Housekeeping(Settings(repository=tmp_path, data=data, feedback_retention_days=30.0), [])
+    running = asyncio.ensure_future(asyncio.to_thread(work.run))
+    try:
+        await until(lambda: [said.value for said in feedback_of(data, str(one)).feedback] == ["new"])
+    finally:
+        work.stopped.set()
+        await running
+    work.close()
 
 
 def test_two_never_work_on_one_directory(tmp_path: Path) -> None:

@@ -100,8 +100,8 @@ def verify(
     Whoever can write to the data directory can sign another log with another key and put that beside it: so what is
     found right is "verified" by --key alone, and "consistent; signer unknown" without.
 
-    The log's signatures, entries and tiles always, and the events and sealed segments of the time asked for. Ends with
-    exit code 1 where anything is wrong.
+    The log's signatures, entries and tiles always, and the events and sealed segments of the time asked for. Exit codes
+    are the verifier's: 0 verified, 1 wrong, 2 wrong usage, 3 consistent, and the signer unknown.
     """
     from steelyard.clock import SystemClock
     from steelyard.evidence.audit import Span
@@ -109,7 +109,7 @@ def verify(
     from steelyard.evidence.audited import keep_audit
     from steelyard.evidence.keys import public_path, read_public
     from steelyard.evidence.tlog import LogReader
-    from steelyard.evidence.verifier import CONSISTENT, VERIFIED, WRONG
+    from steelyard.evidence.verifier import CONSISTENT, EXIT_CODES, VERIFIED, WRONG
 
     settings, keys, log = _opened(config_file, flags)
     own = log.key
@@ -136,7 +136,7 @@ def verify(
         click.echo(f"signed by {log.key}")
         if outcome == CONSISTENT:
             click.echo("the key lies in the data directory: give the one that you keep elsewhere by --key")
-    return 0 if found.ok else 1
+    return EXIT_CODES[outcome]
 
 
 @audit.command(

@@ -116,9 +116,10 @@ def _print(document: dict[str, Any]) -> None:
         f"{ended}, status {decision['code']}, {decision['rows']} rows {decision['message']}".rstrip()
         + _heard(document["notes"]),
     )
+    signed = f", signed by {decision['signer']}" if decision["signer"] else ""
     _line(
         "model",
-        f"{decision['model']} version {decision['version']} {decision['digest']} as {decision['role']}",
+        f"{decision['model']} version {decision['version']} {decision['digest']} as {decision['role']}{signed}",
     )
     labels = ", ".join(document["labels"]) or "none that anybody set"
     _line("labels then", labels)

@@ -8,11 +8,11 @@ from typing import Any
 
 import click
 
-from steelyard.cli.evidence import need_extra
-from steelyard.cli.named import decisions_named
+from steelyard.cli.evidence import need_extra, warn_of_unlisted
 from steelyard.cli.output import json_option, print_json
 from steelyard.cli.settings import resolved, settings_options
 from steelyard.errors import Conflict
+from steelyard.evidence.apart import apart
 
 # Of decisions that one name stands for, so many are told.
 _TOLD = 5
@@ -58,12 +58,13 @@ def add(
     except (ValueError, RecursionError) as error:
         raise click.UsageError(f"--value: expected JSON, got {value[:80]!r}: {error}") from None
     directory = resolved(config_file, {"data": data}).settings.data
-    found = decisions_named(directory, name)
-    if len(found) > 1:
-        ids = ", ".join(one.decision.decision_id for one in found[:_TOLD])
-        raise Conflict(f"request {name!r} stands for {len(found)} decisions, name one by its id: {ids}")
-    decision_id = uuid.UUID(found[0].decision.decision_id)
-    added = add_feedback(directory, decision_id, known, source, SystemClock())
+    found = apart("steelyard.cli.reading:ids_named", directory, name)
+    warn_of_unlisted(found["unlisted"])
+    decision_id, *others = found["decisions"]
+    if others:
+        ids = ", ".join([decision_id, *others][:_TOLD])
+        raise Conflict(f"request {name!r} stands for {1 + len(others)} decisions, name one by its id: {ids}")
+    added = add_feedback(directory, uuid.UUID(decision_id), known, source, SystemClock())
     if as_json:
         print_json(asdict(added))
     else:

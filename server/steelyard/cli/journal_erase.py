@@ -1,4 +1,4 @@
-"""`steelyard journal erase`: captured requests and answers, gone for good."""
+"""`steelyard journal erase`: captured requests and answers, and feedback, gone for good."""
 
 import contextlib
 from pathlib import Path
@@ -30,7 +30,7 @@ def erase(
     data: Path | None,
     as_json: bool,
 ) -> None:
-    """Erase captured requests and answers, and the salts of their digests.
+    """Erase captured requests and answers, the salts of their digests, and feedback.
 
     What is recorded of the decisions stays, and so do the proofs of it: nothing in them says what was asked. That they
     were erased, by whom and why, is recorded as well. On a server that runs or has been stopped.
@@ -53,7 +53,7 @@ def erase(
     if as_json:
         print_json({"erased": decisions})
     else:
-        click.echo(f"{len(decisions)} payloads erased")
+        click.echo(f"what was kept of {len(decisions)} decisions is erased")
 
 
 def _stopped(where: Path, decision: str | None, key: str | None, reason: str) -> list[str]:

@@ -115,7 +115,8 @@ def commands() -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command that `arguments` (None: the process's) name; returns the exit code.
 
-    0: done. 1: it found what it looks for to be wrong, or a server refused. 2: wrong usage.
+    0: done. 1: it found what it looks for to be wrong, or a server refused. 2: wrong usage. 3: of `audit
+    verify` alone, right by a key of which nobody has said whose it is.
     """
     return status_of(commands, "steelyard", arguments)
 

@@ -9,6 +9,15 @@ if TYPE_CHECKING:
     from steelyard.evidence.search import Rows
 
 
+class Named(TypedDict):
+    """What a name stands for."""
+
+    decisions: list[str]
+    """Their ids, the last one first; at least one."""
+    unlisted: list[str]
+    """Files that the ledger does not name."""
+
+
 class Table(TypedDict):
     """The rows of a query."""
 
@@ -44,6 +53,14 @@ def explain_decision(data: Path, name: str, repository: Path | None) -> dict[str
     document["others"] = [one.decision.decision_id for one in others]
     document["unlisted"] = unlisted(data)
     return document
+
+
+def ids_named(data: Path, name: str) -> Named:
+    """The decisions of an id or of a request's name. Raises ModelNotFound where there is none."""
+    from steelyard.cli.named import decisions_named
+
+    ids = [one.decision.decision_id for one in decisions_named(data, name)]
+    return {"decisions": ids, "unlisted": unlisted(data)}
 
 
 def _table(data: Path, found: "Rows") -> Table:

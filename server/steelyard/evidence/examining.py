@@ -1,7 +1,5 @@
-"""Reads a sealed file that is not as it was sealed, in a process of its own: what is in it, where it is damaged."""
+"""What is in a sealed file that is not as it was sealed, or where it is damaged; called in a process apart."""
 
-import json
-import sys
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,6 +12,17 @@ from steelyard.evidence.parquet_segments import ParquetSegments
 
 # What a fault names; of a file that is damaged all over this says enough.
 _PARTS_NAMED = 8
+
+
+def examined(data: Path, file: str) -> tuple[int, bytes]:
+    """Number and root of the records in a sealed file. Raises EvidenceError that says where it is damaged."""
+    try:
+        tree = Records(ParquetSegments(data).records(file))
+        return tree.count, tree.root()
+    except (EvidenceError, pa.ArrowException, ValueError, TypeError, LookupError, MemoryError) as error:
+        path = data / SEALED_DIRECTORY / file
+        what = damage(path) or str(error).removeprefix(f"{path}: ")
+        raise EvidenceError(f"{path}: {what}") from None
 
 
 def damage(path: Path) -> str:
@@ -55,19 +64,3 @@ def _chunk(file: pq.ParquetFile, group: int, column: int) -> str:
         f"column {about.path_in_schema} of records {before} to {before + rows - 1}, "
         f"bytes {start} to {start + about.total_compressed_size - 1}"
     )
-
-
-def main() -> None:
-    """Takes the data directory and the file; prints JSON, number and root of the records, or what is wrong."""
-    data, file = Path(sys.argv[1]), sys.argv[2]
-    try:
-        tree = Records(ParquetSegments(data).records(file))
-        said = {"count": tree.count, "root": tree.root().hex()}
-    except (EvidenceError, pa.ArrowException, ValueError, TypeError, LookupError, MemoryError) as error:
-        path = data / SEALED_DIRECTORY / file
-        said = {"error": damage(path) or str(error).removeprefix(f"{path}: ")}
-    print(json.dumps(said))
-
-
-if __name__ == "__main__":
-    main()

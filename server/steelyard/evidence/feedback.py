@@ -1,7 +1,8 @@
-"""What became known of decisions later: labels and feedback, one line each, only ever appended.
+"""What became known of decisions later: labels and feedback, one line each, appended.
 
-`evidence/feedback.log` in the data directory; whoever appends holds the file's lock. A line is a checksum and canonical
-JSON, as in the event log; it is in no chain and no transparency log.
+`evidence/feedback.log` in the data directory; whoever appends holds the file's lock, and so does whoever puts another
+file in its place (`feedback_removal`). A line is a checksum and canonical JSON, as in the event log; it is in no chain
+and no transparency log.
 """
 
 import contextlib
@@ -72,7 +73,8 @@ def add_feedback(data: Path, decision_id: uuid.UUID, value: Any, source: str, cl
     one = Feedback(str(decision_id), value, source, clock.unix_ns() // 1_000_000)
     path = data / DIRECTORY / FEEDBACK_FILE
     try:
-        with _locked(path) as descriptor:
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        with locked(path, os.O_RDWR | os.O_CREAT) as descriptor:
             end = _whole_bytes(descriptor)
             line = frame(_json(asdict(one)))
             if end + len(line) > MAX_FILE_BYTES:
@@ -89,14 +91,13 @@ def feedback_of(data: Path, decision_id: str) -> FeedbackReading:
     found: list[Feedback] = []
     damaged = 0
     try:
-        with path.open("rb") as file:
-            # What is being cut off must not be read meanwhile; and of an empty file nothing can be mapped.
-            fcntl.flock(file.fileno(), fcntl.LOCK_SH)
-            if not os.fstat(file.fileno()).st_size:
+        # What is being cut off must not be read meanwhile; and of an empty file nothing can be mapped.
+        with locked(path, os.O_RDONLY, fcntl.LOCK_SH) as descriptor:
+            if not os.fstat(descriptor).st_size:
                 return FeedbackReading()
-            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view:
+            with mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ) as view:
                 for line in _lines_with(view, decision_id.encode()):
-                    one = _read(line)
+                    one = read_line(line)
                     if one is None:
                         damaged += 1
                     elif one.decision_id == decision_id:
@@ -119,7 +120,8 @@ def _lines_with(view: mmap.mmap, wanted: bytes) -> Iterator[bytes]:
         at = view.find(wanted, end)
 
 
-def _read(line: bytes) -> Feedback | None:
+def read_line(line: bytes) -> Feedback | None:
+    """What a line says; None where it is damaged."""
     try:
         fields = json.loads(read_frame(line))
         return Feedback(**fields)
@@ -128,15 +130,26 @@ def _read(line: bytes) -> Feedback | None:
 
 
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[int]:
-    """The file's descriptor, made where there is none, while nobody else appends. Raises OSError."""
-    path.parent.mkdir(mode=0o700, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+def locked(path: Path, flags: int, lock: int = fcntl.LOCK_EX) -> Iterator[int]:
+    """The descriptor of the file that has this name, opened with `flags`, while nobody else appends, or with LOCK_SH
+    while nobody does. Raises OSError."""
+    while True:
+        descriptor = os.open(path, flags | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, lock)
+            # While the lock was waited for, another file may have come in its place: what is appended here is lost.
+            if _is_at(descriptor, path):
+                yield descriptor
+                return
+        finally:
+            os.close(descriptor)
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield descriptor
-    finally:
-        os.close(descriptor)
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except FileNotFoundError:
+        return False
 
 
 def _whole_bytes(descriptor: int) -> int:

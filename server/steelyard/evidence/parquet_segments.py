@@ -1,8 +1,5 @@
 """Sealed segments as they are on the disk: Parquet files, read for the transparency log and for those who verify it."""
 
-import json
-import subprocess
-import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -10,6 +7,7 @@ from pathlib import Path, PurePosixPath
 import pyarrow.parquet as pq
 
 from steelyard.errors import EvidenceError
+from steelyard.evidence.apart import ReaderEnded, apart
 from steelyard.evidence.ledger import SEALED_DIRECTORY
 from steelyard.evidence.lookup import Lookup
 from steelyard.evidence.places import places_of
@@ -40,19 +38,15 @@ class ParquetSegments:
             raise EvidenceError(f"{path}: cannot be read: {error}") from None
 
     def examined(self, file: str) -> tuple[int, bytes]:
-        # A footer with a flipped bit can end the process that reads it: Arrow throws where nobody catches.
-        command = [sys.executable, "-P", "-m", "steelyard.evidence.examining", str(self._data), file]
-        path = self._directory / file
+        reading = "steelyard.evidence.examining:examined"
         try:
-            done = subprocess.run(command, capture_output=True, timeout=EXAMINED_WITHIN_S, check=False)
-            said = json.loads(done.stdout)
-        except subprocess.TimeoutExpired:
-            raise EvidenceError(f"{path}: damaged: not read within {EXAMINED_WITHIN_S:g} s") from None
-        except ValueError:
-            raise EvidenceError(f"{path}: damaged: its footer cannot be read") from None
-        if "error" in said:
-            raise EvidenceError(f"{path}: {said['error']}")
-        return said["count"], bytes.fromhex(said["root"])
+            found: tuple[int, bytes] = apart(reading, self._data, file, within_s=EXAMINED_WITHIN_S)
+        except ReaderEnded:
+            raise EvidenceError(
+                f"{self._directory / file}: damaged: it ends the process that reads it, or keeps it for more than "
+                f"{EXAMINED_WITHIN_S:g} s"
+            ) from None
+        return found
 
     def find(self, decision: str) -> tuple[str, int] | None:
         try:

@@ -1,7 +1,7 @@
 """SQL over all that is recorded: DuckDB on the sealed files and the open journal, read-only and within bounds."""
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,9 @@ MEMORY = "1GiB"
 _TRIES = 3
 
 _NEVER = 1 << 62
+
+# Of decisions that carry one key there may be millions: 30 MB of ids at a time.
+_PAGE_ROWS = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +91,26 @@ def ask(data: Path, sql: str, limit: int, timeout_s: float = TIMEOUT_S) -> Rows:
     query = sql.strip().rstrip(";")
     found = _tried(data, Asked(), [f"SELECT * FROM ({query}\n) LIMIT {limit + 1}"], timeout_s)
     return Rows(found.columns, found.rows[:limit], len(found.rows) > limit)
+
+
+def models_of(data: Path, column: str, value: str, among: Container[str]) -> dict[str, str]:
+    """The ids of those decisions `among` some whose `column` has a value, with their models.
+
+    Looks through them by pages of ids, so that any number of others may have the value too. Raises as `decisions`.
+    """
+    found: dict[str, str] = {}
+    last = "00000000-0000-0000-0000-000000000000"
+    while True:
+        rows = ask(
+            data,
+            f"SELECT decision_id::VARCHAR, model FROM decisions WHERE {column} = {_quoted(value)} "
+            f"AND decision_id > {_quoted(last)}::UUID ORDER BY decision_id LIMIT {_PAGE_ROWS}",
+            _PAGE_ROWS,
+        ).rows
+        found |= {decision_id: model for decision_id, model in rows if decision_id in among}
+        if len(rows) < _PAGE_ROWS:
+            return found
+        last = max(decision_id for decision_id, _ in rows)
 
 
 def _tried(data: Path, asked: Asked, queries: Sequence[str], timeout_s: float) -> Rows:

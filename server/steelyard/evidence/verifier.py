@@ -732,6 +732,7 @@ CONSISTENT = "consistent; signer unknown"
 """All of it is as the holder of some key signed it, and nobody has said whose key it must be."""
 WRONG = "wrong"
 
+# Also those of `steelyard audit verify`; 2 is wrong usage, as everywhere.
 EXIT_CODES = {VERIFIED: 0, WRONG: 1, CONSISTENT: 3}
 
 
@@ -838,6 +839,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         witnesses = [read_key(text) for text in options.witness]
         key = read_key(options.key) if options.key is not None else None
+    except VerificationError as error:
+        parser.error(str(error))
+    try:
         if zipfile.is_zipfile(options.file):
             found = _verify_bundle(options.file, key, witnesses, asked)
         elif key is None:

@@ -68,11 +68,12 @@ async def _not_written(worker: WorkerLife) -> str:
 
 
 def erase_kept(data: Path, by: str, wanted: str, failures: Sequence[str] = ()) -> Erasure:
-    """Erases what is kept of a "decision" or a "key": payloads, and the disagreements of shadows.
+    """Erases what is kept of a "decision" or a "key": payloads, the disagreements of shadows, and feedback.
 
     failures: of before. Raises EvidenceError where nothing is kept of a decision, unless there are any.
     """
     # What asks for it seldom comes; the server's start does not wait for SQLite.
+    from steelyard.evidence.feedback_erasing import erase_said
     from steelyard.rollout.disagreement_file import erase_disagreements
     from steelyard.wire import decode_request
 
@@ -99,8 +100,12 @@ def erase_kept(data: Path, by: str, wanted: str, failures: Sequence[str] = ()) -
                     known.append(decision_id)
         except SteelyardError as error:
             erasure.failures.append(str(error))
+    try:
+        there |= erase_said(data, by, wanted, erasure)
+    except SteelyardError as error:
+        erasure.failures.append(str(error))
     erasure.failures += failures
-    if missing is not None and not there and not failures:
+    if missing is not None and not there and not erasure.failures:
         raise missing
     return erasure
 

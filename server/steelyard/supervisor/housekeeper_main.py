@@ -14,6 +14,7 @@ from pathlib import Path
 from steelyard.clock import SystemClock
 from steelyard.config import Settings
 from steelyard.errors import EvidenceError, SteelyardError
+from steelyard.evidence.feedback_removal import expire_feedback
 from steelyard.evidence.footers import Footers
 from steelyard.evidence.ledger import SEALED_DIRECTORY, Removed, Sealed
 from steelyard.evidence.logging_segments import SegmentLogging
@@ -121,6 +122,10 @@ class Housekeeping:
             settings.data, settings.repository, time.time_ns(), self._pause
         ):
             log("payloads.removed", model=model, files=files)
+        if lines := expire_feedback(
+            settings.data, settings.feedback_retention_days, time.time_ns() // 1_000_000
+        ):
+            log("feedback.removed", lines=lines)
 
     def _between(self) -> None:
         """Between two steps of an audit, which may take an hour: the journal does not grow meanwhile."""

@@ -1,0 +1,129 @@
+"""Feedback that is to be no more: too old, or erased. The rest of the file is written anew and takes its place."""
+
+import contextlib
+import os
+import re
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+from steelyard.errors import EvidenceError
+from steelyard.evidence.feedback import DIRECTORY, FEEDBACK_FILE, MAX_FILE_BYTES, locked, read_line
+from steelyard.evidence.tiles import replace_file
+
+MS_A_DAY = 86_400_000
+
+# The file is written anew at most once an hour, however many lines become too old in it.
+HOUR_MS = 3_600_000
+
+# Some lines of the longest, and hundreds of usual ones.
+_BEGINNING_BYTES = 1 << 16
+
+# As `replace_file` calls what it has not given its name yet. A process that was killed leaves one behind.
+_LEFT = f"{FEEDBACK_FILE}.new"
+
+_ID = re.compile(rb"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+def expire_feedback(data: Path, retention_days: float, now_unix_ms: int) -> int:
+    """Removes what came more than so many days ago; gives how many lines, damaged ones among them.
+
+    That is the file's beginning, up to the first line that is to be kept: lines are in the order in which they came,
+    so one that has a time to come, of a wrong clock, keeps those behind it as long. Raises EvidenceError where the
+    file cannot be read or written.
+    """
+    oldest_ms = int(now_unix_ms - retention_days * MS_A_DAY) // HOUR_MS * HOUR_MS
+    with _opened(data) as file:
+        if file is None:
+            return 0
+        path, descriptor = file
+        # Nearly always nothing is to be done, and the first line that is whole says so.
+        first = filter(
+            None, (read_line(line) for _, line in _lines(os.pread(descriptor, _BEGINNING_BYTES, 0)))
+        )
+        if (one := next(first, None)) is not None and one.received_unix_ms >= oldest_ms:
+            return 0
+        whole = _content(path, descriptor)
+        kept_from, passed, gone = 0, 0, 0
+        for begin, line in _lines(whole):
+            passed += 1
+            if (one := read_line(line)) is None:
+                continue
+            if one.received_unix_ms >= oldest_ms:
+                break
+            # Damaged ones go with an older one that is behind them.
+            kept_from, gone = begin + len(line), passed
+        if gone:
+            replace_file(path, whole[kept_from:])
+        return gone
+
+
+def erase_feedback(data: Path, decisions: Collection[str]) -> list[str]:
+    """Erases what was said of some decisions, by their ids, and damaged lines that name one; gives whose there was any.
+
+    What is erased is overwritten where it was. Raises EvidenceError where the file cannot be read or written.
+    """
+    wanted = {one.encode() for one in decisions}
+    with _opened(data) as file:
+        if file is None:
+            return []
+        path, descriptor = file
+        (path.parent / _LEFT).unlink(missing_ok=True)
+        whole = _content(path, descriptor)
+        kept: list[bytes] = []
+        erased: list[tuple[int, int]] = []
+        found: set[bytes] = set()
+        for begin, line in _lines(whole):
+            named = wanted.intersection(_ID.findall(line))
+            one = read_line(line) if named else None
+            if not named or (one is not None and one.decision_id.encode() not in named):
+                kept.append(line)
+                continue
+            found |= named if one is None else {one.decision_id.encode()}
+            erased.append((begin, len(line)))
+        if erased:
+            replace_file(path, b"".join(kept))
+            for begin, size in erased:
+                os.pwrite(descriptor, bytes(size), begin)
+            os.fsync(descriptor)
+        return sorted(one.decode() for one in found)
+
+
+def decisions_with_feedback(data: Path) -> set[str]:
+    """The ids of decisions of which anything was said, those among them that damaged lines name.
+
+    Raises EvidenceError where the file cannot be read.
+    """
+    with _opened(data) as file:
+        if file is None:
+            return set()
+        whole = _content(*file)
+    return {one.decode() for one in _ID.findall(whole)}
+
+
+@contextlib.contextmanager
+def _opened(data: Path) -> Iterator[tuple[Path, int] | None]:
+    """The file and its descriptor, locked; None where nothing was said yet."""
+    path = data / DIRECTORY / FEEDBACK_FILE
+    try:
+        if not path.exists():
+            yield None
+            return
+        with locked(path, os.O_RDWR) as descriptor:
+            yield path, descriptor
+    except OSError as error:
+        raise EvidenceError(f"{path}: cannot be read or written: {error.strerror}") from None
+
+
+def _content(path: Path, descriptor: int) -> bytes:
+    if (size := os.fstat(descriptor).st_size) > MAX_FILE_BYTES:
+        raise EvidenceError(f"{path}: expected at most {MAX_FILE_BYTES} bytes, it has {size}")
+    return os.pread(descriptor, size, 0)
+
+
+def _lines(whole: bytes) -> Iterator[tuple[int, bytes]]:
+    """Where each line begins, and the line; the last one may have been cut short."""
+    begin = 0
+    while begin < len(whole):
+        end = whole.find(b"\n", begin) + 1 or len(whole)
+        yield begin, whole[begin:end]
+        begin = end
