@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -141,6 +142,18 @@ def test_who_signed_a_model_is_in_the_record_of_what_it_answered(
         assert (" as primary, signed by ann\n" in shown(server.data, "explain", decision)) == (
             signer == "ann"
         )
+
+
+def test_a_proof_of_what_is_not_sealed_yet_is_refused_with_where_it_is(server: Server, asker: Asker) -> None:
+    decision_id = decided(asker, "nobodys")
+    explained(server, decision_id)
+    asked = ["audit", "prove", decision_id, "--data", str(server.data)]
+    refused = CliRunner().invoke(commands, asked, standalone_mode=False).exception
+    assert "is recorded in journal/worker-0/" in str(refused)
+    assert "not sealed yet" in str(refused)
+    asked[2] = str(uuid.uuid4())
+    unknown = CliRunner().invoke(commands, asked, standalone_mode=False).exception
+    assert "no sealed segment has a decision" in str(unknown)
 
 
 def test_a_model_that_nobody_owned_then_is_said_to_be_nobodys(server: Server, asker: Asker) -> None:

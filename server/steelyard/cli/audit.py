@@ -316,17 +316,39 @@ def sealed(data: Path) -> "SealedSegments":
 
 def decision_proof(data: Path, key: "Key", decision: str) -> tuple[bytes, list[str]]:
     """A decision's proof, and the files that the ledger does not name; called in a process apart."""
+    from steelyard.errors import InvalidRequest
     from steelyard.evidence.proof import prove_decision
     from steelyard.evidence.segments import NoSegments
     from steelyard.evidence.tlog import LogReader
 
     segments = sealed(data)
-    proof = prove_decision(LogReader(data, key), segments, decision)
+    try:
+        proof = prove_decision(LogReader(data, key), segments, decision)
+    except InvalidRequest:
+        file = None if isinstance(segments, NoSegments) else _journal_file(data, decision)
+        if file is None:
+            raise
+        raise InvalidRequest(
+            f"decision {decision!r} is recorded in {file} and not sealed yet, and what is proven is a sealed segment: "
+            "one is closed when it is full, or as old as journal_segment_age_s says"
+        ) from None
     if isinstance(segments, NoSegments):
         return proof, []
     from steelyard.evidence.store import unlisted
 
     return proof, unlisted(data)
+
+
+def _journal_file(data: Path, decision: str) -> str | None:
+    """The journal's file that has a decision which is not sealed yet, or None."""
+    from steelyard.cli.named import decisions_named
+    from steelyard.errors import ModelNotFound
+
+    try:
+        places = [found.where for found in decisions_named(data, decision)]
+    except ModelNotFound:
+        return None
+    return next((place for place in places if place.startswith("journal/")), None)
 
 
 def _opened(config_file: Path | None, flags: dict[str, Any]) -> "tuple[Settings, KeyPaths, LogReader]":

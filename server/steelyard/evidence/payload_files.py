@@ -256,8 +256,8 @@ def find_all(data: Path, wanted: str) -> list[Entry]:
     if not found:
         but = f"; damaged: {'; '.join(damage[:8])}" if damage else ""
         raise EvidenceError(
-            f"no payload of decision {wanted[:128]!r} is kept in {data / PAYLOADS}: [evidence.capture] in model.toml says "
-            f"of which requests one is{but}"
+            f"no payload of decision {wanted[:128]!r} is kept in {data / PAYLOADS}: [evidence.capture] in model.toml "
+            f"says of which requests one is{but}"
         )
     return found
 
