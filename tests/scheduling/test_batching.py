@@ -436,3 +436,13 @@ def test_sizes_that_suffer_from_others_are_left_for_those_that_do_not() -> None:
         alike = {rows: int(ns * factor) for rows, ns in SHARED.items()}
         late = crowd(SHARED, alike, 1500)[-500:]
         assert sum(rows >= 6 for rows in late) > 400
+
+
+def test_sizes_that_others_do_not_slow_are_found_among_those_that_they_do() -> None:
+    alone = {1: 6_000_000, 2: 12_400_000, 4: 25_000_000, 8: 52_000_000}
+    slowed = {1: 9_000_000, 2: 13_000_000, 4: 25_000_000, 8: 52_000_000}
+    late = crowd(alone, slowed, 1500)[-500:]
+    assert sum(rows > 1 for rows in late) > 400
+    # Where others slow all of them alike, single rows stay the cheapest, and larger batches are hardly tried.
+    alike = {rows: int(1.4 * ns) for rows, ns in alone.items()}
+    assert sum(rows > 1 for rows in crowd(alone, alike, 1500)) < 30

@@ -1,7 +1,7 @@
 """`steelyard models`: what a server serves and how much, or what a stopped one would."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -195,13 +195,15 @@ def _print_costs(rows: list[Row]) -> None:
             where = [row.name, str(row.version or ""), "x".join(map(str, shape["shape"]))]
             for size, us in shape["us"].items():
                 waiting = int(size)
-                first = shape["first"][waiting - 1] if waiting <= len(shape["first"]) else None
-                cells.append([*where, size, _number(us), _number(us / waiting, 1), _number(first)])
-    print_table(
-        ["model", "version", "shape", "rows", "us", "us a row", "run first"],
-        cells,
-        right=("version", "rows", "us", "us a row", "run first"),
-    )
+                alone = [_number(us), _number(us / waiting, 1), _at(shape["first"], waiting)]
+                beside_us = _number(shape.get("beside_us", {}).get(size))
+                cells.append([*where, size, *alone, beside_us, _at(shape.get("beside_first", ()), waiting)])
+    counts = ("rows", "us", "us a row", "run first", "us beside others", "run first then")
+    print_table(["model", "version", "shape", *counts], cells, right=("version", *counts))
+
+
+def _at(first: Sequence[int], waiting: int) -> str:
+    return _number(first[waiting - 1]) if waiting <= len(first) else ""
 
 
 def _number(value: float | None, decimals: int = 0) -> str:

@@ -18,10 +18,15 @@ HAND_OVER_NS = 100_000
 # The same of a batch that runs on the caller's thread: taking, filling, encoding, settling (docs/costs.md).
 INLINE_OVERHEAD_NS = 20_000
 
-# Weight of one run beside others in what it says of how runs slow each other, and the most that is believed: more than
-# four at a time on one core would be a budget that is wrong.
-BESIDE_WEIGHT = 0.1
+# Weight of one run beside others in what it says of how runs slow each other, which settles among the lower ones that
+# were seen, as costs do; and the most that is believed: more than four at a time on one core would be a budget that is
+# wrong.
+BESIDE_DOWN = 0.1
+BESIDE_UP = 0.04
 BESIDE_MOST = 4.0
+
+# After so many runs beside others a shape's own figures for that are begun, from what those runs say of all its sizes.
+COMPANY_RUNS = 8
 
 # What a run says of its size by `Company`: how much of its time is that of the others is itself only learned.
 COMPANY_WEIGHTS = (1.0, 0.5, 0.2)
@@ -51,13 +56,14 @@ class CostModel:
 
     `beside` is how many times as long a run takes while others go on, `observed` how many live runs were learned from,
     `by_shape` the curves of shapes of which anything is known, `company` what runs of these take while others go on:
-    some sizes suffer more from others than the rest. Each size begins there as if others were nothing to it, so that
-    one which looks cheaper than those that run is tried.
+    some sizes suffer more from others than the rest. Each size begins there as if it suffered as much as any, and those
+    next to the ones that run are tried once.
     """
 
     __slots__ = (
         "_base",
         "_base_shape",
+        "_company_runs",
         "_lengths",
         "_limit",
         "_measured",
@@ -81,6 +87,7 @@ class CostModel:
         self._limit = 1
         self._overhead_ns = float(HAND_OVER_NS)
         self.beside = 1.0
+        self._company_runs = 0
         self.efficient_rows: int | None = None
         self.observed = 0
 
@@ -155,11 +162,12 @@ class CostModel:
         weight = COMPANY_WEIGHTS[company]
         if company:
             if company == BESIDE and curve is not None:
-                if shape not in self.company:
-                    self.company[shape] = curve.doubted()
-                self.company[shape].observe(rows, ns)
-                ratio = min(ns / curve.predict(rows), BESIDE_MOST)
-                self.beside = max(1.0, self.beside + (ratio - self.beside) * BESIDE_WEIGHT)
+                self._learn_beside(min(ns / curve.predict(rows), BESIDE_MOST))
+                known = self.company.get(shape)
+                if known is not None:
+                    known.observe(rows, ns)
+                elif self._company_runs >= COMPANY_RUNS:
+                    self.company[shape] = curve.doubted(self.beside)
                 ns = int(ns / self.beside)
             else:
                 ns = int(2 * ns / (1 + self.beside))
@@ -170,6 +178,14 @@ class CostModel:
         elif shape != self._base_shape:
             self.by_shape[shape] = self.by_shape.pop(shape)
         curve.observe(rows, ns, weight)
+
+    def _learn_beside(self, ratio: float) -> None:
+        """Takes how many times as long as alone a run beside others took."""
+        self._company_runs += 1
+        weight = BESIDE_DOWN if ratio < self.beside else BESIDE_UP
+        # The first ones count as much as each other.
+        weight = max(weight, 1 / self._company_runs)
+        self.beside = max(1.0, self.beside + (ratio - self.beside) * weight)
 
     def _is_worth_a_curve(self, shape: object) -> bool:
         """Whether a shape of which nothing is known may have a place: where there is one, or it was met lately.
@@ -262,6 +278,7 @@ class CostModel:
         faster = math.exp(sum(map(math.log, both)) / len(both))
         base.restore(before.points, faster, before.runs)
         self.beside = min(max(kept.beside, 1.0), BESIDE_MOST)
+        self._company_runs = COMPANY_RUNS
         for one in kept.curves[-SHAPES_KEPT + 1 :]:
             if one is not before:
                 points = [(rows, ns * faster) for rows, ns, _ in one.points]
@@ -270,14 +287,25 @@ class CostModel:
 
 
 def shown_costs(cost: CostModel) -> dict[str, object]:
-    """What is known, for people: microseconds of one run by rows for each shape, and the plan for rows that wait."""
-    shapes = [
-        {
-            "shape": list(shape) if isinstance(shape, tuple) else [],
-            "limit": curve.limit,
-            "us": {str(rows): round(live / 1000, 1) for rows, _, live in curve.points[:SHOWN_POINTS]},
-            "first": [curve.planned(waiting) for waiting in range(1, min(curve.limit, SHOWN_ROWS) + 1)],
-        }
-        for shape, curve in cost.curves()[-SHOWN_SHAPES:]
-    ]
+    """What is known, for people: microseconds of one run by rows for each shape, and the plan for rows that wait; the
+    same for runs beside others, empty where too few were seen."""
+    shapes = []
+    for shape, curve in cost.curves()[-SHOWN_SHAPES:]:
+        us, first = _shown(curve)
+        beside_us, beside_first = _shown(cost.company[shape]) if shape in cost.company else ({}, [])
+        shapes.append(
+            {
+                "shape": list(shape) if isinstance(shape, tuple) else [],
+                "limit": curve.limit,
+                "us": us,
+                "first": first,
+                "beside_us": beside_us,
+                "beside_first": beside_first,
+            }
+        )
     return {"beside": round(cost.beside, 3), "shapes": shapes}
+
+
+def _shown(curve: Curve) -> tuple[dict[str, float], list[int]]:
+    us = {str(rows): round(live / 1000, 1) for rows, _, live in curve.points[:SHOWN_POINTS]}
+    return us, [curve.planned(waiting) for waiting in range(1, min(curve.limit, SHOWN_ROWS) + 1)]

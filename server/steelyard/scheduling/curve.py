@@ -18,8 +18,9 @@ EXACT_ROWS = 128
 WEIGHT_DOWN = 0.2
 WEIGHT_UP = 0.05
 
-# The same for the first run of a size whose figure was only guessed, from those of other sizes or shapes.
-FIRST_DOWN = 0.6
+# The same for the first run of a size whose figure was only guessed, from those of other sizes or shapes. One that was
+# faster than the guess is believed, since nothing makes a run faster than it is.
+FIRST_DOWN = 0.9
 FIRST_UP = 0.2
 
 # A run counts for at most so many times what was expected: one that lost its core for a second teaches nothing.
@@ -84,11 +85,11 @@ class Curve:
         self.overhead_ns = overhead_ns
         self._plan()
 
-    def doubted(self) -> "Curve":
-        """One with the same figures, each of which counts as a guess until its size has run."""
-        found = Curve(self._live.items(), self.limit, self.overhead_ns)
-        found._guessed = set(found._base)
-        return found
+    def doubted(self, times: float) -> "Curve":
+        """One with figures so many times as high, each of which counts as a guess until its size has run."""
+        return Curve(
+            [(rows, ns * times) for rows, ns in self._live.items()], self.limit, self.overhead_ns, tried=False
+        )
 
     @property
     def points(self) -> list[tuple[int, float, float]]:
@@ -191,14 +192,15 @@ class Curve:
         return self.limit if self.greedy else self._first[-1]
 
     def first(self, waiting: int) -> int:
-        """The same where they are about to run: once each, smaller sizes of a shape that was not measured are tried."""
+        """The same where they are about to run: once each, sizes next to it that were not measured are tried."""
         target = self.planned(waiting)
         untried = self._untried
         if untried:
-            half = 1 << ((target - 1).bit_length() - 1) if target > 1 else 0
-            if half in untried:
-                untried.discard(half)
-                return half
+            half, double = 1 << ((target - 1).bit_length() - 1) if target > 1 else 0, 1 << target.bit_length()
+            for size in (half, double):
+                if size in untried and size <= waiting:
+                    untried.discard(size)
+                    return size
         return target
 
     def share(self, waiting: int, idle: int, beside: float) -> int:

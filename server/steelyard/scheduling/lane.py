@@ -240,7 +240,7 @@ class Lane(Waiting):
             # Who would be late even alone is no reason to make the batch smaller.
             if best and earliest < NEVER_NS and now_ns + self.expected_ns(curve, rows, in_company) > earliest:
                 break
-            if not best or self.policy.preferred or curve.allows(rows):
+            if not best or rows == target or self.policy.preferred or curve.allows(rows):
                 best = rows
         return best
 
