@@ -468,6 +468,7 @@ class SchedulerWalk(RuleBasedStateMachine):
         self.lanes[3].feeds = self.lanes[0]
         # By a number of their own, kept in `key`: a replay must meet the same tickets in the same order.
         self.waiting: dict[object, tuple[Lane, Ticket]] = {}
+        self.groups: dict[object, str] = {}
         self.running: list[Batch] = []
         self.accepted = 0
 
@@ -490,6 +491,7 @@ class SchedulerWalk(RuleBasedStateMachine):
         else:
             t.key = self.accepted
             self.waiting[t.key] = (m, t)
+            self.groups[t.key] = group
             self.accepted += 1
 
     @rule(data=st.data())
@@ -515,7 +517,14 @@ class SchedulerWalk(RuleBasedStateMachine):
         assert batch.tickets
         assert batch.rows == sum(t.rows for t in batch.tickets)
         assert batch.rows <= batch.lane.limit_rows or len(batch.tickets) == 1
-        first = min((t.priority, t.received_ns) for m, t in self.waiting.values() if m is batch.lane)
+        # Where groups wait for company, the one that has waited enough leaves, and is in order by itself.
+        delays = batch.lane.policy.max_queue_delay_ns > 0
+        group = self.groups[batch.tickets[0].key]
+        first = min(
+            (t.priority, t.received_ns)
+            for m, t in self.waiting.values()
+            if m is batch.lane and (not delays or self.groups[t.key] == group)
+        )
         assert (batch.tickets[0].priority, batch.tickets[0].received_ns) == first
         for t in batch.tickets:
             m, _ = self.waiting.pop(t.key)

@@ -105,9 +105,8 @@ class CostModel:
         inline = measured[rows] < inline_below_ns
         self._overhead_ns = float(INLINE_OVERHEAD_NS if inline else HAND_OVER_NS)
         self.efficient_rows = self._limit = rows if inline else self._efficient(HAND_OVER_NS)
-        self._base = Curve(
-            [(rows, float(ns)) for rows, ns in self._measured if rows], self._limit, self._overhead_ns
-        )
+        points = [(rows, float(ns)) for rows, ns in self._measured if rows]
+        self._base = Curve(points, self._limit, self._overhead_ns, measured=True)
         self._base_shape = shape
         self.by_shape[shape] = self._base
         self.company.clear()
@@ -117,7 +116,7 @@ class CostModel:
         """Takes figures of another shape than the first: measured, or where they were not `tried`, guessed."""
         points = [(rows, float(ns)) for rows, ns in measured.items() if rows]
         if points:
-            self.by_shape[shape] = Curve(points, self._limit, self._overhead_ns, tried)
+            self.by_shape[shape] = Curve(points, self._limit, self._overhead_ns, tried, measured=tried)
             self._lengths = None
 
     def _efficient(self, beside_ns: int) -> int:
@@ -254,10 +253,7 @@ class CostModel:
 
     def kept(self) -> KeptCosts:
         """What was learned, to be kept; shapes that are no tuples of dimensions are left out."""
-        shapes = ((shape, curve) for shape, curve in self.by_shape.items() if isinstance(shape, tuple))
-        return KeptCosts(
-            self.beside, tuple(KeptCurve(shape, tuple(curve.points), curve.runs) for shape, curve in shapes)
-        )
+        return KeptCosts(self.beside, _kept(self.by_shape), _kept(self.company))
 
     def restore(self, kept: KeptCosts) -> None:
         """Takes up what was kept, after `learn`: figures count in proportion to what was measured this time.
@@ -284,6 +280,16 @@ class CostModel:
                 points = [(rows, ns * faster) for rows, ns, _ in one.points]
                 curve = self.by_shape[one.shape] = Curve(points, self._limit, self._overhead_ns)
                 curve.restore(one.points, faster, one.runs)
+        for one in kept.company:
+            if one.shape in self.by_shape:
+                points = [(rows, ns * faster) for rows, ns, _ in one.points]
+                curve = self.company[one.shape] = Curve(points, self._limit, self._overhead_ns)
+                curve.restore(one.points, faster, one.runs)
+
+
+def _kept(curves: Mapping[object, Curve]) -> tuple[KeptCurve, ...]:
+    shapes = ((shape, curve) for shape, curve in curves.items() if isinstance(shape, tuple))
+    return tuple(KeptCurve(shape, tuple(curve.points), curve.runs) for shape, curve in shapes)
 
 
 def shown_costs(cost: CostModel) -> dict[str, object]:

@@ -32,13 +32,20 @@ SETTLED_RUNS = 16
 # Slowly, since such a trial costs what it costs: a size that is dearer for good runs once in a thousand times.
 RELAXED = 1 / 64
 
+# So many runs of a size are seen before its fastest one counts as the least that it takes, by which requests are
+# refused.
+LEAST_RUNS = 16
+
+# After so many runs of a shape that warm-up did not measure, no size is run just to see what it takes.
+TRIES_END = 256
+
 # What is kept of costs of an earlier run of the server counts only within these bounds: a ratio to what was measured.
 KEPT_RATIO_MOST = 20.0
 
 # No plan is made anew for less, as a share of any figure.
 REPLANNED_ABOVE = 0.02
 
-# Plans reach so many rows; where more are allowed, batches of more are as large as allowed.
+# Plans reach so many rows; where more are allowed, batches of more are as large as the sizes met beyond are no dearer.
 PLANNED_ROWS = 256
 
 
@@ -53,12 +60,15 @@ class Curve:
         "_allowed",
         "_base",
         "_costs",
+        "_fastest",
         "_first",
         "_guessed",
         "_live",
+        "_most",
         "_planned",
         "_recent",
         "_runs",
+        "_seen",
         "_settled",
         "_sizes",
         "_total",
@@ -69,10 +79,18 @@ class Curve:
     )
 
     def __init__(
-        self, points: Iterable[tuple[int, float]], limit: int, overhead_ns: float, tried: bool = True
+        self,
+        points: Iterable[tuple[int, float]],
+        limit: int,
+        overhead_ns: float,
+        tried: bool = True,
+        measured: bool = False,
     ) -> None:
-        """points: rows, at least 1, and nanoseconds; at least one. tried: whether they were measured at this shape."""
+        """points: rows, at least 1, and nanoseconds; at least one. tried: whether they are of this shape, not guessed
+        from others. measured: whether they are the least of several runs on this machine, just now."""
         self._base: dict[int, float] = dict(sorted(points))
+        self._fastest = dict(self._base) if measured else {}
+        self._seen = dict.fromkeys(self._fastest, LEAST_RUNS)
         self._live = dict(self._base)
         self._guessed = set() if tried else set(self._base)
         self._recent: set[int] = set()
@@ -138,11 +156,13 @@ class Curve:
         return _between(sizes, live, rows)
 
     def shortest(self, rows: int) -> float:
-        """Less than a run of `rows` was ever seen to take, nanoseconds: by it nothing is given up that could be."""
-        known = [size for size in self._sizes if size <= rows]
-        if not known:
-            return 0.0
-        return 0.8 * min(self._base[known[-1]], self._live[known[-1]])
+        """Less than a run of `rows` was ever seen to take, nanoseconds: by it nothing is given up that could be.
+
+        0 where no smaller number has run often enough.
+        """
+        seen = self._seen
+        known = max((size for size in seen if size <= rows and seen[size] >= LEAST_RUNS), default=0)
+        return 0.8 * self._fastest[known] if known else 0.0
 
     def observe(self, rows: int, ns: float, weight: float = 1.0) -> None:
         """Takes one live run. weight: what it counts beside one that nothing disturbed."""
@@ -152,6 +172,8 @@ class Curve:
         if rows > EXACT_ROWS:
             size = 1 << (rows.bit_length() - 1)
             ns = ns * size / rows
+        self._seen[size] = self._seen.get(size, 0) + 1
+        self._fastest[size] = min(ns, self._fastest.get(size, ns))
         live = self._live
         known = live.get(size)
         if known is None:
@@ -174,7 +196,7 @@ class Curve:
 
     def allows(self, rows: int) -> bool:
         """Whether a batch of `rows` is no dearer by the row than a smaller one."""
-        return rows < 2 or (rows <= self.limit and (rows >= len(self._allowed) or bool(self._allowed[rows])))
+        return rows < 2 or (rows <= self._most and (rows >= len(self._allowed) or bool(self._allowed[rows])))
 
     def pays_to_wait(self, rows: int) -> bool:
         """Whether a larger batch than `rows` would be cheaper by the row."""
@@ -189,7 +211,7 @@ class Curve:
         """How many of `waiting` rows to run first, so that all of them take the least time one batch after another."""
         if waiting < len(self._first):
             return self._first[waiting]
-        return self.limit if self.greedy else self._first[-1]
+        return self._most if self._first[-1] == PLANNED_ROWS else self._first[-1]
 
     def first(self, waiting: int) -> int:
         """The same where they are about to run: once each, sizes next to it that were not measured are tried."""
@@ -210,15 +232,15 @@ class Curve:
         """
         if waiting > self.limit * idle or waiting < 2:
             return self.first(waiting)
-        best = self.first(waiting)
+        rows_shared = 0
         least = self._total[waiting] if waiting < len(self._total) else self.predict(waiting)
         least *= 1 - EFFICIENT_WITHIN
         for runs in range(2, min(idle, waiting) + 1):
             rows = -(-waiting // runs)
             together = (self.predict(rows) + self.overhead_ns) * beside
             if self.allows(rows) and together < least:
-                best, least = rows, together
-        return best
+                rows_shared, least = rows, together
+        return rows_shared or self.first(waiting)
 
     def _settle(self) -> None:
         recent, live, base = self._recent, self._live, self._base
@@ -229,6 +251,9 @@ class Curve:
         recent.clear()
         self._settled += self._runs
         self._runs = 0
+        if self._untried and self._settled >= TRIES_END:
+            self._untried.clear()
+            self._plan()
         planned = self._planned
         if any(abs(ns - planned.get(size, 0.0)) > REPLANNED_ABOVE * ns for size, ns in live.items()):
             self._plan()
@@ -242,9 +267,22 @@ class Curve:
         self._costs, self._allowed, self._first, self._total = plan(
             array("q", sizes), live, limit, self.overhead_ns, EFFICIENT_WITHIN
         )
-        self.greedy = not self._untried and all(
-            rows == min(waiting, limit) for waiting, rows in enumerate(self._first)
-        )
+        self._most = self._worth_beyond(limit)
+        takes_all = all(rows == min(waiting, limit) for waiting, rows in enumerate(self._first))
+        self.greedy = takes_all and not self._untried and self._most == self.limit
+
+    def _worth_beyond(self, planned: int) -> int:
+        """The most rows of a batch: as many as are planned for, and more where the sizes met beyond are no dearer."""
+        if self.limit <= planned:
+            return self.limit
+        least = (self._costs[planned] + self.overhead_ns) / planned
+        most = planned
+        for size in (size for size in self._sizes if planned < size <= self.limit):
+            per_row = (self._live[size] + self.overhead_ns) / size
+            if per_row > least * (1 + EFFICIENT_WITHIN):
+                return most
+            least, most = min(least, per_row), size
+        return self.limit
 
 
 def _between(sizes: list[int], live: dict[int, float], rows: int) -> float:

@@ -33,6 +33,8 @@ class KeptCosts:
 
     beside: float
     curves: tuple[KeptCurve, ...]
+    company: tuple[KeptCurve, ...] = ()
+    """What runs cost while others went on."""
 
 
 def merged(kept: Sequence[KeptCosts]) -> KeptCosts:
@@ -44,14 +46,21 @@ def merged(kept: Sequence[KeptCosts]) -> KeptCosts:
     """
     if len(kept) == 1:
         return kept[0]
-    by_shape: dict[tuple[int, ...], list[KeptCurve]] = {}
-    for costs in kept:
-        for curve in costs.curves:
-            by_shape.setdefault(curve.shape, []).append(curve)
-    first, *others = [_one_curve(curves) for curves in by_shape.values()]
+    first, *others = _by_shape([curve for costs in kept for curve in costs.curves])
     others.sort(key=lambda curve: curve.runs)
     beside = [(costs.beside, sum(map(_weight, costs.curves))) for costs in kept]
-    return KeptCosts(_mean(beside), (first, *others[-SHAPES_KEPT + 1 :]))
+    curves = (first, *others[-SHAPES_KEPT + 1 :])
+    shapes = {curve.shape for curve in curves}
+    company = _by_shape([curve for costs in kept for curve in costs.company])
+    return KeptCosts(_mean(beside), curves, tuple(curve for curve in company if curve.shape in shapes))
+
+
+def _by_shape(curves: Sequence[KeptCurve]) -> list[KeptCurve]:
+    """One for each shape, in the order in which they come first."""
+    found: dict[tuple[int, ...], list[KeptCurve]] = {}
+    for curve in curves:
+        found.setdefault(curve.shape, []).append(curve)
+    return [_one_curve(same) for same in found.values()]
 
 
 def _one_curve(curves: Sequence[KeptCurve]) -> KeptCurve:
@@ -84,8 +93,13 @@ def read_kept(document: object) -> KeptCosts:
     """What `written` gave, checked. Raises ValueError, KeyError or TypeError for anything else."""
     if not isinstance(document, dict):
         raise TypeError("expected an object")
+    # Files of before there was one have none.
+    company = _read_curves(document.get("company", []))
+    return KeptCosts(_time(document["beside"]), _read_curves(document["curves"]), company)
+
+
+def _read_curves(listed: object) -> tuple[KeptCurve, ...]:
     curves = []
-    listed = document["curves"]
     if not isinstance(listed, list) or len(listed) > SHAPES_KEPT:
         raise ValueError(f"expected a list of at most {SHAPES_KEPT} curves")
     for one in listed:
@@ -94,15 +108,16 @@ def read_kept(document: object) -> KeptCosts:
         if not 0 < len(points) <= KEPT_POINTS or any(rows < 1 for rows, _, _ in points):
             raise ValueError(f"expected 1 to {KEPT_POINTS} points of at least one row")
         curves.append(KeptCurve(shape, points, min(_whole(one["runs"]), RUNS_COUNTED)))
-    return KeptCosts(_time(document["beside"]), tuple(curves))
+    return tuple(curves)
 
 
 def written(kept: KeptCosts) -> dict[str, object]:
     """The same as an object for JSON."""
-    curves: Sequence[object] = [
-        {"shape": one.shape, "points": one.points, "runs": min(one.runs, RUNS_COUNTED)} for one in kept.curves
-    ]
-    return {"beside": kept.beside, "curves": curves}
+    return {"beside": kept.beside, "curves": _written(kept.curves), "company": _written(kept.company)}
+
+
+def _written(curves: Sequence[KeptCurve]) -> list[object]:
+    return [{"shape": one.shape, "points": one.points, "runs": min(one.runs, RUNS_COUNTED)} for one in curves]
 
 
 def _whole(value: object) -> int:

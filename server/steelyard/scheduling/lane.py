@@ -13,6 +13,10 @@ from steelyard.scheduling.waiting import Waiting
 # Later than any time.
 NEVER_NS = 1 << 63
 
+# While requests of more shapes than this wait, none is waited for: batches hardly fill then, and each shape would be
+# looked at.
+SHAPES_WAITED_FOR = 16
+
 # A run is expected to take so many times as long as its size usually does where a deadline hangs on it, since that
 # figure is one of the lower ones that were seen.
 LATE_MARGIN = 1.25
@@ -50,6 +54,7 @@ class Lane(Waiting):
         "cost",
         "deadlines_until_ns",
         "feeds",
+        "hopeless",
         "inline",
         "limit_rows",
         "owner",
@@ -66,6 +71,7 @@ class Lane(Waiting):
         self.inline: bool | None = None
         # The latest deadline that anything offered had: past it, none of what waits has one.
         self.deadlines_until_ns = 0
+        self.hopeless = 0
         self.slow_inline = 0.0
         efficient = cost.efficient_rows
         self.limit_rows = policy.max_batch if efficient is None else max(1, min(policy.max_batch, efficient))
@@ -103,12 +109,14 @@ class Lane(Waiting):
         """
         if not self.queued:
             return None
-        delay_ns = self.policy.max_queue_delay_ns
-        if not delay_ns:
+        if not self.policy.max_queue_delay_ns or len(self._groups) > SHAPES_WAITED_FOR:
             return 0
-        group = self._next_group()
-        if group is None:
-            return None
+        moments = [at_ns for at_ns in map(self._group_ready_at_ns, self._groups) if at_ns is not None]
+        return min(moments, default=None)
+
+    def _group_ready_at_ns(self, group: object) -> int | None:
+        """The same of one group; None where nothing of it waits any more."""
+        delay_ns = self.policy.max_queue_delay_ns
         # Sums only up to the first size that is worth leaving with.
         curve = self.curve_of(group)
         worth = self._worth_rows() if curve is None or self.policy.preferred else curve.best
@@ -127,6 +135,9 @@ class Lane(Waiting):
                         return 0
         if oldest == NEVER_NS:
             return None
+        if isinstance(group, Ticket):
+            # Nobody may join it.
+            return 0
         if curve is None:
             return min(oldest + delay_ns, earliest)
         if not self.policy.preferred and not curve.pays_to_wait(rows):
@@ -134,6 +145,16 @@ class Lane(Waiting):
         if earliest < NEVER_NS:
             earliest -= int(self.expected_ns(curve, rows, True))
         return max(0, min(oldest + delay_ns, earliest))
+
+    def _due_group(self, now_ns: int) -> object | None:
+        """The group to serve now: the next one, but where that waits for company and another one has waited enough."""
+        group = self._next_group()
+        if not self.policy.max_queue_delay_ns or not 1 < len(self._groups) <= SHAPES_WAITED_FOR:
+            return group
+        moments = {one: at_ns for one in self._groups if (at_ns := self._group_ready_at_ns(one)) is not None}
+        if group in moments and moments[group] <= now_ns:
+            return group
+        return min(moments, key=moments.__getitem__, default=None)
 
     def curve_of(self, group: object) -> Curve | None:
         """What is known of runs of a group's shape."""
@@ -149,11 +170,12 @@ class Lane(Waiting):
 
         idle: runs of this lane that could begin now, this one among them. in_company: whether others go on.
 
-        The group is the one whose front ticket is the most urgent, then the oldest. Rows are taken in order: as many as
+        The group is the one whose front ticket is the most urgent, then the oldest, of those that wait for no company.
+        Rows are taken in order: as many as
         run best together, fewer where they would miss a deadline that fewer meet, and never past the limit; one
         ticket larger than the limit runs alone.
         """
-        group = self._next_group()
+        group = self._due_group(now_ns)
         if group is None:
             return None
         levels = self._groups[group]

@@ -46,7 +46,7 @@ class RaggedLane(Lane):
         self.lengths = LengthCosts(cost)
 
     def take(self, now_ns: int, idle: int = 1, in_company: bool = False) -> Batch | None:
-        group = self._next_group()
+        group = self._due_group(now_ns)
         if not isinstance(group, RaggedGroup):
             return super().take(now_ns, idle, in_company)
         levels = self._groups[group]

@@ -19,6 +19,10 @@ SCORE_KEPT = 0.9
 # would keep every caller of the server waiting for as long again.
 CERTAIN_INLINE = 1000
 
+# Of requests that come with less time than any run took, one in so many waits for its turn all the same: what is
+# believed of runs that nobody waits for any more would never be corrected.
+HOPELESS_TRIED = 64
+
 # The heap of deadlines is made anew, without the tickets that are done, when it has twice what was alive in it the last
 # time, and more than this: a done ticket is small, and costs nothing by the request.
 DEADLINES_KEPT_BELOW = 256
@@ -95,6 +99,10 @@ class Scheduler:
         if deadline_ns > lane.deadlines_until_ns:
             lane.deadlines_until_ns = deadline_ns
         latest_ns = deadline_ns - lane.shortest_ns(ticket)
+        if latest_ns <= ticket.received_ns:
+            lane.hopeless += 1
+            if not lane.hopeless % HOPELESS_TRIED:
+                latest_ns = deadline_ns
         self._sequence += 1
         heapq.heappush(self._deadlines, (latest_ns, self._sequence, lane, ticket))
         if len(self._deadlines) > self._deadlines_limit:
