@@ -11,8 +11,8 @@ from steelyard.scheduling.policy import LanePolicy
 from steelyard.scheduling.ticket import QUEUED, RUNNING, Ticket
 from steelyard.scheduling.waiting import DEAD_SWEPT_ABOVE
 
-# Of those that wait, so many, the oldest, are looked at for each batch: enough to find similar lengths among. That takes
-# 0.2 ms where batches have 8 rows, and 1 ms where they have 64, beside runs of some times as many milliseconds.
+# Of those that wait, so many, the oldest, are looked at for each batch: enough to find similar lengths among. That
+# takes 0.2 ms where batches have 8 rows, and 1 ms where they have 64, beside runs of some times as many milliseconds.
 LOOKED_AT = 128
 
 
