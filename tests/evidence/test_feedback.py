@@ -153,14 +153,16 @@ def test_what_is_erased_is_overwritten_and_what_names_it_elsewhere_stays(tmp_pat
     add_feedback(tmp_path, OTHER, {"see": str(ONE)}, "sales", CLOCK)
     add_feedback(tmp_path, ONE, "damaged", "sales", CLOCK)
     path.write_bytes(path.read_bytes().replace(b'"damaged"', b'"demaged"'))
+    assert decisions_with_feedback(tmp_path) == {str(ONE), str(OTHER)}
     left = path.with_name(f"{FEEDBACK_FILE}.new")
     left.write_bytes(path.read_bytes())
-    assert decisions_with_feedback(tmp_path) == {str(ONE), str(OTHER)}
-    with path.open("rb") as before:
+    size = path.stat().st_size
+    with path.open("rb") as before, left.open("rb") as beside:
         assert erase_feedback(tmp_path, {str(ONE)}) == [str(ONE)]
         content = before.read()
-    assert content.count(str(ONE).encode()) == 1
-    assert len(content.replace(b"\0", b"")) == path.stat().st_size
+        assert beside.read().strip(b"\0") == b""
+    # All of it: what is kept may have to be erased from the new one.
+    assert (len(content), content.strip(b"\0")) == (size, b"")
     assert not left.exists()
     assert feedback_of(tmp_path, str(ONE)).damaged == 0
     assert (values(tmp_path), values(tmp_path, OTHER)) == ([], [{"see": str(ONE)}])
@@ -195,6 +197,50 @@ def test_one_that_is_killed_while_it_replaces_the_file_leaves_it_whole(tmp_path:
     assert [one.name for one in path.parent.iterdir()] == [FEEDBACK_FILE]
     add_feedback(tmp_path, ONE, 50, "sales", CLOCK)
     assert values(tmp_path) == list(range(51))
+
+
+@pytest.mark.parametrize("remove", ["erase", "expire"])
+def test_what_one_that_was_killed_has_not_overwritten_the_next_one_overwrites(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, remove: str
+) -> None:
+    path = aged(tmp_path, 0, 1)
+    whole = path.read_bytes()
+    old = path.with_name(f"{FEEDBACK_FILE}.old")
+
+    def removed() -> None:
+        if remove == "erase":
+            erase_feedback(tmp_path, {str(ONE)})
+        else:
+            expire_feedback(tmp_path, 30, on_day(40))
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    # Before the new file has the name: the old one is left as it is.
+    with monkeypatch.context() as patched:
+        patched.setattr(feedback_removal, "replace_file", killed)
+        with pytest.raises(KeyboardInterrupt):
+            removed()
+    assert old.samefile(path)
+    assert decisions_with_feedback(tmp_path) == {str(ONE)}
+    assert (path.read_bytes(), old.exists()) == (whole, False)
+    # After it: what is there is no one's any more.
+    replace_file = feedback_removal.replace_file
+
+    def replaced(path: Path, content: bytes) -> None:
+        replace_file(path, content)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(feedback_removal, "replace_file", replaced)
+        with pytest.raises(KeyboardInterrupt):
+            removed()
+    with old.open("rb", buffering=0) as left:
+        assert left.read() == whole
+        left.seek(0)
+        assert decisions_with_feedback(tmp_path) == set()
+        assert left.read() == bytes(len(whole))
+    assert [one.name for one in path.parent.iterdir()] == [FEEDBACK_FILE]
 
 
 def test_a_file_that_is_another_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,12 @@
-"""Feedback that is to be no more: too old, or erased. The rest of the file is written anew and takes its place."""
+"""Feedback that is to be no more: too old, or erased. The rest of the file is written anew and takes its place.
+
+The old file keeps a name until all of it is overwritten, so that what a process that was killed has left of it is
+overwritten by the next that has to do with the file. That is more than what is to be no more: what is kept may have to
+be erased later, and no copy of it may be left by then.
+"""
 
 import contextlib
+import fcntl
 import os
 import re
 from collections.abc import Collection, Iterator
@@ -18,8 +24,10 @@ HOUR_MS = 3_600_000
 # Some lines of the longest, and hundreds of usual ones.
 _BEGINNING_BYTES = 1 << 16
 
-# As `replace_file` calls what it has not given its name yet. A process that was killed leaves one behind.
-_LEFT = f"{FEEDBACK_FILE}.new"
+# As `replace_file` calls what it has not given its name yet, and the name of what it has replaced.
+_LEFT = (f"{FEEDBACK_FILE}.new", f"{FEEDBACK_FILE}.old")
+
+_NOUGHTS = bytes(1 << 20)
 
 _ID = re.compile(rb"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -53,38 +61,32 @@ def expire_feedback(data: Path, retention_days: float, now_unix_ms: int) -> int:
             # Damaged ones go with an older one that is behind them.
             kept_from, gone = begin + len(line), passed
         if gone:
-            replace_file(path, whole[kept_from:])
+            _replace(path, whole[kept_from:])
         return gone
 
 
 def erase_feedback(data: Path, decisions: Collection[str]) -> list[str]:
     """Erases what was said of some decisions, by their ids, and damaged lines that name one; gives whose there was any.
 
-    What is erased is overwritten where it was. Raises EvidenceError where the file cannot be read or written.
+    Raises EvidenceError where the file cannot be read or written.
     """
     wanted = {one.encode() for one in decisions}
     with _opened(data) as file:
         if file is None:
             return []
         path, descriptor = file
-        (path.parent / _LEFT).unlink(missing_ok=True)
         whole = _content(path, descriptor)
         kept: list[bytes] = []
-        erased: list[tuple[int, int]] = []
         found: set[bytes] = set()
-        for begin, line in _lines(whole):
+        for _, line in _lines(whole):
             named = wanted.intersection(_ID.findall(line))
             one = read_line(line) if named else None
             if not named or (one is not None and one.decision_id.encode() not in named):
                 kept.append(line)
                 continue
             found |= named if one is None else {one.decision_id.encode()}
-            erased.append((begin, len(line)))
-        if erased:
-            replace_file(path, b"".join(kept))
-            for begin, size in erased:
-                os.pwrite(descriptor, bytes(size), begin)
-            os.fsync(descriptor)
+        if found:
+            _replace(path, b"".join(kept))
         return sorted(one.decode() for one in found)
 
 
@@ -102,16 +104,51 @@ def decisions_with_feedback(data: Path) -> set[str]:
 
 @contextlib.contextmanager
 def _opened(data: Path) -> Iterator[tuple[Path, int] | None]:
-    """The file and its descriptor, locked; None where nothing was said yet."""
+    """The file and its descriptor, locked; None where nothing was said yet. What others have left is gone."""
     path = data / DIRECTORY / FEEDBACK_FILE
     try:
         if not path.exists():
             yield None
             return
         with locked(path, os.O_RDWR) as descriptor:
+            for name in _LEFT:
+                _overwrite(path.with_name(name), descriptor)
             yield path, descriptor
     except OSError as error:
         raise EvidenceError(f"{path}: cannot be read or written: {error.strerror}") from None
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Puts another file in the place of this one, which is locked, and overwrites it. Raises OSError, EvidenceError."""
+    old = path.with_name(_LEFT[1])
+    old.hardlink_to(path)
+    replace_file(path, content)
+    _overwrite(old, None)
+
+
+def _overwrite(left: Path, kept: int | None) -> None:
+    """Overwrites a file that was left, and removes it. Raises OSError.
+
+    kept: the file that stays, which is locked. Where both are the same, the name alone goes. None: the one that was
+    left is locked.
+    """
+    try:
+        descriptor = os.open(left, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return
+    try:
+        about = os.fstat(descriptor)
+        if kept is None or not os.path.samestat(about, os.fstat(kept)):
+            if kept is not None:
+                # Whoever has replaced it may still be at it.
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            at = 0
+            while at < about.st_size:
+                at += os.pwrite(descriptor, _NOUGHTS[: about.st_size - at], at)
+            os.fsync(descriptor)
+        left.unlink(missing_ok=True)
+    finally:
+        os.close(descriptor)
 
 
 def _content(path: Path, descriptor: int) -> bytes:
