@@ -10,6 +10,7 @@ from steelyard.cli.main import main
 from steelyard.clock import ManualClock
 from steelyard.errors import EvidenceError
 from steelyard.evidence import parquet_segments
+from steelyard.evidence.feedback import DIRECTORY, FEEDBACK_FILE
 from steelyard.evidence.logging_segments import SegmentLogging
 from steelyard.evidence.notes_file import write_notes
 from steelyard.evidence.parquet_segments import ParquetSegments
@@ -93,6 +94,18 @@ def test_a_file_over_which_its_reader_ends_or_stays_is_damaged(
     path.write_bytes(whole)
     with pytest.raises(EvidenceError, match=rf"^{path}: damaged: .* or keeps it for more than 0\.001 s$"):
         ParquetSegments(data).examined(name)
+
+
+def test_damaged_lines_of_feedback_are_told(data: Path, capfd) -> None:
+    for value in ("1", "2"):
+        said = ["--value", value, "--source", "sales", "--data", str(data)]
+        assert run(capfd, "feedback", "add", ID, *said)[0] == 0
+    path = data / DIRECTORY / FEEDBACK_FILE
+    path.write_bytes(path.read_bytes().replace(b'"value":1', b'"value":7'))
+    code, found, _ = run(capfd, "explain", ID, "--data", str(data))
+    assert (code, [one["value"] for one in found["feedback"]], found["feedback_damaged"]) == (0, [2], 1)
+    assert main(["explain", ID, "--data", str(data)]) == 0
+    assert "feedback      1 lines of this decision are damaged" in capfd.readouterr().out
 
 
 def test_feedback_is_erased_by_its_decision_and_told_where_records_cannot_say_whose_it_is(
