@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from steelyard._native.decision import new_ids
 from steelyard.clock import Clock, ManualClock
 from steelyard.errors import EvidenceError
-from steelyard.evidence.erasing import erase_decision, erase_key
+from steelyard.evidence.erasing import Erasure, erase_decision, erase_key
 from steelyard.evidence.payload import HEAD_BYTES, Payload, pack, read_head, read_payload, salted
 from steelyard.evidence.payload_files import (
     MAX_FILE_AGE_MS,
@@ -181,10 +181,11 @@ def test_a_damaged_copy_is_erased_with_the_others(tmp_path: Path, place: str, by
     content = bytearray(path.read_bytes())
     content[at + (8 if place == "head" else HEAD_BYTES)] ^= 1
     path.write_bytes(content)
+    found = Erasure()
     if by == "key":
-        found = erase_key(tmp_path, "cüstomer")
+        assert erase_key(tmp_path, "cüstomer", found)
     else:
-        found = erase_decision(tmp_path, secret.decision_id if by == "decision" else "order 7")
+        assert erase_decision(tmp_path, secret.decision_id if by == "decision" else "order 7", found)
     assert (found.decisions, found.failures) == ({"m": [secret.decision_id]}, [])
     for one in (path, tmp_path / "payloads" / copy):
         assert b"a secret" not in one.read_bytes()
@@ -203,7 +204,8 @@ def test_damage_of_which_nobody_knows_whose_it_is_is_told(tmp_path: Path) -> Non
     content = bytearray(path.read_bytes())
     content[at + 8] ^= 1
     path.write_bytes(content)
-    found = erase_key(tmp_path, "wanted")
+    found = Erasure()
+    erase_key(tmp_path, "wanted", found)
     assert found.decisions == {"m": [wanted.decision_id]}
     (failure,) = found.failures
     assert failure == f"{path}: byte 0: damaged, and whose that is cannot be told"
@@ -220,7 +222,7 @@ def test_what_looks_like_an_entry_inside_of_a_damaged_one_is_none(tmp_path: Path
     content = bytearray(path.read_bytes())
     content[at + 8] ^= 1
     path.write_bytes(content)
-    erase_decision(tmp_path, read_head(forged).decision_id)
+    erase_decision(tmp_path, read_head(forged).decision_id, Erasure())
     assert other.request in path.read_bytes()
 
 
@@ -230,9 +232,11 @@ def test_the_last_entry_of_a_file_that_was_cut_off_is_erased(tmp_path: Path, by:
     path, _ = written(tmp_path, [secret])
     with path.open("r+b") as file:
         file.truncate(path.stat().st_size - 20)
-    found = (
-        erase_decision(tmp_path, secret.decision_id) if by == "decision" else erase_key(tmp_path, "customer")
-    )
+    found = Erasure()
+    if by == "decision":
+        assert erase_decision(tmp_path, secret.decision_id, found)
+    else:
+        assert erase_key(tmp_path, "customer", found)
     assert (found.decisions, found.failures) == ({"m": [secret.decision_id]}, [])
     assert b"a secret" not in path.read_bytes()
 

@@ -14,7 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from steelyard.errors import DataError
-from steelyard.rollout.disagreement_file import DisagreementsReader
+from steelyard.rollout import disagreement_file
+from steelyard.rollout.disagreement_file import DisagreementsReader, erase_disagreements
 from steelyard.rollout.disagreements import MAX_ROLLOUTS, Disagreements, shares
 
 SEVERITIES = {"small": 0.5, "medium": 1.5, "large": 2.5, "worst": math.inf}
@@ -261,3 +262,30 @@ def test_whatever_comes_the_bounds_hold(tmp_path_factory, kept, kept_bytes, give
                 assert sum(item.bytes for item in listed) <= kept_bytes
                 grades = Counter(item.grade for item in listed)
                 assert all(grades[grade] <= share for grade, share in shares(kept).items())
+
+
+def beside(path: Path) -> bytes:
+    """All that is on the disk of a store."""
+    return b"".join(one.read_bytes() for one in path.parent.glob(f"{path.name}*"))
+
+
+def test_what_is_emptied_is_named_also_where_a_reader_keeps_a_copy_of_it(path, monkeypatch):
+    monkeypatch.setattr(disagreement_file, "BUSY_S", 0.01)
+    with Disagreements(path, 8, 1 << 20) as store:
+        for one in ("secret", "other"):
+            store.keep(one, "r", 2.5, [], f"asked of {one}".encode(), b"", b"", {})
+        reader = sqlite3.connect(path)
+        reader.execute("BEGIN")
+        assert reader.execute("SELECT count(*) FROM disagreements").fetchone() == (2,)
+        first = erase_disagreements(path, lambda decision, request: decision == "secret")
+        assert (first.found, first.before) == ([("secret", b"asked of secret")], set())
+        assert "its log cannot be emptied while others read it: erase again" in first.problem
+        assert b"asked of secret" in beside(path)
+        again = erase_disagreements(path, lambda decision, request: decision == "secret")
+        assert (again.found, again.before, bool(again.problem)) == ([], {"secret"}, True)
+        reader.close()
+        last = erase_disagreements(path, lambda decision, request: False)
+        assert (last.found, last.before, last.problem) == ([], {"secret"}, "")
+        assert b"asked of secret" not in beside(path)
+        assert store.get("other").request == b"asked of other"
+        assert store.get("secret").request == b""

@@ -25,6 +25,7 @@ from tests.services.test_pipelines import elements
 from tests.support import models
 from tests.support.asking import Asker, request
 from tests.support.faults import UNTIL_TOLD, faulty
+from tests.support.held_up import HeldUp
 from tests.support.server import Server
 from tests.support.waiting import eventually
 
@@ -225,11 +226,26 @@ def test_what_is_erased_is_gone_and_the_events_say_so(server: Server, ask: Asker
     assert told(server.data, "journal", "erase", "--decision", of_two, "--reason", "again") == {"erased": []}
     refused = told(server.data, "journal", "erase", "--decision", "nobody", "--reason", "x", code=1)
     assert "no payload of decision 'nobody' is kept" in refused["error"]
-    events = [e for e in read_events(server.data / EVENTS_FILE).events if e.kind == "payload.erased"]
+    recorded = read_events(server.data / EVENTS_FILE).events
+    begun = [event for event in recorded if event.kind == "payload.erasing"]
+    events = [event for event in recorded if event.kind == "payload.erased"]
+
+    def done(number: int) -> dict[str, int]:
+        return {"erasing": begun[number - 1].sequence, "failures": 0}
+
     peer = {"peer_uid": os.getuid(), "peer_user": pwd.getpwuid(os.getuid()).pw_name}
     assert [(event.model, event.reason, event.details) for event in events] == [
-        ("whole", "asked to", {"by": "key", "decisions": [of_one], **peer}),
-        ("whole", "too", {"by": "decision", "decisions": [of_two], **peer}),
+        ("whole", "asked to", {"by": "key", **done(1), "decisions": [of_one], **peer}),
+        ("whole", "too", {"by": "decision", **done(2), "decisions": [of_two], **peer}),
+        # Nothing was left of it, and nothing is known of the last one.
+        ("", "again", {"by": "decision", **done(3), "decisions": [], **peer}),
+        ("", "x", {"by": "decision", **done(4), "decisions": [], **peer}),
+    ]
+    assert [event.details for event in begun] == [
+        {"by": "key", **peer},
+        {"by": "decision", "decision": of_two, **peer},
+        {"by": "decision", "decision": of_two, **peer},
+        {"by": "decision", **peer},
     ]
 
 
@@ -266,7 +282,45 @@ def test_payloads_of_a_server_that_has_stopped_are_erased_too(tmp_path: Path, to
         "erased": [one.decision_id]
     }
     assert find(tmp_path, one.decision_id).head.erased
-    assert [event.kind for event in read_events(tmp_path / EVENTS_FILE).events] == ["payload.erased"]
+    kinds = [event.kind for event in read_events(tmp_path / EVENTS_FILE).events]
+    assert kinds == ["payload.erasing", "payload.erased"]
+
+
+def test_an_erasure_goes_on_without_its_caller_and_a_kill_in_the_middle_leaves_who_began_it(
+    start: Callable[..., Server], tmp_path: Path
+) -> None:
+    repository = tmp_path / "models"
+    models.put(repository, "kept", models.scaled(), manifest=WHOLE)
+    inputs = {"x": np.ones((1, 4), np.float32)}
+    server = start(repository).wait_ready()
+
+    def recorded() -> list[str]:
+        events = read_events(server.data / EVENTS_FILE).events
+        return [event.kind for event in events if event.kind.startswith("payload.")]
+
+    def left(key: str) -> HeldUp:
+        """Has what carried a key erased, up to a file at which that is held up, and goes away."""
+        with Asker(server.address) as ask:
+            decision = asked(ask, "kept", inputs, parameters={"steelyard_key": key})
+        kept(server, decision)
+        held_up = HeldUp(server.data, "kept")
+        command = ["journal", "erase", "--key", key, "--reason", "asked to", "--data", str(server.data)]
+        caller = subprocess.Popen([sys.executable, "-P", "-m", "steelyard.cli.main", *command])
+        try:
+            eventually(lambda: find(server.data, decision).head.erased)
+        finally:
+            caller.kill()
+            caller.wait()
+        return held_up
+
+    held_up = left("one")
+    assert recorded() == ["payload.erasing"]
+    held_up.let_go()
+    eventually(lambda: recorded() == ["payload.erasing", "payload.erased"])
+    left("two")
+    server.process.kill()
+    server.process.wait()
+    assert recorded() == ["payload.erasing", "payload.erased", "payload.erasing"]
 
 
 def test_what_was_refused_is_kept_and_refused_again(server: Server, ask: Asker) -> None:

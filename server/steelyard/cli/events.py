@@ -30,6 +30,8 @@ _SHOWN = (
     "path",
     "profile",
     "release",
+    "by",
+    "decision",
 )
 
 # Of a value in a line about an event.
@@ -70,6 +72,10 @@ def told(event: dict[str, Any]) -> str:
     if "candidate" in details:
         parts.append(f"candidate {name_of(details['candidate'])}")
     parts += [f"{name} {details[name]}" for name in _SHOWN if name in details and details[name] != ""]
+    if "decisions" in details:
+        parts.append(f"{len(details['decisions'])} decisions")
+        if details.get("failures"):
+            parts.append(f"{details['failures']} failures")
     return ", ".join(parts)
 
 

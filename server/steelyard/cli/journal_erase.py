@@ -58,18 +58,19 @@ def erase(
 
 def _stopped(where: Path, decision: str | None, key: str | None, reason: str) -> list[str]:
     """Erases where no server runs, which none may begin to meanwhile."""
+    import asyncio
+
     from steelyard.clock import SystemClock
     from steelyard.evidence.log import EventLog
     from steelyard.supervisor.datadir import DataDirectory
-    from steelyard.supervisor.erasing import erase_kept, left_over
+    from steelyard.supervisor.erasure import Asked, carried_out
 
     if not where.is_dir():
         raise EvidenceError(f"data {where}: not there")
-    with contextlib.closing(DataDirectory(where)):
-        by = "decision" if decision else "key"
-        erasure = erase_kept(where, by, decision or key or "")
-        with contextlib.closing(EventLog(where, SystemClock())) as log:
-            log.append(erasure.drafts(who(reason).actor, reason, by))
-    if erasure.failures:
-        raise EvidenceError(left_over(erasure))
-    return [one for some in erasure.decisions.values() for one in some]
+    asked = Asked("decision" if decision else "key", decision or key or "", who(reason).actor, reason)
+    with (
+        contextlib.closing(DataDirectory(where)),
+        contextlib.closing(EventLog(where, SystemClock())) as log,
+    ):
+        erasure, _ = asyncio.run(carried_out(log.append, where, asked))
+    return erasure.ids

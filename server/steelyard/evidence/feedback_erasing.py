@@ -1,40 +1,43 @@
 """Erasing feedback with what was captured: of a decision, of a request by its name, or of all that carried a key."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from steelyard.errors import SteelyardError
-from steelyard.evidence.apart import apart
-from steelyard.evidence.erasing import Erasure
+from steelyard.evidence.apart import apart_async
+from steelyard.evidence.erasing import Erasure, on_thread
 from steelyard.evidence.feedback_removal import decisions_with_feedback, erase_feedback
 from steelyard.evidence.payload_files import is_decision_id
 
 
-def erase_said(data: Path, by: str, wanted: str, erasure: Erasure) -> bool:
+async def erase_said(data: Path, by: str, wanted: str, erasure: Erasure) -> bool:
     """Erases what was said of a "decision" or of those of a "key", and adds them to `erasure`; says whether any was.
 
     Which decisions a request's name or a key stands for, their records say: where those cannot be read, that is among
-    the failures, and only what was said of decisions that `erasure` has is erased. Raises EvidenceError where the
-    file of feedback cannot be read or written.
+    the failures, and only what was said of decisions that `erasure` has is erased. Where this is cancelled, the process
+    that reads records is killed. Raises EvidenceError where the file of feedback cannot be read or written.
     """
-    there = decisions_with_feedback(data)
+    there = await on_thread(erasure, decisions_with_feedback, data)
     if not there:
         return False
     models = {one: model for model, some in erasure.decisions.items() for one in some}
     is_id = by == "decision" and is_decision_id(wanted)
     if not (is_id and (wanted in models or wanted not in there)):
         try:
-            models |= apart("steelyard.evidence.feedback_erasing:meant", data, by, wanted)
+            models |= await apart_async("steelyard.evidence.feedback_erasing:meant", data, by, wanted)
         except SteelyardError as error:
             if not is_id:
                 erasure.failures.append(f"feedback: {error}")
     if is_id:
         # Its record may be gone, or unreadable: nobody's, then.
         models.setdefault(wanted, "")
-    erased = erase_feedback(data, there & models.keys())
+    return await on_thread(erasure, _erase, data, models, erasure)
+
+
+def _erase(data: Path, models: Mapping[str, str], erasure: Erasure) -> bool:
+    erased = erase_feedback(data, models.keys())
     for one in erased:
-        known = erasure.decisions.setdefault(models[one], [])
-        if one not in known:
-            known.append(one)
+        erasure.add(models[one], one)
     return bool(erased)
 
 

@@ -153,8 +153,10 @@ class EventLog:
         return events
 
     def close(self) -> None:
-        """Gives the file back."""
+        """Gives the file back; what is appended after that is refused."""
         os.close(self._fd)
+        # The number may be that of another file by then.
+        self._fd = -1
 
 
 def _check(draft: Draft) -> None:

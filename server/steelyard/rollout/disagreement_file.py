@@ -155,14 +155,27 @@ class DisagreementsReader:
         )
 
 
-def erase_disagreements(path: Path, wanted: Callable[[str, bytes], bool]) -> list[tuple[str, bytes]]:
-    """Empties the requests and answers of disagreements in a file, beside its writer; gives decision and request.
+@dataclass(frozen=True, slots=True)
+class Emptied:
+    """What `erase_disagreements` has done to a file."""
+
+    found: list[tuple[str, bytes]]
+    """The decisions that were emptied, each with its request."""
+    before: set[str]
+    """Decisions of which something had been emptied before."""
+    problem: str
+    """Why copies of what was emptied, now or before, may be left beside the file; else empty."""
+
+
+def erase_disagreements(path: Path, wanted: Callable[[str, bytes], bool]) -> Emptied:
+    """Empties the requests and answers of disagreements in a file, beside its writer, all or none.
 
     wanted: whether a decision, with its request, is meant. What the file says of them beside that stays.
 
     Raises:
-        DataError: the file cannot be used.
+        DataError: the file cannot be used, and nothing was emptied.
     """
+    problem = ""
     try:
         with opened(path) as connection, closing(connection):
             check(connection, path)
@@ -170,18 +183,29 @@ def erase_disagreements(path: Path, wanted: Callable[[str, bytes], bool]) -> lis
             connection.execute("PRAGMA secure_delete = ON")
             rows = connection.execute("SELECT place, decision_id, request FROM disagreements").fetchall()
             found = [row for row in rows if row[2] and wanted(row[1], row[2])]
-            connection.executemany(
-                "UPDATE disagreements SET request = x'', primary_answer = NULL, primary_error = ?, "
-                "candidate_answer = NULL, candidate_error = ?, about = '{}' WHERE place = ?",
-                [(ERASED, ERASED, place) for place, _, _ in found],
-            )
-            # The log of what was written still holds it.
-            busy = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] if found else 0
-            if busy:
-                raise DataError(f"{path}: cannot be erased from while others read it: try again")
+            if found:
+                connection.execute("BEGIN IMMEDIATE")
+                connection.executemany(
+                    "UPDATE disagreements SET request = x'', primary_answer = NULL, primary_error = ?, "
+                    "candidate_answer = NULL, candidate_error = ?, about = '{}' WHERE place = ?",
+                    [(ERASED, ERASED, place) for place, _, _ in found],
+                )
+                connection.execute("COMMIT")
+            problem = _log_problem(connection, path)
     except (Unreadable, sqlite3.DatabaseError) as exc:
         raise DataError(f"{path}: cannot be erased from: {exc}") from exc
-    return [(decision_id, request) for _, decision_id, request in found]
+    before = {decision_id for _, decision_id, request in rows if not request}
+    return Emptied([(decision_id, request) for _, decision_id, request in found], before, problem)
+
+
+def _log_problem(connection: sqlite3.Connection, path: Path) -> str:
+    """Copies the log of what was written, which still holds what was emptied, also by an earlier call, and cuts it off;
+    says why that cannot be."""
+    try:
+        busy = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+    except sqlite3.DatabaseError as exc:
+        return f"{path}: its log cannot be emptied: {exc}"
+    return f"{path}: its log cannot be emptied while others read it: erase again" if busy else ""
 
 
 def _read(

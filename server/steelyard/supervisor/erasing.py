@@ -1,17 +1,20 @@
 """The admin socket's part about captured payloads."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from steelyard.errors import EvidenceError, InvalidRequest, SteelyardError, Unavailable
-from steelyard.evidence.erasing import Erasure, erase_decision, erase_key
-from steelyard.rollout.bucket import KEY_PARAMETER
+from steelyard.errors import EvidenceError, InvalidRequest, Unavailable
+from steelyard.evidence.erasing import Erasure
+from steelyard.evidence.event import Draft, Event
+from steelyard.observe.logs import log
 from steelyard.serving.messages import serialized
 from steelyard.serving.methods import Methods
 from steelyard.supervisor.acting import named
 from steelyard.supervisor.admin import event_message
+from steelyard.supervisor.erasure import Asked, carried_out
 from steelyard.supervisor.life import WorkerLife
 from steelyard.supervisor.record import Record
 from steelyard.wire.admin import EVIDENCE_SERVICE
@@ -20,34 +23,76 @@ from steelyard.wire.generated import evidence as pb
 # Payloads that wait are 16 MiB a model, which a disk that answers takes in a second.
 WRITTEN_WITHIN_S = 5.0
 
+# Most erasures take less. One that reads the records of years takes minutes, for which no stop waits.
+FINISHED_WITHIN_S = 2.0
+
+# To end what is being overwritten, and the process that reads records, and to record that.
+BROKEN_OFF_WITHIN_S = 10.0
+
 
 class Erasing:
-    """The handler that erases payloads and records that it did."""
+    """The handler that erases payloads and records that it did. One erasure at a time; the others wait.
+
+    A caller who goes away ends their wait, but not an erasure that has begun: what it erases has to be recorded.
+    """
 
     def __init__(self, record: Record, data: Path, workers: Callable[[], Sequence[WorkerLife]]) -> None:
         self._record = record
         self._data = data
         self._workers = workers
+        self._one = asyncio.Lock()
+        self._running: asyncio.Task[tuple[Erasure, list[Event]]] | None = None
+        self._closing = False
 
     def register(self, methods: Methods) -> None:
         """Puts the handler into the table."""
         methods.unary[EVIDENCE_SERVICE + "Erase"] = serialized(pb.EraseRequest, self._erase)
+
+    async def close(self) -> None:
+        """Begins none any more, and breaks off what is under way and takes longer than a moment. What was erased by
+        then is recorded."""
+        self._closing = True
+        if (running := self._running) is None:
+            return
+        await asyncio.wait({running}, timeout=FINISHED_WITHIN_S)
+        running.cancel()
+        await asyncio.wait({running}, timeout=BROKEN_OFF_WITHIN_S)
 
     async def _erase(self, request: Any) -> Any:
         by = request.WhichOneof("which")
         wanted = getattr(request, by) if by else ""
         if not wanted:
             raise InvalidRequest("expected a decision or a key, came neither")
-        # What is written after the files were read would stay.
-        late = await asyncio.gather(*(_not_written(worker) for worker in self._workers() if worker.loaded))
-        # Files are read and overwritten: the loop must not wait for that.
-        erasure = await asyncio.to_thread(erase_kept, self._data, by, wanted, [why for why in late if why])
-        # What was erased is recorded, whatever else could not be.
-        events = self._record.append(erasure.drafts(named(request.who.actor), request.who.reason, by))
-        if erasure.failures:
-            raise EvidenceError(left_over(erasure))
-        decisions = [one for some in erasure.decisions.values() for one in some]
-        return pb.EraseResponse(decisions=decisions, events=[event_message(event) for event in events])
+        asked = Asked(by, wanted, named(request.who.actor), request.who.reason)
+        await self._one.acquire()
+        self._running = asyncio.get_running_loop().create_task(self._carry_out(asked))
+        self._running.add_done_callback(self._ended)
+        erasure, events = await asyncio.shield(self._running)
+        return pb.EraseResponse(decisions=erasure.ids, events=[event_message(event) for event in events])
+
+    async def _carry_out(self, asked: Asked) -> tuple[Erasure, list[Event]]:
+        if self._closing:
+            raise Unavailable("the server stops: nothing was erased")
+        try:
+            # What is written after the files were read would stay.
+            late = await asyncio.gather(
+                *(_not_written(worker) for worker in self._workers() if worker.loaded)
+            )
+        except asyncio.CancelledError:
+            raise Unavailable("the server stops: nothing was erased") from None
+        return await carried_out(self._append, self._data, asked, [why for why in late if why])
+
+    def _append(self, drafts: Sequence[Draft]) -> list[Event]:
+        try:
+            return self._record.append(drafts)
+        except EvidenceError as error:
+            # Nobody may be there any more to hear of it.
+            log("erasure.not_recorded", level=logging.ERROR, reason=str(error))
+            raise
+
+    def _ended(self, task: asyncio.Task[tuple[Erasure, list[Event]]]) -> None:
+        self._running = None
+        self._one.release()
 
 
 async def _not_written(worker: WorkerLife) -> str:
@@ -65,52 +110,3 @@ async def _not_written(worker: WorkerLife) -> str:
             "erase again when its disk answers"
         )
     return ""
-
-
-def erase_kept(data: Path, by: str, wanted: str, failures: Sequence[str] = ()) -> Erasure:
-    """Erases what is kept of a "decision" or a "key": payloads, the disagreements of shadows, and feedback.
-
-    failures: of before. Raises EvidenceError where nothing is kept of a decision, unless there are any.
-    """
-    # What asks for it seldom comes; the server's start does not wait for SQLite.
-    from steelyard.evidence.feedback_erasing import erase_said
-    from steelyard.rollout.disagreement_file import erase_disagreements
-    from steelyard.wire import decode_request
-
-    missing: EvidenceError | None = None
-    erasure = Erasure()
-    try:
-        erasure = erase_decision(data, wanted) if by == "decision" else erase_key(data, wanted)
-    except EvidenceError as error:
-        missing = error
-
-    def meant(decision_id: str, body: bytes) -> bool:
-        request = decode_request(body)
-        if by == "key":
-            return request.parameters.get(KEY_PARAMETER) == wanted
-        return wanted in (decision_id, request.id)
-
-    there = False
-    for path in sorted((data / "shadows").glob("*.sqlite")):
-        try:
-            for decision_id, body in erase_disagreements(path, meant):
-                there = True
-                known = erasure.decisions.setdefault(decode_request(body).model_name, [])
-                if decision_id not in known:
-                    known.append(decision_id)
-        except SteelyardError as error:
-            erasure.failures.append(str(error))
-    try:
-        there |= erase_said(data, by, wanted, erasure)
-    except SteelyardError as error:
-        erasure.failures.append(str(error))
-    erasure.failures += failures
-    if missing is not None and not there and not erasure.failures:
-        raise missing
-    return erasure
-
-
-def left_over(erasure: Erasure) -> str:
-    """What is to be said where not everything could be erased."""
-    erased = sum(map(len, erasure.decisions.values()))
-    return f"{erased} erased, but not all could be read or overwritten: {'; '.join(erasure.failures[:8])}"

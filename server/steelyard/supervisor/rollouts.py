@@ -69,7 +69,8 @@ class Rollouts:
         self._moves.ends = [self.canaries.ends, self.shadows.ends]
         self.methods = Methods()
         Admin(record, self._moves, self._drills).register(self.methods)
-        Erasing(record, settings.data, workers.connected).register(self.methods)
+        self._erasing = Erasing(record, settings.data, workers.connected)
+        self._erasing.register(self.methods)
         TrialsAdmin(self.canaries, self.shadows, calibrations).register(self.methods)
         self.webhook = Webhook(settings.webhook_url)
         record.heard.append(self.webhook.hear)
@@ -132,6 +133,7 @@ class Rollouts:
     async def close(self) -> None:
         """Writes down what was counted, and ends every process."""
         self.rest()
+        await self._erasing.close()
         self._loads.flush()
         self.canaries.save()
         self.shadows.save()
