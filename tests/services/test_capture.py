@@ -6,15 +6,18 @@ import pwd
 import re
 import subprocess
 import sys
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 
 from steelyard.cli.main import main
 from steelyard.clock import SystemClock
+from steelyard.evidence.feedback import add_feedback
 from steelyard.evidence.frames import read_segment
 from steelyard.evidence.log import EVENTS_FILE, read_events
 from steelyard.evidence.payload import Payload, salted
@@ -321,6 +324,35 @@ def test_an_erasure_goes_on_without_its_caller_and_a_kill_in_the_middle_leaves_w
     server.process.kill()
     server.process.wait()
     assert recorded() == ["payload.erasing", "payload.erased", "payload.erasing"]
+
+
+def test_a_stop_does_not_wait_for_an_erasure_that_reads_records(
+    start: Callable[..., Server], tmp_path: Path
+) -> None:
+    server = start().wait_ready()
+    add_feedback(server.data, uuid.uuid4(), "Ann Example", "sales", SystemClock())
+    # Whoever reads the journal waits here for ever.
+    journal = server.data / "journal" / "worker-7"
+    journal.mkdir(parents=True)
+    os.mkfifo(journal / "00000000000000000001.log")
+    command = ["journal", "erase", "--key", "one", "--reason", "asked to", "--data", str(server.data)]
+    caller = subprocess.Popen(
+        [sys.executable, "-P", "-m", "steelyard.cli.main", *command], stderr=subprocess.PIPE, text=True
+    )
+
+    def reader() -> psutil.Process | None:
+        children = psutil.Process(server.process.pid).children()
+        return next((one for one in children if "steelyard.evidence.apart" in one.cmdline()), None)
+
+    reading = eventually(reader)
+    assert reading is not None
+    assert server.stop() == 0
+    assert not reading.is_running()
+    _, told = caller.communicate()
+    assert (caller.returncode, "it was broken off: erase again" in told) == (1, True)
+    events = read_events(server.data / EVENTS_FILE).events
+    assert [event.kind for event in events][-2:] == ["payload.erasing", "payload.erased"]
+    assert (events[-1].details["decisions"], events[-1].details["failures"]) == ([], 1)
 
 
 def test_what_was_refused_is_kept_and_refused_again(server: Server, ask: Asker) -> None:

@@ -30,6 +30,9 @@ MAX_MESSAGE_BYTES = 16 << 20
 # Commands that ask at the same moment.
 BACKLOG = 128
 
+# To send what those are told whose calls the stop has broken off, and for nothing else.
+ANSWERED_WITHIN_S = 0.1
+
 # A list of events stays well below that, whatever they say.
 MAX_LISTED_BYTES = 8 << 20
 
@@ -194,7 +197,7 @@ class AdminSocket:
 
     async def stop(self) -> None:
         """Ends what is under way, and takes the socket away."""
-        await self._front.stop(0.0)
+        await self._front.stop(ANSWERED_WITHIN_S)
         with contextlib.suppress(FileNotFoundError):
             self._path.unlink()
         os.close(self._directory)
