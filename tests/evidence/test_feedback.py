@@ -1,5 +1,7 @@
 """Labels and feedback that come later: appended, read by decision, and refused where they cannot be kept."""
 
+import fcntl
+import os
 import subprocess
 import sys
 import uuid
@@ -10,7 +12,7 @@ import pytest
 from steelyard.clock import ManualClock
 from steelyard.errors import EvidenceError, InvalidRequest
 from steelyard.evidence import feedback, feedback_removal
-from steelyard.evidence.feedback import DIRECTORY, FEEDBACK_FILE, add_feedback, feedback_of
+from steelyard.evidence.feedback import DIRECTORY, FEEDBACK_FILE, FeedbackHeld, add_feedback, feedback_of
 from steelyard.evidence.feedback_removal import (
     MS_A_DAY,
     decisions_with_feedback,
@@ -100,6 +102,31 @@ def test_processes_that_append_at_the_same_time_lose_nothing(tmp_path: Path) -> 
     for source in ("sales", "support"):
         assert [one.value for one in reading.feedback if one.source == source] == list(range(200))
     assert reading.damaged == 0
+
+
+def test_one_that_keeps_the_lock_is_not_waited_for_without_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = aged(tmp_path, 0, 20)
+    monkeypatch.setattr(feedback, "LOCK_WITHIN_S", 0.02)
+    # As a command that was stopped while it appended.
+    other = os.open(path, os.O_RDWR)
+    fcntl.flock(other, fcntl.LOCK_EX)
+    for work in (lambda: add_feedback(tmp_path, ONE, 1, "sales", CLOCK), lambda: values(tmp_path)):
+        with pytest.raises(FeedbackHeld, match="another process has its lock, also after"):
+            work()
+    # Retention comes again, also where it is the file before this one that another is still at.
+    assert expire_feedback(tmp_path, 5, on_day(20)) == 0
+    os.close(other)
+    before = path.with_name(f"{FEEDBACK_FILE}.old")
+    before.write_bytes(b"what is to be overwritten")
+    other = os.open(before, os.O_RDWR)
+    fcntl.flock(other, fcntl.LOCK_EX)
+    assert expire_feedback(tmp_path, 5, on_day(20)) == 0
+    os.close(other)
+    assert values(tmp_path) == [0, 1]
+    assert expire_feedback(tmp_path, 5, on_day(20)) == 1
+    assert values(tmp_path) == [1]
 
 
 def aged(data: Path, *days: float) -> Path:

@@ -19,6 +19,7 @@ from typing import Any
 from steelyard.clock import Clock
 from steelyard.errors import EvidenceError, InvalidRequest
 from steelyard.evidence.event import frame, read_frame
+from steelyard.evidence.file_lock import lock_within
 
 DIRECTORY = "evidence"
 FEEDBACK_FILE = "feedback.log"
@@ -32,6 +33,14 @@ MAX_SOURCE_CHARS = 128
 
 # The longest line: the value, the source, a character of which JSON escapes to twelve bytes at most, and the rest.
 _MAX_LINE_BYTES = MAX_VALUE_BYTES + 12 * MAX_SOURCE_CHARS + 512
+
+
+# To write the file anew takes a second at its largest; whoever has its lock for longer has been stopped, or its disk.
+LOCK_WITHIN_S = 10.0
+
+
+class FeedbackHeld(EvidenceError):
+    """Another process has the file's lock, and does not give it back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +66,10 @@ def add_feedback(data: Path, decision_id: uuid.UUID, value: Any, source: str, cl
     """Appends to the file, and returns when it is on disk; several processes may, one waits for the other.
 
     Whether the decision is recorded is for the caller to see. A line that was cut short by a process that died is cut
-    off first. Raises InvalidRequest for a value or a source that is none, EvidenceError where the file is full or the
-    disk does not take it.
+    off first.
+
+    Raises InvalidRequest for a value or a source that is none, EvidenceError where the file is full, the disk does not
+    take it, or another process has the file's lock for too long.
     """
     if not source.strip() or len(source) > MAX_SOURCE_CHARS or not source.isprintable():
         raise InvalidRequest(
@@ -74,7 +85,7 @@ def add_feedback(data: Path, decision_id: uuid.UUID, value: Any, source: str, cl
     path = data / DIRECTORY / FEEDBACK_FILE
     try:
         path.parent.mkdir(mode=0o700, exist_ok=True)
-        with locked(path, os.O_RDWR | os.O_CREAT) as descriptor:
+        with locked(path, os.O_RDWR | os.O_CREAT, within_s=LOCK_WITHIN_S) as descriptor:
             end = _whole_bytes(descriptor)
             line = frame(_json(asdict(one)))
             if end + len(line) > MAX_FILE_BYTES:
@@ -86,13 +97,14 @@ def add_feedback(data: Path, decision_id: uuid.UUID, value: Any, source: str, cl
 
 
 def feedback_of(data: Path, decision_id: str) -> FeedbackReading:
-    """What was said of a decision. Raises EvidenceError where the file cannot be read."""
+    """What was said of a decision. Raises EvidenceError where the file cannot be read, or another process has its lock
+    for too long."""
     path = data / DIRECTORY / FEEDBACK_FILE
     found: list[Feedback] = []
     damaged = 0
     try:
         # What is being cut off must not be read meanwhile; and of an empty file nothing can be mapped.
-        with locked(path, os.O_RDONLY, fcntl.LOCK_SH) as descriptor:
+        with locked(path, os.O_RDONLY, fcntl.LOCK_SH, within_s=LOCK_WITHIN_S) as descriptor:
             if not os.fstat(descriptor).st_size:
                 return FeedbackReading()
             with mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ) as view:
@@ -130,19 +142,25 @@ def read_line(line: bytes) -> Feedback | None:
 
 
 @contextlib.contextmanager
-def locked(path: Path, flags: int, lock: int = fcntl.LOCK_EX) -> Iterator[int]:
+def locked(path: Path, flags: int, lock: int = fcntl.LOCK_EX, *, within_s: float) -> Iterator[int]:
     """The descriptor of the file that has this name, opened with `flags`, while nobody else appends, or with LOCK_SH
-    while nobody does. Raises OSError."""
+    while nobody does. Raises OSError, and FeedbackHeld where the lock is not to be had within so many seconds."""
     while True:
         descriptor = os.open(path, flags | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(descriptor, lock)
+            if not lock_within(descriptor, lock, within_s):
+                raise held(path, within_s)
             # While the lock was waited for, another file may have come in its place: what is appended here is lost.
             if _is_at(descriptor, path):
                 yield descriptor
                 return
         finally:
             os.close(descriptor)
+
+
+def held(path: Path, within_s: float) -> FeedbackHeld:
+    """What is raised where the lock of a file was not to be had within so many seconds."""
+    return FeedbackHeld(f"{path}: another process has its lock, also after {within_s:g} s")
 
 
 def _is_at(descriptor: int, path: Path) -> bool:

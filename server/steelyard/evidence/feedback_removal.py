@@ -13,7 +13,17 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from steelyard.errors import EvidenceError
-from steelyard.evidence.feedback import DIRECTORY, FEEDBACK_FILE, MAX_FILE_BYTES, locked, read_line
+from steelyard.evidence.feedback import (
+    DIRECTORY,
+    FEEDBACK_FILE,
+    LOCK_WITHIN_S,
+    MAX_FILE_BYTES,
+    FeedbackHeld,
+    held,
+    locked,
+    read_line,
+)
+from steelyard.evidence.file_lock import lock_within
 from steelyard.evidence.tiles import replace_file
 
 MS_A_DAY = 86_400_000
@@ -36,33 +46,36 @@ def expire_feedback(data: Path, retention_days: float, now_unix_ms: int) -> int:
     """Removes what came more than so many days ago; gives how many lines, damaged ones among them.
 
     That is the file's beginning, up to the first line that is to be kept: lines are in the order in which they came,
-    so one that has a time to come, of a wrong clock, keeps those behind it as long. Raises EvidenceError where the
-    file cannot be read or written.
+    so one that has a time to come, of a wrong clock, keeps those behind it as long. Where another process has the
+    file's lock, nothing is removed this time: who seals does not wait for it. Raises EvidenceError where the file
+    cannot be read or written.
     """
     oldest_ms = int(now_unix_ms - retention_days * MS_A_DAY) // HOUR_MS * HOUR_MS
-    with _opened(data) as file:
-        if file is None:
-            return 0
-        path, descriptor = file
-        # Nearly always nothing is to be done, and the first line that is whole says so.
-        first = filter(
-            None, (read_line(line) for _, line in _lines(os.pread(descriptor, _BEGINNING_BYTES, 0)))
-        )
-        if (one := next(first, None)) is not None and one.received_unix_ms >= oldest_ms:
-            return 0
-        whole = _content(path, descriptor)
-        kept_from, passed, gone = 0, 0, 0
-        for begin, line in _lines(whole):
-            passed += 1
-            if (one := read_line(line)) is None:
-                continue
-            if one.received_unix_ms >= oldest_ms:
-                break
-            # Damaged ones go with an older one that is behind them.
-            kept_from, gone = begin + len(line), passed
-        if gone:
-            _replace(path, whole[kept_from:])
-        return gone
+    try:
+        with _opened(data, within_s=0.0) as file:
+            return 0 if file is None else _expire(*file, oldest_ms)
+    except FeedbackHeld:
+        return 0
+
+
+def _expire(path: Path, descriptor: int, oldest_ms: int) -> int:
+    # Nearly always nothing is to be done, and the first line that is whole says so.
+    first = filter(None, (read_line(line) for _, line in _lines(os.pread(descriptor, _BEGINNING_BYTES, 0))))
+    if (one := next(first, None)) is not None and one.received_unix_ms >= oldest_ms:
+        return 0
+    whole = _content(path, descriptor)
+    kept_from, passed, gone = 0, 0, 0
+    for begin, line in _lines(whole):
+        passed += 1
+        if (one := read_line(line)) is None:
+            continue
+        if one.received_unix_ms >= oldest_ms:
+            break
+        # Damaged ones go with an older one that is behind them.
+        kept_from, gone = begin + len(line), passed
+    if gone:
+        _replace(path, whole[kept_from:])
+    return gone
 
 
 def erase_feedback(data: Path, decisions: Collection[str]) -> list[str]:
@@ -103,16 +116,17 @@ def decisions_with_feedback(data: Path) -> set[str]:
 
 
 @contextlib.contextmanager
-def _opened(data: Path) -> Iterator[tuple[Path, int] | None]:
-    """The file and its descriptor, locked; None where nothing was said yet. What others have left is gone."""
+def _opened(data: Path, within_s: float = LOCK_WITHIN_S) -> Iterator[tuple[Path, int] | None]:
+    """The file and its descriptor, locked; None where nothing was said yet. What others have left is gone. Raises as
+    `locked`, and EvidenceError."""
     path = data / DIRECTORY / FEEDBACK_FILE
     try:
         if not path.exists():
             yield None
             return
-        with locked(path, os.O_RDWR) as descriptor:
+        with locked(path, os.O_RDWR, within_s=within_s) as descriptor:
             for name in _LEFT:
-                _overwrite(path.with_name(name), descriptor)
+                _overwrite(path.with_name(name), descriptor, within_s)
             yield path, descriptor
     except OSError as error:
         raise EvidenceError(f"{path}: cannot be read or written: {error.strerror}") from None
@@ -126,8 +140,9 @@ def _replace(path: Path, content: bytes) -> None:
     _overwrite(old, None)
 
 
-def _overwrite(left: Path, kept: int | None) -> None:
-    """Overwrites a file that was left, and removes it. Raises OSError.
+def _overwrite(left: Path, kept: int | None, within_s: float = 0.0) -> None:
+    """Overwrites a file that was left, and removes it. Raises OSError, and FeedbackHeld where its lock is not to be had
+    within so many seconds.
 
     kept: the file that stays, which is locked. Where both are the same, the name alone goes. None: the one that was
     left is locked.
@@ -139,9 +154,9 @@ def _overwrite(left: Path, kept: int | None) -> None:
     try:
         about = os.fstat(descriptor)
         if kept is None or not os.path.samestat(about, os.fstat(kept)):
-            if kept is not None:
-                # Whoever has replaced it may still be at it.
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            # Whoever has replaced it may still be at it.
+            if kept is not None and not lock_within(descriptor, fcntl.LOCK_EX, within_s):
+                raise held(left, within_s)
             at = 0
             while at < about.st_size:
                 at += os.pwrite(descriptor, _NOUGHTS[: about.st_size - at], at)
