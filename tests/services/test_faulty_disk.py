@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from steelyard.cli.main import main
+from steelyard.evidence.payload_files import PAYLOADS
 from steelyard.evidence.record import unpack
 from steelyard.evidence.store import open_files, sealed_files
 from tests.support import models
@@ -20,6 +21,7 @@ from tests.support.faults import UNTIL_TOLD, Answer, Faults, answers, faulty, is
 from tests.support.metrics import Metrics, metrics
 from tests.support.recorded import all_gaps, everything
 from tests.support.server import Server
+from tests.support.shadows import patiently
 from tests.support.waiting import eventually
 
 ONES = {"x": np.ones((1, 4), np.float32)}
@@ -340,3 +342,36 @@ def test_what_a_full_disk_keeps_from_being_sealed_is_sealed_when_there_is_room(
         eventually(lambda: sum(file.summary.records for file in sealed_files(server.data)) == CALLS)
         assert len(everything(server.data)) == CALLS
         assert not all_gaps(server.data)
+
+
+def test_a_full_disk_is_emptied_of_what_may_go(
+    start: Callable[..., Server], repository: Path, tmp_path: Path
+) -> None:
+    with faulty(tmp_path, "/models-data/") as faults:
+        server = start(repository, journal_segment_age_s=0.2).wait_ready()
+        with Asker(server.address) as ask:
+            assert [call.code() for call in call_all(ask, "double")] == [grpc.StatusCode.OK] * CALLS
+        patiently(lambda: sum(file.summary.records for file in sealed_files(server.data)) == CALLS)
+        faults.set(write_errno=errno.ENOSPC)
+        (repository / "double" / "model.toml").write_text("[evidence]\nretention_bytes = 1\n")
+        payload = server.data / PAYLOADS / "double" / "1500000000000-worker-0-1.payloads"
+        payload.parent.mkdir(parents=True)
+        payload.write_bytes(b"of years ago")
+        os.utime(payload, (1_500_000_000, 1_500_000_000))
+        # Another looks at once at what is to be removed.
+        looked_again(server)
+        patiently(lambda: not payload.exists())
+        failed = patiently(lambda: server.events("housekeeper.failed"))
+        assert os.strerror(errno.ENOSPC) in failed[0]["reason"]
+        # No event could say that they go.
+        assert sum(file.summary.records for file in sealed_files(server.data)) == CALLS
+        faults.set(write_errno=0)
+        looked_again(server)
+        patiently(lambda: not sealed_files(server.data, "double"))
+
+
+def looked_again(server: Server) -> None:
+    """Has another housekeeper begin."""
+    began = patiently(lambda: server.events("housekeeper.started"))
+    os.kill(began[-1]["pid"], signal.SIGKILL)
+    patiently(lambda: len(server.events("housekeeper.started")) > len(began))

@@ -1,5 +1,6 @@
 """Retention: sealed files go when they are old enough, and the oldest where a model's take too much room."""
 
+import contextlib
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -91,9 +92,11 @@ def kept_of(model: Path, repository: Path, said: Callable[[Evidence], Kept] = of
             return _last_kept(path) or said(Evidence())
         kept = said(evidence)
         if kept != _last_kept(path):
-            temporary = path.with_name(f".{KEPT_FILE}.tmp")
-            temporary.write_text(json.dumps({"days": kept.days, "bytes": kept.bytes}))
-            temporary.replace(path)
+            # A full disk must not keep what is old: this is written by the first look for which there is room.
+            with contextlib.suppress(OSError):
+                temporary = path.with_name(f".{KEPT_FILE}.tmp")
+                temporary.write_text(json.dumps({"days": kept.days, "bytes": kept.bytes}))
+                temporary.replace(path)
         return kept
     return _last_kept(path) or said(Evidence())
 

@@ -9,6 +9,7 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from steelyard.clock import SystemClock
@@ -63,6 +64,7 @@ class Housekeeping:
         self._footers = Footers(_tell_unread, self._pause)
         self._told: set[Unsealed] = set()
         self._looks = 0
+        self._caught_up = False
         self._sealed_s = 0.0
         self._audit = ScheduledAudit(settings, SystemClock())
 
@@ -77,8 +79,6 @@ class Housekeeping:
                 self._look()
             except _Stopped:
                 return
-            except Exception as error:  # what one file does must not keep the others from being sealed
-                log("housekeeper.failed", level=logging.ERROR, reason=str(error) or repr(error))
             self.stopped.wait(LOOK_S)
 
     def close(self) -> None:
@@ -86,18 +86,30 @@ class Housekeeping:
         os.close(self._lock)
 
     def _look(self) -> None:
-        self._seal()
+        self._try(self._seal)
         self._looks += 1
         if self._looks % RETENTION_EVERY == 1:
-            self._remove_old()
+            # First what is removed without a word to be written before: of a full disk that makes room for the others.
+            for step in (self._remove_payloads, self._remove_sealed, self._remove_feedback):
+                self._try(step)
         if self._logging is not None and self._audit.is_due:
-            self._audit.run(self._between)
+            self._try(lambda: self._audit.run(self._between))
+
+    def _try(self, step: Callable[[], None]) -> None:
+        """What goes wrong in one step must not keep the others from being done."""
+        try:
+            step()
+        except _Stopped:
+            raise
+        except Exception as error:
+            log("housekeeper.failed", level=logging.ERROR, reason=str(error) or repr(error))
 
     def _seal(self) -> None:
         self._sealed_s = time.monotonic()
-        if self._logging is not None and not self._looks:
+        if self._logging is not None and not self._caught_up:
             for why in self._logging.catch_up(self._sealing.ledger):
                 log("segments.not_logged", level=logging.ERROR, reason=why)
+            self._caught_up = True
         for one in self._sealing.all_closed():
             if isinstance(one, Sealed):
                 self._tell(one)
@@ -106,7 +118,14 @@ class Housekeeping:
                 log("journal.not_sealed", level=logging.ERROR, segment=one.segment, reason=one.why)
             self._pause()
 
-    def _remove_old(self) -> None:
+    def _remove_payloads(self) -> None:
+        settings = self._settings
+        for model, files in remove_old_payloads(
+            settings.data, settings.repository, time.time_ns(), self._pause
+        ):
+            log("payloads.removed", model=model, files=files)
+
+    def _remove_sealed(self) -> None:
         settings, ledger = self._settings, self._sealing.ledger
         for gone in remove_old(
             settings.data,
@@ -118,10 +137,9 @@ class Housekeeping:
             self._footers,
         ):
             _tell_removed(gone)
-        for model, files in remove_old_payloads(
-            settings.data, settings.repository, time.time_ns(), self._pause
-        ):
-            log("payloads.removed", model=model, files=files)
+
+    def _remove_feedback(self) -> None:
+        settings = self._settings
         if lines := expire_feedback(
             settings.data, settings.feedback_retention_days, time.time_ns() // 1_000_000
         ):
