@@ -1,5 +1,6 @@
 """Labels and feedback that come later: appended, read by decision, and refused where they cannot be kept."""
 
+import errno
 import fcntl
 import os
 import subprocess
@@ -102,6 +103,34 @@ def test_processes_that_append_at_the_same_time_lose_nothing(tmp_path: Path) -> 
     for source in ("sales", "support"):
         assert [one.value for one in reading.feedback if one.source == source] == list(range(200))
     assert reading.damaged == 0
+
+
+def test_a_line_is_on_disk_with_the_name_of_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[int] = []
+    refused: set[int] = set()
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        inode = os.fstat(descriptor).st_ino
+        if inode in refused:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        real(descriptor)
+        synced.append(inode)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    path = aged(tmp_path, 0)
+    names = [path.parent.stat().st_ino, tmp_path.stat().st_ino]
+    assert synced == [path.stat().st_ino, *names]
+    # Another has put it there, and may have been killed before it synced that.
+    path.rename(path.with_name("before"))
+    path.with_name("before").rename(path)
+    synced.clear()
+    aged(tmp_path, 0)
+    assert synced == [path.stat().st_ino, *names]
+    refused.add(names[0])
+    with pytest.raises(EvidenceError, match="cannot be written: Input/output error"):
+        aged(tmp_path, 0)
+    assert values(tmp_path) == [0, 0]
 
 
 def test_one_that_keeps_the_lock_is_not_waited_for_without_end(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from steelyard.errors import EvidenceError
+from steelyard.evidence.directories import sync_directory
 from steelyard.evidence.event import Event, digest_of
 from steelyard.models.manifest import MODEL_MANIFEST
 from steelyard.models.version_manifest import VERSION_MANIFEST
@@ -72,7 +73,7 @@ def archive(
             _write(staging / name, content)
         shutil.rmtree(target, ignore_errors=True)
         staging.rename(target)
-        _sync(target.parent)
+        sync_directory(target.parent)
     except OSError as error:
         raise EvidenceError(f"{target}: cannot be written: {error.strerror}") from None
     return Archived(str(target.relative_to(data)), hashlib.sha256(files[INDEX]).hexdigest(), len(files))
@@ -84,12 +85,4 @@ def _write(path: Path, content: bytes) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-    _sync(path.parent)
-
-
-def _sync(directory: Path) -> None:
-    opened = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)
+    sync_directory(path.parent)

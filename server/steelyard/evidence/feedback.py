@@ -18,6 +18,7 @@ from typing import Any
 
 from steelyard.clock import Clock
 from steelyard.errors import EvidenceError, InvalidRequest
+from steelyard.evidence.directories import sync_directory
 from steelyard.evidence.event import frame, read_frame
 from steelyard.evidence.file_lock import lock_within
 
@@ -90,7 +91,7 @@ def add_feedback(data: Path, decision_id: uuid.UUID, value: Any, source: str, cl
             line = frame(_json(asdict(one)))
             if end + len(line) > MAX_FILE_BYTES:
                 raise EvidenceError(f"{path}: takes no more, it has {end} of at most {MAX_FILE_BYTES} bytes")
-            _append(descriptor, line, end)
+            _append(data, descriptor, line, end)
     except OSError as error:
         raise EvidenceError(f"{path}: cannot be written: {error.strerror}") from None
     return one
@@ -178,7 +179,7 @@ def _whole_bytes(descriptor: int) -> int:
     return from_ + tail.rfind(b"\n") + 1
 
 
-def _append(descriptor: int, line: bytes, end: int) -> None:
+def _append(data: Path, descriptor: int, line: bytes, end: int) -> None:
     """Writes `line` at `end`, where whatever is there is cut off; nothing of it stays where the disk refuses."""
     try:
         os.ftruncate(descriptor, end)
@@ -186,6 +187,9 @@ def _append(descriptor: int, line: bytes, end: int) -> None:
         while written < len(line):
             written += os.pwrite(descriptor, line[written:], end + written)
         os.fsync(descriptor)
+        # The file may have been made just now, or have been put there by one that was killed before it synced that.
+        sync_directory(data / DIRECTORY)
+        sync_directory(data)
     except OSError:
         with contextlib.suppress(OSError):
             os.ftruncate(descriptor, end)

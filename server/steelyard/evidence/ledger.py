@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from steelyard.errors import EvidenceError
+from steelyard.evidence.directories import sync_directory
 from steelyard.evidence.frames import Gap
-from steelyard.evidence.sealed_file import Summary, sync_directory
+from steelyard.evidence.sealed_file import Summary
 
 SEALED_DIRECTORY = "sealed"
 LEDGER_FILE = "segments.log"

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from steelyard.clock import Clock
 from steelyard.errors import EvidenceError, InvalidRequest
+from steelyard.evidence.directories import sync_directory
 from steelyard.evidence.event import (
     MAX_ACTOR_CHARS,
     MAX_REASON_CHARS,
@@ -101,7 +102,7 @@ class EventLog:
             self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             os.ftruncate(self._fd, self._good_bytes)
             os.fsync(self._fd)
-            _sync_directory(directory)
+            sync_directory(directory)
         except OSError as error:
             raise EvidenceError(f"{self.path}: cannot be written: {error.strerror}") from None
 
@@ -177,11 +178,3 @@ def _write(fd: int, data: bytes, offset: int) -> None:
     while view:
         written = os.pwrite(fd, view, offset)
         view, offset = view[written:], offset + written
-
-
-def _sync_directory(path: Path) -> None:
-    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)

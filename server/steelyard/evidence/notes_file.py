@@ -13,8 +13,9 @@ import pyarrow.parquet as pq
 
 from steelyard.errors import EvidenceError
 from steelyard.evidence.batch import blobs
+from steelyard.evidence.directories import sync_directory
 from steelyard.evidence.places import places_of, rows_at
-from steelyard.evidence.sealed_file import ROW_GROUP, SUFFIX, sync_directory
+from steelyard.evidence.sealed_file import ROW_GROUP, SUFFIX
 from steelyard.evidence.segments import NOTES_DIRECTORY
 
 SCHEMA = pa.schema([("decision_id", pa.uuid()), ("kind", pa.string()), ("note", pa.string())])

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from steelyard.errors import EvidenceError
 from steelyard.evidence.batch import Records, numbers, to_exact_table, to_records
 from steelyard.evidence.columns import COLUMNS, DICTIONARY, STAGES
+from steelyard.evidence.directories import sync_directory
 from steelyard.evidence.stage_times import Hours, HourTimes, hours_from_json, hours_of, hours_to_json
 
 FORMAT = 1
@@ -157,15 +158,6 @@ def read_records(path: Path) -> Iterator[Records]:
                 yield to_records(file.read_row_group(group))
     except (OSError, pa.ArrowException) as error:
         raise EvidenceError(f"{path}: cannot be read: {error}") from None
-
-
-def sync_directory(path: Path) -> None:
-    """Has the names in a directory on disk."""
-    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
 
 
 def _metadata(path: Path, key: bytes) -> Any:

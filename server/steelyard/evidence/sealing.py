@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from steelyard.errors import EvidenceError
+from steelyard.evidence.directories import sync_directory
 from steelyard.evidence.footers import notes_apart, read_apart
 from steelyard.evidence.frames import is_closed
 from steelyard.evidence.journal_file import JournalFile, journal_files, name_of, read_journal_file
 from steelyard.evidence.ledger import SEALED_DIRECTORY, Ledger, Sealed, append_to_ledger, read_ledger
 from steelyard.evidence.notes_file import notes_path, write_notes
-from steelyard.evidence.sealed_file import SUFFIX, Pause, Summary, sync_directory, write_sealed
+from steelyard.evidence.sealed_file import SUFFIX, Pause, Summary, write_sealed
 from steelyard.models.names import name_problem
 
 # Where decisions are for which no version was found: a model's name cannot begin so. Callers choose those names, and

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from steelyard.errors import EvidenceError
+from steelyard.evidence.directories import sync_directory
 from steelyard.evidence.merkle import HASH_BYTES, joined
 from steelyard.evidence.verifier import TILE_WIDTH, VerificationError, read_entries, root_over, tile_name
 
@@ -152,10 +153,6 @@ def replace_file(path: Path, content: bytes, mode: int = 0o600, writer: str = ""
         finally:
             os.close(file)
         temporary.replace(path)
-        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        sync_directory(path.parent)
     except OSError as error:
         raise EvidenceError(f"{path}: cannot be written: {error.strerror}") from None
