@@ -79,6 +79,30 @@ def test_a_line_that_was_cut_short_is_cut_off_and_a_damaged_one_is_told(tmp_path
     assert ([one.value for one in reading.feedback], reading.damaged) == ([3], 1)
 
 
+@pytest.mark.parametrize("last", [b"", b"\x0b", b"J"])
+def test_a_line_whose_newline_alone_is_lost_stays(tmp_path: Path, last: bytes) -> None:
+    for value in (1, 2):
+        add_feedback(tmp_path, ONE, value, "sales", CLOCK)
+    path = tmp_path / DIRECTORY / FEEDBACK_FILE
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1] + last)
+    assert values(tmp_path) == [1, 2]
+    add_feedback(tmp_path, ONE, 3, "sales", CLOCK)
+    assert values(tmp_path) == [1, 2, 3]
+    assert path.read_bytes().startswith(whole)
+    assert feedback_of(tmp_path, str(ONE)).damaged == 0
+
+
+def test_what_is_longer_than_any_line_is_not_cut_off(tmp_path: Path) -> None:
+    add_feedback(tmp_path, ONE, 1, "sales", CLOCK)
+    path = tmp_path / DIRECTORY / FEEDBACK_FILE
+    damaged = path.read_bytes() + b"?" * 10_000
+    path.write_bytes(damaged)
+    add_feedback(tmp_path, ONE, 2, "sales", CLOCK)
+    assert values(tmp_path) == [1, 2]
+    assert path.read_bytes().startswith(damaged + b"\n")
+
+
 def test_what_cannot_be_kept_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for source in ("", " ", "a\nb", "x" * 129):
         with pytest.raises(InvalidRequest, match="a source of 1 to 128 printable characters"):

@@ -67,7 +67,7 @@ def add_feedback(data: Path, decision_id: uuid.UUID, value: Any, source: str, cl
     """Appends to the file, and returns when it is on disk; several processes may, one waits for the other.
 
     Whether the decision is recorded is for the caller to see. A line that was cut short by a process that died is cut
-    off first.
+    off first; one that lacks its newline alone, or has another byte there, gets it back.
 
     Raises InvalidRequest for a value or a source that is none, EvidenceError where the file is full, the disk does not
     take it, or another process has the file's lock for too long.
@@ -87,8 +87,8 @@ def add_feedback(data: Path, decision_id: uuid.UUID, value: Any, source: str, cl
     try:
         path.parent.mkdir(mode=0o700, exist_ok=True)
         with locked(path, os.O_RDWR | os.O_CREAT, within_s=LOCK_WITHIN_S) as descriptor:
-            end = _whole_bytes(descriptor)
-            line = frame(_json(asdict(one)))
+            end, lacking = _end(descriptor)
+            line = lacking + frame(_json(asdict(one)))
             if end + len(line) > MAX_FILE_BYTES:
                 raise EvidenceError(f"{path}: takes no more, it has {end} of at most {MAX_FILE_BYTES} bytes")
             _append(data, descriptor, line, end)
@@ -123,11 +123,13 @@ def feedback_of(data: Path, decision_id: str) -> FeedbackReading:
 
 
 def _lines_with(view: mmap.mmap, wanted: bytes) -> Iterator[bytes]:
-    """The whole lines that hold `wanted`; one that was cut short has no newline, and is none."""
+    """The whole lines that hold `wanted`; one that was cut short is none."""
     at = view.find(wanted)
     while at >= 0:
         begin, end = view.rfind(b"\n", 0, at) + 1, view.find(b"\n", at) + 1
         if not end:
+            if line := _mended(view[begin:]):
+                yield line
             return
         yield view[begin:end]
         at = view.find(wanted, end)
@@ -171,12 +173,23 @@ def _is_at(descriptor: int, path: Path) -> bool:
         return False
 
 
-def _whole_bytes(descriptor: int) -> int:
-    """Where the last whole line ends."""
+def _end(descriptor: int) -> tuple[int, bytes]:
+    """Where the next line is to be written, and what the one before it lacks: nothing, or its newline."""
     size = os.fstat(descriptor).st_size
     from_ = max(0, size - _MAX_LINE_BYTES)
     tail = os.pread(descriptor, size - from_, from_)
-    return from_ + tail.rfind(b"\n") + 1
+    begin = tail.rfind(b"\n") + 1
+    if from_ and not begin:
+        # No line is so long: it is damage, of which nobody can tell what it was, and nothing is cut off.
+        return size, b"\n"
+    line = _mended(tail[begin:])
+    return from_ + begin + max(0, len(line) - 1), line[-1:]
+
+
+def _mended(rest: bytes) -> bytes:
+    """The line in what follows the last newline: its own is lost, or has become another byte; empty where there is
+    none, or it was cut short."""
+    return next((line for line in (rest + b"\n", rest[:-1] + b"\n") if read_line(line) is not None), b"")
 
 
 def _append(data: Path, descriptor: int, line: bytes, end: int) -> None:
