@@ -189,6 +189,19 @@ def test_one_decision_is_found_with_its_batch_notes_and_hour(tmp_path: Path) -> 
     assert lookup.requests("order-99") == []
 
 
+def test_what_was_sealed_while_as_many_files_went_is_found(tmp_path: Path) -> None:
+    write(tmp_path, packed(1))
+    seal(tmp_path)
+    write(tmp_path, packed(7), 2)
+    lookup = Lookup(tmp_path)
+    (before,) = sealed_files(tmp_path)
+    seal(tmp_path)
+    before.path.unlink()
+    found = lookup.decision(uuid.UUID(decision(7).decision_id))
+    assert found is not None
+    assert found.record == packed(7)[0]
+
+
 def test_retention_by_age_and_by_bytes_also_while_someone_reads(tmp_path: Path) -> None:
     repository = tmp_path / "models"
     for model, table in (("prices", "retention_days = 2"), ("risks", "retention_bytes = 1")):

@@ -316,6 +316,12 @@ def sealed(data: Path) -> "SealedSegments":
 
 def decision_proof(data: Path, key: "Key", decision: str) -> tuple[bytes, list[str]]:
     """A decision's proof, and the files that the ledger does not name; called in a process apart."""
+    from steelyard.evidence.gone import looked_again
+
+    return looked_again(lambda: _decision_proof(data, key, decision))
+
+
+def _decision_proof(data: Path, key: "Key", decision: str) -> tuple[bytes, list[str]]:
     from steelyard.errors import InvalidRequest
     from steelyard.evidence.proof import prove_decision
     from steelyard.evidence.segments import NoSegments

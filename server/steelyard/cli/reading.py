@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
+from steelyard.evidence.gone import looked_again
 from steelyard.evidence.store import unlisted
 
 if TYPE_CHECKING:
@@ -44,6 +45,10 @@ def search_sql(data: Path, query: str, limit: int, timeout_s: float) -> Table:
 
 def explain_decision(data: Path, name: str, repository: Path | None) -> dict[str, Any]:
     """The document of a decision, by its id or its request's. Raises ModelNotFound where there is none."""
+    return looked_again(lambda: _explained(data, name, repository))
+
+
+def _explained(data: Path, name: str, repository: Path | None) -> dict[str, Any]:
     # Not DuckDB, nor what else only others of these need: each command pays for what it imports.
     from steelyard.cli.explained import explained
     from steelyard.cli.named import decisions_named
@@ -59,7 +64,8 @@ def ids_named(data: Path, name: str) -> Named:
     """The decisions of an id or of a request's name. Raises ModelNotFound where there is none."""
     from steelyard.cli.named import decisions_named
 
-    ids = [one.decision.decision_id for one in decisions_named(data, name)]
+    found = looked_again(lambda: decisions_named(data, name))
+    ids = [one.decision.decision_id for one in found]
     return {"decisions": ids, "unlisted": unlisted(data)}
 
 

@@ -47,14 +47,15 @@ class Mate:
 
 
 class Lookup:
-    """Looks into one data directory."""
+    """Looks into one data directory. Whoever meets `Gone` begins anew with another."""
 
     def __init__(self, data: Path) -> None:
         self._data = data
         self._sealed = sealed_files(data)
 
     def decision(self, decision_id: uuid.UUID) -> Found | None:
-        """The decision of that id, or None. Raises EvidenceError where a file cannot be read."""
+        """The decision of that id, or None. Raises EvidenceError where a file cannot be read, `Gone` where it has been
+        removed since it was listed."""
         wanted = decision_id.hex
         for sealed in self._sealed:
             if sealed.summary.first_id <= wanted <= sealed.summary.last_id:
@@ -67,10 +68,12 @@ class Lookup:
             which = np.flatnonzero((ids[:, 0] == upper) & (ids[:, 1] == lower))
             if len(which):
                 return _open_found(file, file.records.part(which[:1]).to_list()[0])
-        if len(again := sealed_files(self._data)) != len(self._sealed):
-            self._sealed = again
-            return self.decision(decision_id)
-        return None
+        again = sealed_files(self._data)
+        # What the journal no longer has may be in a file that is new; as many as before may be others.
+        if {one.path for one in again} <= {one.path for one in self._sealed}:
+            return None
+        self._sealed = again
+        return self.decision(decision_id)
 
     def requests(self, request_id: str) -> list[Found]:
         """The last decisions that a caller named so, the last first. Raises as `decision`."""

@@ -4,10 +4,12 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from steelyard.errors import EvidenceError
 from steelyard.evidence.apart import ReaderEnded, apart
+from steelyard.evidence.gone import Gone, unreadable
 from steelyard.evidence.ledger import SEALED_DIRECTORY
 from steelyard.evidence.lookup import Lookup
 from steelyard.evidence.places import places_of
@@ -34,6 +36,8 @@ class ParquetSegments:
         try:
             for part in read_records(path):
                 yield from part.to_list()
+        except Gone:
+            raise
         except (EvidenceError, ValueError) as error:
             raise EvidenceError(f"{path}: cannot be read: {error}") from None
 
@@ -71,5 +75,8 @@ class ParquetSegments:
 
 
 def _rows_before(path: Path, group: int) -> int:
-    metadata = pq.read_metadata(path)
+    try:
+        metadata = pq.read_metadata(path)
+    except (OSError, pa.ArrowException) as error:
+        raise unreadable(path, error) from None
     return sum(metadata.row_group(one).num_rows for one in range(group))

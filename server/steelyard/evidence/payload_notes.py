@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from steelyard.evidence.gone import looked_again
 from steelyard.evidence.payload import Payload, salted
 from steelyard.evidence.payload_files import PAYLOADS, Entry, is_of_a_shadow
 
@@ -47,10 +48,14 @@ class PayloadNotes:
 
 
 def payload_notes(data: Path, decisions: set[str]) -> dict[Place, Noted]:
-    """What is noted of the payloads of `decisions`, in the journal and where it was sealed, read once over.
+    """What is noted of the payloads of `decisions`, in the journal and where it was sealed.
 
     Raises EvidenceError where a file of either cannot be read.
     """
+    return looked_again(lambda: _all_noted(data, decisions))
+
+
+def _all_noted(data: Path, decisions: set[str]) -> dict[Place, Noted]:
     # What replays need not have.
     from steelyard.evidence.notes_file import id_of, read_notes
     from steelyard.evidence.store import open_files, sealed_notes

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from steelyard.errors import EvidenceError
 from steelyard.evidence.batch import blobs
+from steelyard.evidence.gone import unreadable
 
 Values = Sequence[bytes] | Sequence[str] | Sequence[int]
 """Ascending; of an id its 16 bytes."""
@@ -21,7 +21,8 @@ def places_of(path: Path, column: str, values: Values) -> Iterator[tuple[int, li
     """Where a file has one of some values: row groups, and places in them.
 
     Where the footer's least and greatest value tell that a row group has none, its column is not read; of those that
-    are read one is in memory at a time. Raises EvidenceError where the file cannot be read.
+    are read one is in memory at a time. Raises EvidenceError where the file cannot be read, `Gone` where it is there no
+    longer.
     """
     try:
         with pq.ParquetFile(path) as file:
@@ -37,16 +38,16 @@ def places_of(path: Path, column: str, values: Values) -> Iterator[tuple[int, li
                 if places:
                     yield group, places
     except (OSError, pa.ArrowException, ValueError) as error:
-        raise EvidenceError(f"{path}: cannot be read: {error}") from None
+        raise unreadable(path, error) from None
 
 
 def rows_at(path: Path, group: int, places: Sequence[int], columns: list[str] | None = None) -> pa.Table:
-    """Rows of a row group, with all columns or some. Raises EvidenceError where the file cannot be read."""
+    """Rows of a row group, with all columns or some. Raises as `places_of`."""
     try:
         with pq.ParquetFile(path) as file:
             return file.read_row_group(group, columns=columns).take(_array(places))
     except (OSError, pa.ArrowException) as error:
-        raise EvidenceError(f"{path}: cannot be read: {error}") from None
+        raise unreadable(path, error) from None
 
 
 def _possible(wanted: Sequence[Any], statistics: Any) -> Sequence[Any]:

@@ -16,6 +16,7 @@ from steelyard.errors import EvidenceError
 from steelyard.evidence.batch import Records, numbers, to_exact_table, to_records
 from steelyard.evidence.columns import COLUMNS, DICTIONARY, STAGES
 from steelyard.evidence.directories import sync_directory
+from steelyard.evidence.gone import unreadable
 from steelyard.evidence.stage_times import Hours, HourTimes, hours_from_json, hours_of, hours_to_json
 
 FORMAT = 1
@@ -133,7 +134,7 @@ def write_sealed(
 
 
 def read_summary(path: Path) -> Summary:
-    """What a sealed file holds. Raises EvidenceError where it cannot be read."""
+    """What a sealed file holds. Raises EvidenceError where it cannot be read, `Gone` where it is no longer there."""
     fields = _metadata(path, SUMMARY_KEY)
     try:
         return Summary.from_json(fields)
@@ -142,7 +143,7 @@ def read_summary(path: Path) -> Summary:
 
 
 def read_hours(path: Path) -> Hours:
-    """What the stages of its decisions took. Raises EvidenceError where it cannot be read."""
+    """What the stages of its decisions took. Raises as `read_summary`."""
     fields = _metadata(path, HOURS_KEY)
     try:
         return hours_from_json(fields)
@@ -151,13 +152,14 @@ def read_hours(path: Path) -> Hours:
 
 
 def read_records(path: Path) -> Iterator[Records]:
-    """Its canonical records in their order, some at a time. Raises EvidenceError where it is damaged."""
+    """Its canonical records in their order, some at a time. Raises EvidenceError where it is damaged, `Gone` where
+    it is no longer there."""
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             for group in range(file.num_row_groups):
                 yield to_records(file.read_row_group(group))
     except (OSError, pa.ArrowException) as error:
-        raise EvidenceError(f"{path}: cannot be read: {error}") from None
+        raise unreadable(path, error) from None
 
 
 def _metadata(path: Path, key: bytes) -> Any:
@@ -165,7 +167,7 @@ def _metadata(path: Path, key: bytes) -> Any:
     try:
         found: bytes = pq.read_metadata(path).metadata[key]
     except (OSError, pa.ArrowException) as error:
-        raise EvidenceError(f"{path}: cannot be read: {error}") from None
+        raise unreadable(path, error) from None
     except (KeyError, TypeError):
         raise EvidenceError(f"{path}: expected a sealed file, came one without {key.decode()}") from None
     try:

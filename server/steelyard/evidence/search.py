@@ -13,6 +13,7 @@ import pyarrow as pa
 from steelyard.errors import EvidenceError, InvalidRequest
 from steelyard.evidence.batch import to_table
 from steelyard.evidence.columns import SCHEMA, STAGES
+from steelyard.evidence.gone import Gone
 from steelyard.evidence.notes_file import notes_table
 from steelyard.evidence.store import open_notes, sealed_notes, snapshot
 
@@ -124,7 +125,7 @@ def _tried(data: Path, asked: Asked, queries: Sequence[str], timeout_s: float) -
                     rows += found.fetchall()
                 return Rows([column[0] for column in found.description or ()], rows, False)
         except duckdb.IOException as error:
-            if attempt == _TRIES or "No such file" not in str(error):
+            if attempt == _TRIES or not _is_gone(error):
                 raise EvidenceError(f"the sealed files cannot be read: {_first_line(error)}") from None
         except duckdb.InterruptException:
             raise EvidenceError(f"the query took longer than {timeout_s:g} s") from None
@@ -230,6 +231,11 @@ def _quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
+def _is_gone(error: duckdb.Error) -> bool:
+    """Whether a file is no longer there: when it was to be found, or to be opened."""
+    return any(said in str(error) for said in ("No files found", "No such file"))
+
+
 def _first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [repr(error)])[0][:500]
 
@@ -237,7 +243,8 @@ def _first_line(error: BaseException) -> str:
 def files_with_request(files: Sequence[Path], request_id: str, most: int) -> list[Path]:
     """The sealed files that hold the last decisions of a request id, at most so many of either.
 
-    Filters in the files say of nearly all that they do not. Raises EvidenceError where one cannot be read.
+    Filters in the files say of nearly all that they do not. Raises EvidenceError where one cannot be read, `Gone` where
+    one is no longer there.
     """
     if not files:
         return []
@@ -253,4 +260,5 @@ def files_with_request(files: Sequence[Path], request_id: str, most: int) -> lis
         ):
             return [Path(row[0]) for row in connection.execute(query, [request_id, most]).fetchall()]
     except duckdb.Error as error:
-        raise EvidenceError(f"the sealed files cannot be read: {_first_line(error)}") from None
+        kind = Gone if _is_gone(error) else EvidenceError
+        raise kind(f"the sealed files cannot be read: {_first_line(error)}") from None
