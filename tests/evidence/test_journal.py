@@ -1,6 +1,7 @@
 """The journal's thread and its files: what it writes, what it cannot write, and what is left when it is killed."""
 
 import errno
+import fcntl
 import os
 import threading
 from collections.abc import Iterator
@@ -273,6 +274,30 @@ def test_where_the_ring_is_gone_as_well_the_gap_says_that_nobody_knows(kept: Kep
     assert kept.recorded() == kept.ids
     assert [(gap.count, gap.why) for gap in reading.gaps] == [(0, UNKNOWN_WHY)]
     assert reading.end is not None
+
+
+def test_an_audit_that_looks_at_a_file_does_not_keep_it_from_being_closed(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept.put(5)
+    path = killed(kept)
+    audit = os.open(path, os.O_RDONLY)
+    fcntl.flock(audit, fcntl.LOCK_SH)
+    real, refused = fcntl.flock, []
+
+    def flock(fd: int, operation: int) -> None:
+        try:
+            real(fd, operation)
+        except BlockingIOError:
+            refused.append(fd)
+            real(audit, fcntl.LOCK_UN)
+            raise
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    (recovered,) = recover(kept.directory, kept.ring, 0, 10**18)
+    os.close(audit)
+    assert (recovered.path, len(refused)) == (path, 1)
+    assert read_segment(path).end is not None
 
 
 def test_a_file_that_is_being_written_is_left_alone(kept: Kept) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from steelyard._native.journal import Ring
 from steelyard.errors import EvidenceError
+from steelyard.evidence.file_lock import lock_within
 from steelyard.evidence.frames import (
     Gap,
     Kind,
@@ -23,6 +24,9 @@ from steelyard.evidence.frames import (
 )
 from steelyard.evidence.journal import CHUNK_BYTES, MAX_NOTES, NOTES_A_FRAME
 from steelyard.evidence.record import Outcome, unpack
+
+# An audit has a file's lock for some microseconds, to learn whether somebody writes to it; whoever writes keeps it.
+LOCK_WITHIN_S = 0.1
 
 # What is known of a process that was killed with all that knew of it.
 UNKNOWN_WHY = "its writer did not close it: what its ring held is missing, and how much that was is not known"
@@ -109,12 +113,7 @@ def _all_unclosed(directory: Path) -> Iterator[tuple[Path, int, SegmentReading]]
 def _unclosed(path: Path) -> int | None:
     """A descriptor of a file that nobody writes to and that has no end; else None."""
     fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(fd)
-        return None
-    if is_closed(path):
+    if not lock_within(fd, fcntl.LOCK_EX, LOCK_WITHIN_S) or is_closed(path):
         os.close(fd)
         return None
     return fd
