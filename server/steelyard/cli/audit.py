@@ -155,8 +155,8 @@ def verify(
 def prove(decision: str, output: Path | None, config_file: Path | None, as_json: bool, **flags: Any) -> int:
     """Write one file that proves one decision's record.
 
-    ID: the decision's id, or the request's; or event:N, the event of that number. The file proves that the record is
-    in its sealed segment, and that the segment is in the log.
+    ID: the decision's id, or the request's where that was one only; or event:N, the event of that number. The file
+    proves that the record is in its sealed segment, and that the segment is in the log.
     """
     from steelyard.cli.evidence import warn_of_unlisted
     from steelyard.errors import InvalidRequest
@@ -322,39 +322,33 @@ def decision_proof(data: Path, key: "Key", decision: str) -> tuple[bytes, list[s
 
 
 def _decision_proof(data: Path, key: "Key", decision: str) -> tuple[bytes, list[str]]:
-    from steelyard.errors import InvalidRequest
+    from steelyard.cli.named import decisions_named, the_only_one
+    from steelyard.errors import InvalidRequest, ModelNotFound
     from steelyard.evidence.proof import prove_decision
     from steelyard.evidence.segments import NoSegments
     from steelyard.evidence.tlog import LogReader
 
-    segments = sealed(data)
+    segments, log = sealed(data), LogReader(data, key)
+    if isinstance(segments, NoSegments):
+        return prove_decision(log, segments, decision), []
+    from steelyard.evidence.store import unlisted
+
     try:
-        proof = prove_decision(LogReader(data, key), segments, decision)
+        found = decisions_named(data, decision)
+    except ModelNotFound:
+        # What the log is about may be said better of what is not there.
+        return prove_decision(log, segments, decision), unlisted(data)
+    decision_id = the_only_one(decision, [one.decision.decision_id for one in found])
+    try:
+        return prove_decision(log, segments, decision_id), unlisted(data)
     except InvalidRequest:
-        file = None if isinstance(segments, NoSegments) else _journal_file(data, decision)
-        if file is None:
+        file = found[0].where
+        if not file.startswith("journal/"):
             raise
         raise InvalidRequest(
             f"decision {decision!r} is recorded in {file} and not sealed yet, and what is proven is a sealed segment: "
             "one is closed when it is full, or as old as journal_segment_age_s says"
         ) from None
-    if isinstance(segments, NoSegments):
-        return proof, []
-    from steelyard.evidence.store import unlisted
-
-    return proof, unlisted(data)
-
-
-def _journal_file(data: Path, decision: str) -> str | None:
-    """The journal's file that has a decision which is not sealed yet, or None."""
-    from steelyard.cli.named import decisions_named
-    from steelyard.errors import ModelNotFound
-
-    try:
-        places = [found.where for found in decisions_named(data, decision)]
-    except ModelNotFound:
-        return None
-    return next((place for place in places if place.startswith("journal/")), None)
 
 
 def _opened(config_file: Path | None, flags: dict[str, Any]) -> "tuple[Settings, KeyPaths, LogReader]":

@@ -9,13 +9,10 @@ from typing import Any
 import click
 
 from steelyard.cli.evidence import need_extra, warn_of_unlisted
+from steelyard.cli.named import the_only_one
 from steelyard.cli.output import json_option, print_json
 from steelyard.cli.settings import resolved, settings_options
-from steelyard.errors import Conflict
 from steelyard.evidence.apart import apart
-
-# Of decisions that one name stands for, so many are told.
-_TOLD = 5
 
 
 @click.group(
@@ -60,10 +57,7 @@ def add(
     directory = resolved(config_file, {"data": data}).settings.data
     found = apart("steelyard.cli.reading:ids_named", directory, name)
     warn_of_unlisted(found["unlisted"])
-    decision_id, *others = found["decisions"]
-    if others:
-        ids = ", ".join([decision_id, *others][:_TOLD])
-        raise Conflict(f"request {name!r} stands for {1 + len(others)} decisions, name one by its id: {ids}")
+    decision_id = the_only_one(name, found["decisions"])
     added = add_feedback(directory, uuid.UUID(decision_id), known, source, SystemClock())
     if as_json:
         print_json(asdict(added))

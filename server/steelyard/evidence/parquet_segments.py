@@ -11,7 +11,6 @@ from steelyard.errors import EvidenceError
 from steelyard.evidence.apart import ReaderEnded, apart
 from steelyard.evidence.gone import Gone, unreadable
 from steelyard.evidence.ledger import SEALED_DIRECTORY
-from steelyard.evidence.lookup import Lookup
 from steelyard.evidence.places import places_of
 from steelyard.evidence.sealed_file import SUFFIX, read_records
 from steelyard.evidence.store import sealed_files
@@ -54,17 +53,9 @@ class ParquetSegments:
 
     def find(self, decision: str) -> tuple[str, int] | None:
         try:
-            place = self._place(uuid.UUID(decision))
+            decision_id = uuid.UUID(decision)
         except ValueError:
-            place = None
-        if place is not None:
-            return place
-        for found in Lookup(self._data).requests(decision):
-            if (place := self._place(uuid.UUID(found.decision.decision_id))) is not None:
-                return place
-        return None
-
-    def _place(self, decision_id: uuid.UUID) -> tuple[str, int] | None:
+            return None
         for sealed in sealed_files(self._data):
             if sealed.summary.first_id <= decision_id.hex <= sealed.summary.last_id:
                 for group, at in places_of(sealed.path, "decision_id", [decision_id.bytes]):

@@ -19,7 +19,7 @@ PROOF_SUFFIX = ".tlog-proof"
 
 
 def prove_decision(log: LogReader, segments: SealedSegments, decision: str) -> bytes:
-    """The proof of a decision's record, by the decision's id or the request's.
+    """The proof of a decision's record, by the decision's id.
 
     Raises InvalidRequest where no sealed segment has it, EvidenceError where what is kept is not what was logged.
     """

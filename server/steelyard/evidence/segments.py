@@ -31,7 +31,7 @@ class SealedSegments(Protocol):
         ...
 
     def find(self, decision: str) -> tuple[str, int] | None:
-        """The file that has a decision's record, and the record's index in it, by the id of the decision or request."""
+        """The file that has a decision's record, and the record's index in it, by the decision's id."""
         ...
 
 
