@@ -73,7 +73,11 @@ COLUMNS = (
     Column("sample_rate", pa.float32(), DICTIONARY, "Share of such decisions that are recorded."),
     _text("request_id", "What the caller named it; null where it did not.", PREFIXED),
     _text("caller", "Who asked; null where nobody said."),
-    _text("key", "What labels that come late name it by, chosen by the caller; null without one."),
+    _text(
+        "key",
+        "What the caller chose to be told from others by: a canary's share goes by it, and payloads are erased by it; "
+        "null without one.",
+    ),
     _text("message", "What a caller was told that got no answer; else null."),
     Column("trace_id", pa.binary(16), PLAIN, "W3C trace id; null without one."),
     Column(

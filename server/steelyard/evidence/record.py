@@ -97,7 +97,7 @@ class Decision:
     """What the caller named it."""
     caller: str = ""
     key: str = ""
-    """What labels that come late will name it by, chosen by the caller."""
+    """What the caller chose to be told from others by."""
     signer: str = ""
     """Who signed the version's content."""
     message: str = ""

@@ -2,8 +2,8 @@
 
 import hashlib
 
-# What a caller names to be told from others, as a parameter of the request: who gets which arm of a canary, what labels
-# that come late are joined by, and whose payloads are erased.
+# What a caller names to be told from others, as a parameter of the request: who gets which arm of a canary, and whose
+# payloads are erased.
 KEY_PARAMETER = "steelyard_key"
 
 
