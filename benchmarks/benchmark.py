@@ -1,8 +1,10 @@
 """A benchmark: how it is measured in full and as a quick look, how it is told of, and what is drawn of it."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
+from importlib import import_module
 from typing import Any
 
 
@@ -34,16 +36,37 @@ def no_charts(found: Any) -> list[Chart]:
 
 
 @dataclass(frozen=True, slots=True)
+class Measurement:
+    """The functions of a benchmark."""
+
+    run: Callable[..., Any]
+    """Takes the figures that are quoted; what it gives can be written as JSON."""
+    report: Callable[[Any], list[str]]
+    """The figures as a table, line by line."""
+    charts: Callable[[Any], list[Chart]]
+
+    def takes(self, parameter: str) -> bool:
+        """Whether `run` has a parameter of that name."""
+        return parameter in inspect.signature(self.run).parameters
+
+
+@dataclass(frozen=True, slots=True)
 class Benchmark:
     """One entry of the table of benchmarks."""
 
     name: str
     title: str
     group: Group
-    run: Callable[[], Any]
-    """Takes the figures that are quoted; what it gives can be written as JSON."""
-    quick: Callable[[], Any]
-    """The same in a short form, whose figures show no more than that it runs."""
-    report: Callable[[Any], list[str]]
-    """The figures of either as a table, line by line."""
-    charts: Callable[[Any], list[Chart]] = no_charts
+    module: str
+    """Of `benchmarks`, with `report` and perhaps `charts`."""
+    function: str = "run"
+    """The module's function that measures."""
+    quick: Mapping[str, Any] = field(default_factory=dict)
+    """What that takes for a short form, whose figures show no more than that it runs."""
+
+    def measurement(self) -> Measurement:
+        """Imports the module. Raises ModuleNotFoundError where a package is lacking that it compares with."""
+        module = import_module(f"benchmarks.{self.module}")
+        return Measurement(
+            getattr(module, self.function), module.report, getattr(module, "charts", no_charts)
+        )

@@ -1,22 +1,35 @@
 """Where figures are kept: a JSON file and a picture for each benchmark, under one directory."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.benchmark import Benchmark
+from benchmarks.benchmark import Benchmark, Chart
 from benchmarks.plots import draw
 
 
-def keep(directory: Path, benchmark: Benchmark, quick: bool, host: dict[str, Any], found: Any) -> list[Path]:
-    """Writes `results/NAME.json` and, where there is something to draw, `plots/NAME.svg`; gives what it wrote."""
+def keep(
+    directory: Path,
+    benchmark: Benchmark,
+    quick: bool,
+    given: Mapping[str, Any],
+    host: dict[str, Any],
+    found: Any,
+    charts: list[Chart],
+) -> list[Path]:
+    """Writes `results/NAME.json` and, where there is something to draw, `plots/NAME.svg`; gives what it wrote.
+
+    given: what was measured with otherwise than the benchmark says itself.
+    """
     document = {
         "name": benchmark.name,
         "title": benchmark.title,
         "quick": quick,
+        "given": dict(given),
         "host": host,
         "found": found,
     }
@@ -24,7 +37,7 @@ def keep(directory: Path, benchmark: Benchmark, quick: bool, host: dict[str, Any
     result.parent.mkdir(parents=True, exist_ok=True)
     result.write_text(json.dumps(document, indent=1, default=_plain) + "\n")
     written = [result]
-    if charts := benchmark.charts(found):
+    if charts:
         picture = directory / "plots" / f"{benchmark.name}.svg"
         picture.parent.mkdir(parents=True, exist_ok=True)
         draw(charts, picture)

@@ -89,6 +89,22 @@ def test_check_says_why_rows_of_different_length_share_no_batch(tmp_path: Path, 
     assert "not ragged: " in " ".join(capsys.readouterr().out.split())
 
 
+def test_check_says_where_the_thread_budget_cuts_what_a_manifest_asks_for(tmp_path: Path, capsys):
+    put(tmp_path, "m", 1, linear(1))
+    (tmp_path / "m" / "model.toml").write_text("[serving]\nthreads = 99\n")
+    (found,) = run(capsys, "check", str(tmp_path), "--threads", "2")["versions"]
+    assert found["ok"] is True
+    assert (
+        found["threads_reason"]
+        == "model.toml asks for 99, 2 are used, which is the thread budget (--threads)"
+    )
+    assert main(["check", str(tmp_path), "--threads", "2"]) == 0
+    assert "threads: model.toml asks for 99, 2 are used" in " ".join(capsys.readouterr().out.split())
+    (tmp_path / "m" / "model.toml").write_text("[serving]\nthreads = 2\n")
+    (found,) = run(capsys, "check", str(tmp_path), "--threads", "2")["versions"]
+    assert found["threads_reason"] == ""
+
+
 def test_check_finds_what_is_wrong(tmp_path: Path, capsys):
     fill(tmp_path)
     (tmp_path / "empty").mkdir()

@@ -1,6 +1,7 @@
 """Loading real models: what may be batched and what may not, warm-up, kept verdicts, and what cannot be loaded."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,8 @@ from steelyard.clock import ManualClock
 from steelyard.errors import LoadFailed, SteelyardError
 from steelyard.models.manifest import ModelManifest
 from steelyard.runtime.pace import MAX_PAUSE_NS, PAUSES, Pace
-from steelyard.runtime.warmup import measure
+from steelyard.runtime.warmup import LEAST_ROWS_NS, measure
+from steelyard.serving import loading
 from steelyard.serving.loading import Environment, LoadedVersion, load_version
 from steelyard.serving.verdicts import Verdicts
 from tests.runtime import models
@@ -171,7 +173,59 @@ def test_warm_up_reaches_the_largest_size_where_it_pays() -> None:
 
 
 def test_warm_up_ends_when_its_time_is_up() -> None:
-    assert set(measured_with(lambda rows: 50_000_000 * rows, 64)) == {1, 2}
+    assert set(measured_with(lambda rows: 20_000_000 * rows, 64)) == {1, 2, 4}
+    assert set(measured_with(lambda rows: 1_000_000_000 * rows, 64)) == {1}
+
+
+@pytest.mark.parametrize("row_ms", [50, 80, 120, 400, 700])
+def test_a_heavy_model_has_sizes_to_compare_and_its_warm_up_an_end(row_ms: int) -> None:
+    heavy, alone = ManualClock(), ManualClock()
+    measured = measure(lambda rows: heavy.advance(row_ms * 1_000_000 * rows), 64, now_ns=heavy.now_ns)
+    assert measured == {rows: row_ms * 1_000_000 * rows for rows in ((1, 2, 4) if row_ms < 300 else (1, 2))}
+    measure(lambda rows: alone.advance(row_ms * 1_000_000 * rows), 64, now_ns=alone.now_ns, least_rows_ns=0)
+    assert heavy.now_ns() - alone.now_ns() <= LEAST_ROWS_NS
+
+
+@pytest.mark.parametrize("row_us", [1, 200, 2_000, 10_000, 20_000])
+def test_warm_up_of_a_lighter_model_takes_no_longer_for_that(row_us: int) -> None:
+    took_ns = []
+    for least_rows_ns in (0, LEAST_ROWS_NS):
+        clock = ManualClock()
+        began_ns = clock.now_ns()
+        measure(
+            lambda rows, clock=clock: clock.advance(row_us * 1_000 * rows),
+            64,
+            now_ns=clock.now_ns,
+            least_rows_ns=least_rows_ns,
+        )
+        took_ns.append(clock.now_ns() - began_ns)
+    assert took_ns[0] == took_ns[1]
+
+
+def test_two_rows_that_are_dearer_than_one_end_the_sizes_of_a_heavy_model() -> None:
+    assert set(measured_with(lambda rows: 100_000_000 * rows * rows, 64)) == {1, 2}
+
+
+def test_runs_that_are_asked_for_before_take_nothing_from_what_is_measured() -> None:
+    clock = ManualClock()
+    measured = measure(lambda rows: clock.advance(5_000_000), 64, extra_runs=999, now_ns=clock.now_ns)
+    assert set(measured) == {1, 2, 4, 8, 16, 32, 64}
+
+
+def test_a_model_too_heavy_to_compare_sizes_says_that_its_rows_are_not_put_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models.scaled(tmp_path)
+    monkeypatch.setattr(loading, "measure", partial(measure, budget_ns=0, least_rows_ns=0))
+    loaded = load(tmp_path)
+    assert set(loaded.cost.measured) == {1}
+    assert loaded.cost.efficient_rows == 1
+    assert loaded.batching.allowed
+    assert "only where preferred_batch_sizes says so" in loaded.batching.reason
+    loaded = load(tmp_path, {"preferred_batch_sizes": [8]})
+    assert loaded.cost.efficient_rows == 64
+    assert "preferred" not in loaded.batching.reason
+    assert "preferred" not in load(tmp_path, {"max_batch": 1}).batching.reason
 
 
 def test_a_pace_that_gives_way_pauses_for_longer_than_a_step_took():

@@ -1,14 +1,18 @@
 """A machine that is made up: what every candidate can do is known, and measuring it takes no time."""
 
+import math
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from steelyard.tune.candidate import Candidate
-from steelyard.tune.sample import Sample
+from steelyard.tune.sample import Sample, sample_of
 
 # How much slower than in the middle 99 in 100 requests are, where none waits.
 TAIL = 1.3
+
+# Latencies of one stretch, as parts of their 99th percentile.
+EXPONENTIAL = [math.log(1 - place / 200) / math.log(0.01) for place in range(1, 200)]
 
 
 @dataclass
@@ -70,4 +74,7 @@ class Surface:
         self.measured.add(one)
         # What disturbs a machine only ever slows it.
         slowed = 1 + self.noise * self._random.random()
-        return Sample(rate / slowed, p99_ms / 2, p99_ms * slowed, 1000, 0, delivered / slowed)
+        made = sample_of(
+            [p99_ms * slowed * part for part in EXPONENTIAL], len(EXPONENTIAL) * slowed / rate, 0
+        )
+        return replace(made, delivered=delivered / slowed)

@@ -42,6 +42,8 @@ class Finding:
     """Whether rows of different length share batches."""
     ragged_reason: str = ""
     """Why, or why not, where the manifest asks for it."""
+    threads_reason: str = ""
+    """Where fewer threads are used than the manifest asks for, how many and why."""
     golden_failing: dict[str, str] = field(default_factory=dict)
     """Golden examples that fail, and what is wrong, of a version that is served all the same."""
 
@@ -146,11 +148,18 @@ def _load(work: list[Work], settings: Settings) -> Iterator[Finding]:
             batching_reason=loaded.batching.reason,
             ragged=loaded.ragged is not None,
             ragged_reason=loaded.ragged_reason,
+            threads_reason=_cut_threads(one.manifest.serving.threads, threads),
             golden_failing=loaded.failing,
         )
 
     with ThreadPoolExecutor(settings.load_threads or threads, thread_name_prefix="check") as pool:
         yield from pool.map(load, work)
+
+
+def _cut_threads(wanted_threads: int | None, budget: int) -> str:
+    if wanted_threads is None or wanted_threads <= budget:
+        return ""
+    return f"model.toml asks for {wanted_threads}, {budget} are used, which is the thread budget (--threads)"
 
 
 def _tensor(tensor: TensorSpec) -> str:
@@ -177,6 +186,8 @@ def _print(findings: list[Finding], wrong: int) -> None:
             detail = f"{what}\n{may}: {finding.batching_reason}"
             if finding.ragged_reason:
                 detail += f"\n{'ragged' if finding.ragged else 'not ragged'}: {finding.ragged_reason}"
+            if finding.threads_reason:
+                detail += f"\nthreads: {finding.threads_reason}"
             if finding.signer:
                 detail += f"\nsigned by {finding.signer}"
             if finding.golden_failing:

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from steelyard.cli.output import json_option, print_json, print_table
+from steelyard.cli.output import json_option, print_json
 from steelyard.cli.settings import resolved, settings_options
-from steelyard.observe.logs import printable
 
 if TYPE_CHECKING:
     from steelyard.client import ModelMetadata
@@ -25,7 +24,6 @@ LEAST_SECONDS = 5
 
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(us|ms|s)?")
 _IN_MS = {"us": 1e-3, "ms": 1.0, "s": 1e3, None: 1.0}
-_BAR = 24
 
 
 class Duration(click.ParamType):  # type: ignore[type-arg]
@@ -112,6 +110,7 @@ def tune(
     """
     settings = resolved(config_file, {"repository": repository, "threads": threads}).settings
 
+    from steelyard.cli.tune_shown import print_tuned
     from steelyard.demo.progress import Shown, Silent
     from steelyard.runtime.threads import thread_budget
     from steelyard.tune.picture import svg
@@ -148,7 +147,7 @@ def tune(
     if as_json:
         _print_document(tuned, written)
     else:
-        _print(tuned, written)
+        print_tuned(tuned, written)
     return DONE if tuned.found.chosen is not None else NOTHING_MEETS_IT
 
 
@@ -199,46 +198,3 @@ def _print_document(tuned: "Tuned", written: list[Path]) -> None:
 
     document = evidence(tuned, datetime.datetime.now(datetime.UTC))
     print_json({"ok": tuned.found.chosen is not None, **document, "written": list(map(str, written))})
-
-
-def _print(tuned: "Tuned", written: list[Path]) -> None:
-    from steelyard.tune.frontier import frontier, nearest
-
-    points, chosen = tuned.found.points, tuned.found.chosen
-    most = max((point.sample.answers_per_s for point in points), default=1.0) or 1.0
-    shown = frontier(points)
-    if chosen is not None and chosen not in shown:
-        shown.append(chosen)
-    rows = [
-        (
-            str(point.candidate),
-            f"{point.rate_per_s:,.0f}",
-            f"{point.sample.answers_per_s:,.0f}",
-            f"{point.sample.p50_ms:,.2f}",
-            f"{point.sample.p99_ms:,.2f}",
-            "█" * max(1, round(_BAR * point.sample.answers_per_s / most)),
-            "chosen" if point == chosen else point.problem(tuned.p99_ms),
-        )
-        for point in shown
-    ]
-    click.echo(f"{tuned.model.name} version {tuned.version}, {tuned.source}, {tuned.threads} threads")
-    print_table(
-        ("instances x threads", "asked/s", "answers/s", "p50 ms", "p99 ms", "", " "),
-        rows,
-        right=("asked/s", "answers/s", "p50 ms", "p99 ms"),
-    )
-    if chosen is None:
-        least = nearest(points) if points else None
-        said = (
-            f"{least.sample.p99_ms:.2f} ms at {least.rate_per_s:,.0f} requests a second, by {least.candidate}"
-            f" ({least.problem(tuned.p99_ms) or 'which failed at a lower rate'})"
-            if least is not None
-            else "no answer at all"
-        )
-        click.echo(f"nothing meets a p99 of {tuned.p99_ms:g} ms; the best that was found is {said}")
-    elif chosen.candidate == tuned.base:
-        click.echo(f"chosen: {chosen.candidate}, as it is served now")
-    else:
-        click.echo(f"chosen: {chosen.candidate}; so far: {tuned.base}")
-    for path in written:
-        click.echo(f"written: {printable(str(path))}")

@@ -37,7 +37,7 @@ from steelyard.runtime.samples import candidates
 from steelyard.runtime.session import providers_available
 from steelyard.runtime.staged import Staging
 from steelyard.runtime.staging import SLOTS
-from steelyard.runtime.warmup import measure
+from steelyard.runtime.warmup import measure, unbatched
 from steelyard.scheduling.cost import CostModel
 from steelyard.scheduling.policy import LanePolicy
 from steelyard.serving.costs import Costs
@@ -196,6 +196,8 @@ def load_version(
             run = trial.runner_of(max_batch, bindable, ragged, first, staging)
             measured = measure(run, max_batch, serving.warmup - 1, pace=pace)
             run.release()
+            if not serving.preferred_batch_sizes and (why := unbatched(measured, max_batch)):
+                batching = Batching(True, f"{batching.reason}; {why}")
             shape = trial.shape(pipeline is not None) if first is None else (first,)
             # The loop must not wait for a device, however short its runs are.
             cost.learn(measured, environment.inline_below_ns if device.name == "cpu" else 0, shape)
@@ -277,7 +279,7 @@ def _measure_length(trial: "Trial", ragged: Ragged, length: int, cost: CostModel
         return
     try:
         run = trial.runner_of(most, False, ragged, length)
-        cost.learn_more(measure(run, most, pace=pace, budget_ns=LENGTH_BUDGET_NS), (length,))
+        cost.learn_more(measure(run, most, pace=pace, budget_ns=LENGTH_BUDGET_NS, least_rows_ns=0), (length,))
     except Exception as error:  # ONNX Runtime's exceptions have no common base
         log("warmup.length_refused", level=logging.DEBUG, length=length, reason=str(error)[:300])
 

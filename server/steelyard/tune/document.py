@@ -66,6 +66,7 @@ def _sample(sample: Sample) -> Mapping[str, Any]:
         "p50_ms": _finite(sample.p50_ms),
         "p99_ms": _finite(sample.p99_ms),
         "answered": sample.answered,
+        "few_answers": sample.few,
         "failed": sample.failed,
     }
 

@@ -19,9 +19,9 @@ from steelyard.client.wiring import Wiring
 from steelyard.rpc.limits import Limits
 from steelyard.tune.sample import Sample, sample_of
 
-# Fewer answers than this say nothing of a p99, so a stretch goes on until there are as many, or for so many times as
+# A stretch goes on until there are as many answers, of which three make a hundred for a p99, or for so many times as
 # long as it was to take.
-LEAST_ANSWERS = 30
+LEAST_ANSWERS = 34
 LONGEST = 2.0
 
 # Requests without an answer at one time; whoever is due beyond is counted as failed. A server that keeps up has few.
