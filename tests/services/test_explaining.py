@@ -238,6 +238,15 @@ def test_steps_of_masked_requests_and_answers_show_nothing_of_them(server: Serve
     assert (other["best/argmax"]["values"], other["model"]["note"]) == (None, "masked")
 
 
+def test_what_the_caller_of_a_masked_model_was_told_is_not_recorded(server: Server, asker: Asker) -> None:
+    for model, recorded in (("people", True), ("blotted", False)):
+        refusal = asker.refused(request(model, person(height=-271)))
+        assert "-271" in refusal.message
+        document = explained(server, refusal.trailing["steelyard-decision-id"])
+        assert ("-271" in document["decision"]["message"]) == recorded
+        assert ("held back" in document["decision"]["message"]) != recorded
+
+
 def test_why_steps_are_not_shown(server: Server, asker: Asker, tmp_path: Path) -> None:
     def note(decision_id: str, *more: str) -> str:
         return str(captured(server, decision_id, *more)["pipeline"]["note"])
