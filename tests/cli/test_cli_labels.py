@@ -10,6 +10,7 @@ import pytest
 from steelyard.cli.main import main
 from tests.support import models
 from tests.support.server import Server
+from tests.support.waiting import eventually
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +36,8 @@ def run(server: Server, capsys: pytest.CaptureFixture[str]):
 
 
 def test_a_label_is_set_listed_rolled_back_and_told(server: Server, run, capsys) -> None:
+    # What is loaded is recorded a moment after it answers.
+    eventually(lambda: [one["kind"] for one in run("history")[1]["events"]].count("version.loaded") == 3)
     code, event = run("label", "set", "prices", "champion", "1", "--reason", "to be safe")
     assert code == 0
     assert (event["kind"], event["reason"]) == ("label.set", "to be safe")
